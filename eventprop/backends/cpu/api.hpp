@@ -1,0 +1,73 @@
+// The functions that Python calls. Each returns 0, or 1 where memory ran out.
+#pragma once
+#include "engine.hpp"
+
+using eventprop::BatchView;
+using eventprop::Engine;
+using eventprop::Panels;
+
+namespace {
+eventprop::Weights &weights_of(Engine *e, int layer, int recurrent) {
+    auto &l = layer < int(e->hidden.size()) ? e->hidden[layer] : e->output;
+    return recurrent ? l.recurrent : l.forward;
+}
+template <class F> int guarded(F &&f) {
+    try { f(); return 0; } catch (...) { return 1; }
+}
+}  // namespace
+
+extern "C" {
+
+int engine_panel() { return eventprop::P; }
+int engine_row_spare() { return int(Panels::stride_of(0) / eventprop::P); }
+
+Engine *engine_create(int K, int n_input, int n_hidden, int threads) {
+    try { return new Engine(K, n_input, n_hidden, threads); } catch (...) { return nullptr; }
+}
+void engine_destroy(Engine *e) { delete e; }
+
+// Layer `layer` counts the hidden ones from 0; the read-out comes last.
+int engine_layer(Engine *e, int layer, int n, const double *parameters, double dt) {
+    return guarded([&] {
+        const bool hidden = layer < int(e->hidden.size());
+        auto &l = hidden ? e->hidden[layer] : e->output;
+        l.n = n;
+        l.n_panels = eventprop::panels(n);
+        l.constants.resize(hidden ? Hidden::n_constants : Output::n_constants);
+        (hidden ? Hidden::constants : Output::constants)(parameters, dt, l.constants.data());
+    });
+}
+// w, g, m, v: [panel][n_pre + spare][P]
+void engine_weights(Engine *e, int layer, int recurrent, int n_pre, int trained, real *w, real *g, real *m, real *v) {
+    auto &x = weights_of(e, layer, recurrent);
+    const size_t stride = Panels::stride_of(n_pre);
+    x.w = {w, stride}; x.g = {g, stride}; x.m = {m, stride}; x.v = {v, stride};
+    x.n_pre = n_pre;
+    x.trained = trained;
+    x.present = true;
+}
+int engine_regulariser(Engine *e, int n, const double *parameters) {
+    return guarded([&] { e->regulariser.assign(parameters, parameters + n); });
+}
+int engine_run(Engine *e, const BatchView *batch) { return guarded([&] { e->run(*batch); }); }
+int engine_zero_gradients(Engine *e) { return guarded([&] { e->zero_gradients(); }); }
+double engine_gradient_norm2(Engine *e) { return e->gradient_norm2(); }
+int engine_update(Engine *e, const double *parameters, double factor) {
+    return guarded([&] {
+        real values[16] = {};
+        for (int i = 0; i < Optimiser::n_parameters; ++i) values[i] = real(parameters[i]);
+        e->update(values, real(factor));
+    });
+}
+// Spikes of sample i of the last batch: layer -1 is the input. Returns their number; copies where ids is given.
+int64_t engine_spikes(Engine *e, int i, int layer, uint16_t *steps, uint16_t *ids) {
+    const auto &s = layer < 0 ? e->slots[i].input : e->slots[i].layers[layer].spikes;
+    if (ids)
+        for (int k = 0; k < e->K; ++k)
+            for (uint32_t j = s.step_start[k]; j < s.step_start[k + 1]; ++j) {
+                steps[j] = uint16_t(k);
+                ids[j] = s.id[j];
+            }
+    return int64_t(s.id.size());
+}
+}

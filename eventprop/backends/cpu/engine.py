@@ -1,0 +1,256 @@
+"""The CPU backend: drives the compiled engine through ctypes and keeps its weights as NumPy arrays."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import models
+from eventprop.backends import BatchResult
+from eventprop.backends.cpu.codegen import generate
+from eventprop.backends.cpu.compiler import load_library
+from eventprop.network import Network, Population, Projection
+from eventprop.spikes import SpikeSet
+
+__all__ = ["CpuEngine", "available_threads"]
+
+_TRACE_BYTES = 256 << 20  # adjoint traces of the samples presented at a time
+
+
+def available_threads() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Batch(ctypes.Structure):
+    """``BatchView`` of ``engine.hpp``."""
+
+    _fields_ = (
+        ("offsets", ctypes.c_void_p),
+        ("steps", ctypes.c_void_p),
+        ("channels", ctypes.c_void_p),
+        ("samples", ctypes.c_void_p),
+        ("labels", ctypes.c_void_p),
+        ("n", ctypes.c_int32),
+        ("learn", ctypes.c_int32),
+        ("average_counts", ctypes.c_int32),
+        ("dropout_seed", ctypes.c_uint32),
+        ("dropout", ctypes.c_double),
+        ("batch", ctypes.c_double),
+        ("loss_scale", ctypes.c_double),
+        ("scores", ctypes.c_void_p),
+        ("loss", ctypes.c_void_p),
+        ("counts", ctypes.c_void_p),
+        ("first", ctypes.c_int64),
+    )
+
+
+def _prototypes(lib: ctypes.CDLL) -> None:
+    p, i, d = ctypes.c_void_p, ctypes.c_int, ctypes.c_double
+    for name, result, arguments in (
+        ("engine_panel", i, []),
+        ("engine_row_spare", i, []),
+        ("engine_create", p, [i, i, i, i]),
+        ("engine_destroy", None, [p]),
+        ("engine_layer", i, [p, i, i, p, d]),
+        ("engine_weights", None, [p, i, i, i, i, p, p, p, p]),
+        ("engine_regulariser", i, [p, i, p]),
+        ("engine_run", i, [p, p]),
+        ("engine_zero_gradients", i, [p]),
+        ("engine_gradient_norm2", d, [p]),
+        ("engine_update", i, [p, p, d]),
+        ("engine_spikes", ctypes.c_int64, [p, i, i, p, p]),
+    ):
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+
+
+def _address(array: np.ndarray | None) -> int | None:
+    return None if array is None else array.ctypes.data
+
+
+def _check(status: int) -> None:
+    if status:
+        raise MemoryError("the CPU engine ran out of memory; a smaller N_BATCH or NUM_HIDDEN needs less")
+
+
+class CpuEngine:
+    """A network on this machine's cores.
+
+    Results do not depend on the number of threads: a sample is worked on by one thread, and a block of weight
+    gradients is summed by one thread over the samples in their order.
+
+    Args:
+        network: what to build.
+        num_threads: None for all cores that the process may use.
+        real: "float", or "double" for checking.
+    """
+
+    name = "cpu"
+
+    def __init__(self, network: Network, num_threads: int | None = None, real: str = "float") -> None:
+        self.network = network
+        self.num_threads = num_threads or available_threads()
+        self._dtype = np.dtype(np.float32 if real == "float" else np.float64)
+        self._lib = load_library(generate(network, real))
+        _prototypes(self._lib)
+        self._panel, self._spare = self._lib.engine_panel(), self._lib.engine_row_spare()
+        self._handle = self._lib.engine_create(
+            network.num_steps, network.num_input, len(network.hidden), self.num_threads
+        )
+        if not self._handle:
+            raise MemoryError("the CPU engine could not be created: out of memory or threads")
+        layers = [*network.hidden, network.output]
+        self._layers = {population.name: number for number, population in enumerate(layers)}
+        for number, population in enumerate(layers):
+            self._set_layer(number, population)
+        self._arrays = {p.name: self._place(p) for p in network.projections}
+        values = [network.regulariser_parameters[n] for n in network.regulariser.parameters]
+        parameters = np.array(values, dtype=np.float64)
+        _check(self._lib.engine_regulariser(self._handle, parameters.size, _address(parameters)))
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self._lib.engine_destroy(self._handle)
+            self._handle = None
+
+    def _set_layer(self, number: int, population: Population) -> None:
+        values = np.array([population.parameters[n] for n in population.model.parameters], dtype=np.float64)
+        _check(self._lib.engine_layer(self._handle, number, population.size, _address(values), self.network.dt_ms))
+
+    def _place(self, projection: Projection) -> dict[str, np.ndarray]:
+        """Arrays of a projection in the engine's layout, ``(panel, n_pre + spare, lane)``."""
+        n_pre, n_post = projection.shape
+        shape = (-(-n_post // self._panel), n_pre + self._spare, self._panel)
+        roles = ("w", "g", *models.ADAM.state)
+        arrays = {role: _aligned_zeros(shape, self._dtype) for role in roles}
+        recurrent = int(projection.source == projection.target)
+        self._lib.engine_weights(
+            self._handle,
+            self._layers[projection.target],
+            recurrent,
+            n_pre,
+            int(projection.trained),
+            *(_address(arrays[role]) for role in roles),
+        )
+        return arrays
+
+    def _read(self, role: str) -> dict[str, np.ndarray]:
+        result = {}
+        for p in self.network.projections:
+            n_pre, n_post = p.shape
+            packed = self._arrays[p.name][role][:, :n_pre]
+            result[p.name] = packed.transpose(1, 0, 2).reshape(n_pre, -1)[:, :n_post].copy()
+        return result
+
+    def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
+        for p in self.network.projections:
+            n_pre, n_post = p.shape
+            packed = self._arrays[p.name][role]
+            padded = np.zeros((n_pre, packed.shape[0] * self._panel), dtype=self._dtype)
+            padded[:, :n_post] = values[p.name]
+            packed[:, :n_pre] = padded.reshape(n_pre, -1, self._panel).transpose(1, 0, 2)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return self._read("w")
+
+    def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        self._write("w", weights)
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        return self._read("g")
+
+    def optimiser_state(self) -> dict[str, dict[str, np.ndarray]]:
+        return {role: self._read(role) for role in models.ADAM.state}
+
+    def set_optimiser_state(self, state: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        for role in models.ADAM.state:
+            self._write(role, state[role])
+
+    def _chunk(self, n: int, learn: bool) -> int:
+        """Samples to present at a time: their adjoint traces are held together."""
+        if not learn or self.network.average_counts:
+            return n if learn else min(n, 64)
+        neurons = sum(-(-h.size // self._panel) * self._panel for h in self.network.hidden)
+        return max(8, min(n, _TRACE_BYTES // (neurons * self.network.num_steps * self._dtype.itemsize)))
+
+    def run(
+        self,
+        spikes: SpikeSet,
+        samples: np.ndarray,
+        labels: np.ndarray | None,
+        *,
+        learn: bool = False,
+        dropout: float = 0.0,
+        dropout_seed: int = 0,
+        first: int = 0,
+    ) -> BatchResult:
+        network = self.network
+        samples = np.ascontiguousarray(samples, dtype=np.int64)
+        if labels is not None:
+            labels = np.ascontiguousarray(labels, dtype=np.int32)
+        n = samples.size
+        result = BatchResult(
+            scores=np.zeros((n, network.output.size), np.float32),
+            loss=np.zeros(n),
+            spike_counts=np.zeros((n, sum(h.size for h in network.hidden)), np.float32),
+        )
+        if learn:
+            _check(self._lib.engine_zero_gradients(self._handle))
+        chunk = self._chunk(n, learn)
+        for start in range(0, n, chunk):
+            part = slice(start, min(n, start + chunk))
+            view = _Batch(
+                offsets=_address(spikes.offsets),
+                steps=_address(spikes.steps),
+                channels=_address(spikes.channels),
+                samples=_address(samples[part]),
+                labels=_address(None if labels is None else labels[part]),
+                n=part.stop - part.start,
+                learn=int(learn),
+                average_counts=int(network.average_counts),
+                dropout_seed=dropout_seed,
+                dropout=dropout,
+                batch=n,
+                loss_scale=network.loss_scale,
+                scores=_address(result.scores[part]),
+                loss=_address(result.loss[part]),
+                counts=_address(result.spike_counts[part]),
+                first=first + start,
+            )
+            _check(self._lib.engine_run(self._handle, ctypes.byref(view)))
+        self._last = (n, chunk)
+        return result
+
+    def gradient_norm(self) -> float:
+        return float(np.sqrt(self._lib.engine_gradient_norm2(self._handle)))
+
+    def update(self, parameters: Mapping[str, float], factor: float = 1.0) -> None:
+        values = np.array([parameters[n] for n in models.ADAM.parameters], dtype=np.float64)
+        _check(self._lib.engine_update(self._handle, _address(values), factor))
+
+    def spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
+        n, chunk = self._last
+        held = range((n - 1) // chunk * chunk, n)
+        if index not in held:
+            raise IndexError(f"sample {index} of the last batch is not held; held: {held.start} to {n - 1}")
+        layer = -1 if population == "input" else self._layers[population]
+        arguments: tuple[Any, ...] = (self._handle, index - held.start, layer)
+        count = self._lib.engine_spikes(*arguments, None, None)
+        steps, ids = np.empty(count, np.uint16), np.empty(count, np.uint16)
+        self._lib.engine_spikes(*arguments, _address(steps), _address(ids))
+        return steps, ids
+
+
+def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros that start at a multiple of 64 bytes, for vector loads."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
