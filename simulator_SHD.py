@@ -1,0 +1,108 @@
+"""Spiking Heidelberg Digits (Cramer et al. 2020) by Eventprop.
+
+    from simulator_SHD import *
+
+    p["TRIAL_MS"] = 1000.0
+    mn = SHD_model(p)
+    spike_t, spike_ID, rec_vars_n, rec_vars_s, correct, correct_eval = mn.train(p)
+
+``p`` holds every parameter at its default; ``python train_SHD.py --help`` describes each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from eventprop import parameters, shd_parameters
+from eventprop.simulator import RunResult, Simulator
+from eventprop.splits import Subset, everything, leave_speaker_out, random_split, reduce_classes
+
+__all__ = ["SHD_model", "p"]
+
+p: dict[str, Any] = parameters.defaults(shd_parameters.KEYS)
+
+
+class SHD_model(Simulator):
+    """Spoken digits as spikes: 700 channels, 20 classes, a hidden layer of LIF neurons, leaky integrators.
+
+    Args:
+        p: parameters; everything in it is checked before the data is loaded.
+
+    Raises:
+        ValueError: lists everything that is wrong with ``p``.
+        FileNotFoundError: names the data file that is missing and where to get it.
+    """
+
+    data_keys = ("DATA_SET", "DATA_DIR", "DT_MS", "TRIAL_MS", "REDUCED_CLASSES")
+
+    def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
+        return shd_parameters.resolve_shd(p)
+
+    def load_data(self, p: Mapping[str, Any]) -> Any:
+        from eventprop import demo, shd
+
+        load = demo.load_demo if p["DATA_SET"] == "DEMO" else shd.load_shd
+        return load(p["DATA_DIR"], p["DT_MS"], p["TRIAL_MS"])
+
+    def training_file(self, p: Mapping[str, Any]) -> Subset:
+        """All samples of the training file (of ``REDUCED_CLASSES``)."""
+        return reduce_classes(everything(self.data.train), p["REDUCED_CLASSES"])
+
+    def test_file(self, p: Mapping[str, Any]) -> Subset:
+        """All samples of the test file (of ``REDUCED_CLASSES``)."""
+        return reduce_classes(everything(self.data.test), p["REDUCED_CLASSES"])
+
+    def train(self, p: Mapping[str, Any]) -> RunResult:
+        """Train on one part of the training file and validate on the other after each epoch.
+
+        ``EVALUATION`` "random" takes ``N_TRAIN`` and ``N_VALIDATE`` samples at random, "speaker" validates on
+        all samples of the first speaker in ``SPEAKER_LEFT``. ``N_VALIDATE`` 0: the whole file trains.
+        """
+        run = self._for_run(p)
+        samples = self.training_file(run)
+        if run["N_VALIDATE"] == 0:
+            return self._train(run, samples, None, "validation")
+        seed = run["TRAIN_DATA_SEED"]
+        if run["EVALUATION"] == "speaker":
+            training, validation = leave_speaker_out(samples, run["SPEAKER_LEFT"][0], run["N_TRAIN"], seed)
+        else:
+            training, validation = random_split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed)
+        return self._train(run, training, validation, "validation")
+
+    def test(self, p: Mapping[str, Any]) -> RunResult:
+        """Accuracy on the test file, without learning or dropout.
+
+        The weights are those of a checkpoint (``LOAD_LAST``, ``LOAD_BEST``), else the object's own: those of
+        its last training, or as set, or as drawn from ``MODEL_SEED``.
+        """
+        run = self._for_run(p)
+        return self._test(run, self.test_file(run))
+
+    def train_test(self, p: Mapping[str, Any]) -> RunResult:
+        """Train on the whole training file, evaluate on the test file after each epoch."""
+        run = self._for_run(p)
+        return self._train(run, self.training_file(run), self.test_file(run), "test")
+
+    def cross_validate_SHD(self, p: Mapping[str, Any]) -> tuple[list[list[float]], list[float]]:
+        """Leave one speaker out, for each of ``SPEAKER_LEFT``.
+
+        The files of fold k carry the suffix ``_f<k>`` (its number in ``SPEAKER_LEFT``'s terms); all folds share
+        the results file.
+
+        Returns:
+            ``[training accuracy, validation accuracy]`` of each fold's last epoch; seconds per fold.
+        """
+        run = self._for_run(p)
+        accuracies, seconds = [], []
+        for speaker in run["SPEAKER_LEFT"]:
+            start = time.perf_counter()
+            training, validation = leave_speaker_out(
+                self.training_file(run), speaker, run["N_TRAIN"], run["TRAIN_DATA_SEED"]
+            )
+            print(f"Without speaker {speaker}: {len(training)} training, {len(validation)} validation samples")
+            result = self._train(run, training, validation, "validation", fold=f"_f{speaker}")
+            accuracies.append([result.correct, result.correct_eval])
+            seconds.append(time.perf_counter() - start)
+        return accuracies, seconds

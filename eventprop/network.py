@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 import models
 from eventprop.streams import stream
 
-__all__ = ["Network", "Population", "Projection", "adam_parameters"]
+__all__ = ["Network", "Population", "Projection", "adam_parameters", "describe"]
 
 
 @dataclass(frozen=True)
@@ -116,3 +117,44 @@ def adam_parameters(p: Mapping[str, float], rate: float, step: int) -> dict[str,
         "correction1": 1.0 / (1.0 - beta1**step),
         "correction2": 1.0 / (1.0 - beta2**step),
     }
+
+
+def describe(p: Mapping[str, Any], num_input: int, num_output: int, *, plain: bool = False) -> Network:
+    """The network that ``p`` asks for.
+
+    Args:
+        plain: without what training adds to the loss's own gradient: regularisation, the bound of the jump's
+            denominator and the scale of the read-out's drive; every synapse population has its gradient.
+    """
+    neuron = {"tau_mem": p["TAU_MEM"], "tau_syn": p["TAU_SYN"], "v_reset": p["V_RESET"]}
+    bound = p["MIN_DENOMINATOR"] if not plain and p["MIN_DENOMINATOR"] > 0 else -1e30
+    n = p["NUM_HIDDEN"]
+    hidden = Population("hidden0", n, models.LIF, {**neuron, "v_thresh": p["V_THRESH"], "min_denominator": bound})
+    projections = [_projection("in_to_hid", "input", "hidden0", (num_input, n), p, "INPUT_HIDDEN", plain or p["TRAIN_W"])]
+    if p["RECURRENT"]:
+        projections.append(
+            _projection("hid_to_hid0", "hidden0", "hidden0", (n, n), p, "HIDDEN_HIDDEN", plain or p["TRAIN_W"])
+        )
+    projections.append(
+        _projection("hid_to_out", "hidden0", "output", (n, num_output), p, "HIDDEN_OUTPUT", plain or p["TRAIN_W_OUTPUT"])
+    )
+    regulariser = models.REGULARISERS["none" if plain else p["REG_TYPE"]]
+    return Network(
+        num_input=num_input,
+        hidden=(hidden,),
+        output=Population("output", num_output, models.LI, neuron),
+        projections=tuple(projections),
+        loss=models.LOSSES[p["LOSS_TYPE"]],
+        regulariser=regulariser,
+        regulariser_parameters={name: p[name.upper()] for name in regulariser.parameters},
+        average_counts=bool(p["AVG_SNSUM"]) and regulariser.name != "none",
+        loss_scale=1.0 if plain or p["LOSS_SCALE"] == "true" else 1.0 / p["TAU_MEM"],
+        dt_ms=p["DT_MS"],
+        num_steps=round(p["TRIAL_MS"] / p["DT_MS"]),
+    )
+
+
+def _projection(
+    name: str, source: str, target: str, shape: tuple[int, int], p: Mapping[str, Any], key: str, trained: bool
+) -> Projection:
+    return Projection(name, source, target, shape, p[f"{key}_MEAN"], p[f"{key}_STD"], trained)

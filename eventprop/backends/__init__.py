@@ -37,6 +37,7 @@ class Engine(Protocol):
     """A built network with its weights and optimiser state."""
 
     name: str
+    network: Network
 
     def run(
         self,

@@ -1,0 +1,175 @@
+"""The command line that the training scripts share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eventprop import parameters, recipes
+from eventprop.backends.cpu.compiler import CompilerError
+from eventprop.simulator import Simulator
+from eventprop.splits import Subset
+
+__all__ = ["main"]
+
+_EXAMPLES = """examples:
+  {script} train_test --recipe demo
+  {script} train --recipe digits DATA_DIR=./data ETA=0.002 NAME=mine
+  {script} train --params mine.json LOAD_LAST=true
+  {script} test --params mine.json LOAD_BEST=true"""
+
+
+def main(
+    script: str,
+    model: Callable[[dict[str, Any]], Simulator],
+    keys: Sequence[Any],
+    modes: Mapping[str, Callable[[Any, dict[str, Any]], Any]],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Run a benchmark from the command line; the exit status.
+
+    Args:
+        script: its name, for messages.
+        model: the simulator class.
+        keys: its declared parameters.
+        modes: what can be run, by name; the first is the default.
+        arguments: the command line; None for the program's own.
+    """
+    parser = _parser(script, keys, modes)
+    options = parser.parse_args(arguments)
+    try:
+        if options.list_recipes:
+            _list_recipes()
+            return 0
+        mode, p = _settings(options, keys, list(modes))
+        simulator = model(p)
+        outcome = modes[mode](simulator, p)
+        _summary(simulator, simulator._for_run(p), mode, outcome)
+    except (ValueError, OSError, ArithmeticError, MemoryError, CompilerError) as error:
+        text = str(error) if isinstance(error, CompilerError) else "; ".join(str(error).split("\n"))
+        print(f"{script}: error: {text}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{script}: stopped; the same command with LOAD_LAST=true goes on from the last epoch", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser(script: str, keys: Sequence[Any], modes: Mapping[str, Any]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=script,
+        usage=f"{script} [{'|'.join(modes)}] [--recipe NAME] [--params FILE.json] [--list-recipes] [KEY=VALUE ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"Train and test spiking networks by Eventprop. Without a mode: {next(iter(modes))}.",
+        epilog=f"{_EXAMPLES.format(script=script)}\n\nkeys:\n{parameters.describe(keys)}",
+    )
+    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="settings; values are JSON or bare words")
+    parser.add_argument("--recipe", help="a named set of settings (see --list-recipes), or a TOML file")
+    parser.add_argument("--params", metavar="FILE", help="a JSON file of settings, e.g. one saved with results")
+    parser.add_argument("--list-recipes", action="store_true", help="list the recipes and stop")
+    return parser
+
+
+def _settings(options: argparse.Namespace, keys: Sequence[Any], modes: list[str]) -> tuple[str, dict[str, Any]]:
+    """The mode and ``p``: defaults, then recipe, then file, then ``KEY=VALUE``."""
+    words = list(options.words)
+    mode = words.pop(0) if words and "=" not in words[0] else modes[0]
+    if mode not in modes:
+        raise ValueError(f"there is no mode {mode!r}; there are: {', '.join(modes)}")
+    p = parameters.defaults(keys)
+    if options.recipe:
+        p = recipes.apply(p, recipes.load_recipe(options.recipe))
+    if options.params:
+        p |= _read_params(Path(options.params))
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ValueError(f"{word!r} is not of the form KEY=VALUE")
+        p[key] = parameters.parse_value(value)
+    return mode, p
+
+
+def _read_params(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a JSON file: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold one JSON object of keys and values")
+    return found
+
+
+def _list_recipes() -> None:
+    for name in recipes.list_recipes():
+        recipe = recipes.load_recipe(name)
+        print(f"{name}\n  {recipe.reason}\n  expect: {recipe.expect}")
+
+
+def _summary(simulator: Simulator, p: Mapping[str, Any], mode: str, outcome: Any) -> None:
+    """What came out and where it lies."""
+    if mode == "cross_validate":
+        accuracies = np.array(outcome[0])
+        print(f"mean over {len(accuracies)} speakers: training {accuracies[:, 0].mean():.1%}, left out {accuracies[:, 1].mean():.1%}")
+    elif simulator.evaluated is not None:
+        subset, result = simulator.evaluated
+        print(f"{'test' if 'test' in mode else 'validation'} accuracy {result.accuracy:.2%} of {len(subset)} samples")
+        _by_speaker(simulator, subset, result.predictions == result.labels)
+    if not p["WRITE_TO_DISK"]:
+        return
+    if simulator.evaluated is not None and mode != "cross_validate":
+        _raster(simulator, p, simulator.evaluated[0])
+    folder = Path(p["OUT_DIR"])
+    print(f"\nIn {folder}:")
+    for path in sorted(folder.glob(f"{p['NAME']}*")):
+        print(f"  {path.name:<40} {_describe(path.name.removeprefix(p['NAME']))}")
+
+
+def _by_speaker(simulator: Simulator, subset: Subset, correct: np.ndarray) -> None:
+    """Accuracy on speakers that the training file has and on those that it has not."""
+    if subset.part.speakers is None or simulator.data.train.speakers is None:
+        return
+    speakers = subset.part.speakers[subset.indices]
+    known = np.isin(speakers, np.unique(simulator.data.train.speakers))
+    if known.any() and not known.all():
+        print(
+            f"  speakers of the training file {correct[known].mean():.2%} of {known.sum()}, "
+            f"new speakers {correct[~known].mean():.2%} of {(~known).sum()}"
+        )
+
+
+def _raster(simulator: Simulator, p: Mapping[str, Any], subset: Subset) -> None:
+    """A picture of three evaluation samples of different classes."""
+    from eventprop import plots
+
+    _, first = np.unique(subset.labels, return_index=True)
+    chosen = Subset(subset.part, subset.indices[np.sort(first)[:3]])
+    inputs = simulator.spikes(p, chosen, "input")
+    hidden = simulator.spikes(p, chosen, "hidden0")
+    scores = simulator.scores(p, chosen)
+    samples = [
+        {"input": i, "hidden": h, "scores": s, "label": int(label)}
+        for i, h, s, label in zip(inputs, hidden, scores, chosen.labels, strict=True)
+    ]
+    figure = plots.raster(samples, p["TRIAL_MS"], simulator.data.num_channels, p["NUM_HIDDEN"])
+    plots.save(figure, Path(p["OUT_DIR"]) / f"{p['NAME']}_raster.png")
+
+
+def _describe(rest: str) -> str:
+    known = {
+        ".json": "the parameters, seeds included",
+        "_learning.png": "learning curves",
+        "_raster.png": "spikes of three samples",
+        "_results.txt": "one line per epoch, the classic columns",
+        "_results.csv": "the same and more, with named columns",
+        "_state_last.npz": "checkpoint: LOAD_LAST=true goes on from it",
+        "_state_best.npz": "checkpoint of the best epoch (LOAD_BEST=true)",
+    }
+    if "_w_" in rest:
+        return "weights, flat: element pre * n_post + post"
+    return known.get(rest, "")

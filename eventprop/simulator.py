@@ -1,0 +1,317 @@
+"""What all benchmarks share: a simulator object that trains, tests, predicts and reports gradients.
+
+A benchmark supplies its parameters, its data and its splits; see ``simulator_SHD.py``.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from eventprop import backends, checkpoint, files, results, trainer
+from eventprop.checkpoint import TrainingState
+from eventprop.network import Network, describe
+from eventprop.progress import Progress
+from eventprop.schedule import LearningRate
+from eventprop.shd import Dataset
+from eventprop.spikes import SpikeSet, from_samples
+from eventprop.splits import Subset
+from eventprop.streams import draw_seed
+
+__all__ = ["Gradients", "Prediction", "RunResult", "Simulator"]
+
+_SEEDS = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "MODEL_SEED")
+
+
+class RunResult(NamedTuple):
+    """What ``train``, ``test`` and ``train_test`` return; unpacks into the six values of old.
+
+    Attributes:
+        spike_t, spike_ID: recorded spikes by population.
+        rec_vars_n, rec_vars_s: recorded neuron and synapse variables.
+        correct, correct_eval: accuracy (0 to 1) of the last epoch in training and evaluation.
+    """
+
+    spike_t: dict[str, np.ndarray]
+    spike_ID: dict[str, np.ndarray]
+    rec_vars_n: dict[str, np.ndarray]
+    rec_vars_s: dict[str, np.ndarray]
+    correct: float
+    correct_eval: float
+
+
+class Prediction(NamedTuple):
+    """Predicted class ``(n,)`` and read-out scores ``(n, classes)`` of each sample."""
+
+    classes: np.ndarray
+    scores: np.ndarray
+
+
+class Gradients(NamedTuple):
+    """Mean loss over the samples and its derivative by every weight, ``(n_pre, n_post)`` each."""
+
+    loss: float
+    grads: dict[str, np.ndarray]
+
+
+class Simulator:
+    """A benchmark's network, data and runs.
+
+    Args:
+        p: parameters; validated here, before data is loaded or code built, and never changed.
+
+    Attributes:
+        p: the resolved parameters, with seeds of None drawn.
+        history: one record per epoch of the last run.
+        collected: confusion matrices and predictions of the last run, by name, epochs along the first axis.
+        evaluated: the samples of the last evaluation and what came out; None where there was none.
+        timing: seconds of the last training, with ``TIMING``.
+    """
+
+    data_keys: tuple[str, ...] = ()
+
+    def __init__(self, p: Mapping[str, Any]) -> None:
+        self.p = self.resolve(p)
+        for key in _SEEDS:
+            if self.p[key] is None:
+                self.p[key] = draw_seed()
+        self.data: Dataset = self.load_data(self.p)
+        self.history: list[dict[str, Any]] = []
+        self.collected: dict[str, np.ndarray] = {}
+        self.timing: dict[str, float] = {}
+        self.evaluated: tuple[Subset, trainer.Outcome] | None = None
+        self._given: dict[str, np.ndarray] | None = None
+        self._current: dict[str, np.ndarray] | None = None
+        self._network = self.network(self.p)
+
+    # What a benchmark supplies
+
+    def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
+        """``p`` complete and validated, as a new dict."""
+        raise NotImplementedError
+
+    def load_data(self, p: Mapping[str, Any]) -> Dataset:
+        raise NotImplementedError
+
+    # Inspection
+
+    def network(self, p: Mapping[str, Any], *, plain: bool = False) -> Network:
+        return describe(p, self.data.num_channels, self.data.num_classes, plain=plain)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Weights by synapse population, float32 ``(n_pre, n_post)``: of the last training, else as set, else
+        as drawn from ``MODEL_SEED``."""
+        found = self._current or self._given or self._network.initial_weights(self.p["MODEL_SEED"])
+        return {name: w.copy() for name, w in found.items()}
+
+    def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Use these weights from now on; training starts from them.
+
+        Raises:
+            ValueError: a synapse population is missing, unknown, misshaped or holds values that are not finite.
+        """
+        self._given = self._network.check_weights(weights)
+        self._current = None
+
+    def predict(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]]) -> Prediction:
+        """Classes and scores of samples ``{"x": channel numbers, "t": times in ms}``."""
+        p = self._for_run(p)
+        spikes = self._sample_spikes(X, p)
+        engine = self._engine(p, self.network(p), self._start_weights(p))
+        scores = engine.run(spikes, np.arange(len(spikes)), None).scores
+        return Prediction(scores.argmax(axis=1), scores)
+
+    def gradients(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]], Y: Sequence[int]) -> Gradients:
+        """Mean loss of samples with labels ``Y`` and its derivative by every weight.
+
+        Nothing that training adds takes part: no regularisation, dropout, bound of the denominator
+        (``MIN_DENOMINATOR``), clip, or scale of the read-out's drive (``LOSS_SCALE``). Nothing is learned.
+        """
+        p = self._for_run(p)
+        spikes = self._sample_spikes(X, p)
+        labels = self._checked_labels(Y, len(spikes))
+        engine = self._engine(p, self.network(p, plain=True), self._start_weights(p))
+        result = engine.run(spikes, np.arange(len(spikes)), labels, learn=True)
+        return Gradients(float(result.loss.mean()), engine.gradients())
+
+    def spikes(
+        self, p: Mapping[str, Any], subset: Subset, population: str = "hidden0"
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Times (ms since trial start) and neurons of the spikes of each sample in "input" or "hidden0"."""
+        p = self._for_run(p)
+        engine = self._engine(p, self.network(p), self._start_weights(p))
+        found = []
+        for index in subset.indices:
+            engine.run(subset.part.spikes, np.array([index]), None)
+            steps, ids = engine.spikes(0, population)
+            found.append((steps * p["DT_MS"], ids))
+        return found
+
+    def scores(self, p: Mapping[str, Any], subset: Subset) -> np.ndarray:
+        """Read-out scores of the samples of ``subset``, ``(n, classes)``."""
+        p = self._for_run(p)
+        engine = self._engine(p, self.network(p), self._start_weights(p))
+        return engine.run(subset.part.spikes, subset.indices, None).scores
+
+    def _sample_spikes(self, X: Sequence[Mapping[str, Any]], p: Mapping[str, Any]) -> SpikeSet:
+        if len(X) == 0:
+            raise ValueError("X holds no samples")
+        return from_samples(X, self.data.num_channels, p["DT_MS"], p["TRIAL_MS"])
+
+    def _checked_labels(self, Y: Sequence[int], n: int) -> np.ndarray:
+        labels = np.asarray(Y)
+        if labels.shape != (n,):
+            raise ValueError(f"Y must hold one label for each of the {n} samples; its shape is {labels.shape}")
+        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.data.num_classes:
+            raise ValueError(f"labels must be whole numbers from 0 to {self.data.num_classes - 1}")
+        return labels.astype(np.int32)
+
+    # Runs
+
+    def _for_run(self, p: Mapping[str, Any]) -> dict[str, Any]:
+        """``p`` of a method call, resolved; the data keys must be those of the construction."""
+        run = self.resolve(p)
+        for key in _SEEDS:
+            if run[key] is None:
+                run[key] = self.p[key]
+        for key in self.data_keys:
+            if run[key] != self.p[key]:
+                raise ValueError(
+                    f"{key} was {self.p[key]!r} when the data was loaded and is {run[key]!r} now; "
+                    "make a new object to change it"
+                )
+        return run
+
+    def _engine(self, p: Mapping[str, Any], network: Network, weights: Mapping[str, np.ndarray]) -> backends.Engine:
+        engine = backends.build(network, p["BACKEND"], p["NUM_THREADS"])
+        engine.set_weights(network.check_weights(weights))
+        return engine
+
+    def _load_label(self, p: Mapping[str, Any]) -> str | None:
+        return "best" if p["LOAD_BEST"] else "last" if p["LOAD_LAST"] else None
+
+    def _load(self, p: Mapping[str, Any], name: str) -> TrainingState | None:
+        label = self._load_label(p)
+        if label is None:
+            return None
+        path = checkpoint.checkpoint_path(p, p["CHECKPOINT_NAME"] or name, label)
+        state, _ = checkpoint.load(path, {q.name: q.shape for q in self.network(p).projections})
+        return state
+
+    def _start_weights(self, p: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Weights for a run without training: loaded if ``p`` says so, else the object's."""
+        state = self._load(p, p["NAME"])
+        return state.weights if state is not None else self.weights()
+
+    def _train(
+        self, p: dict[str, Any], training: Subset, evaluation: Subset | None, evaluated: str, fold: str = ""
+    ) -> RunResult:
+        """Train on ``training``, evaluate on ``evaluation`` after each epoch; ``fold`` is a suffix of the files."""
+        start = time.perf_counter()
+        name = p["NAME"] + fold
+        network = self.network(p)
+        state = self._load(p, name) or self._fresh(p, network)
+        run = _RunFiles(p, name, fold.lstrip("_") or "train") if p["WRITE_TO_DISK"] else None
+        if run is not None:
+            run.begin(p, state, resumed=self._load_label(p) is not None)
+        engine = self._engine(p, network, state.weights)
+        batches = -(-len(training) // p["N_BATCH"]) + (-(-len(evaluation) // p["N_BATCH"]) if evaluation else 0)
+
+        def after_epoch(now: TrainingState, best: bool) -> None:
+            if run is not None:
+                run.epoch(now, best)
+
+        with Progress(p["N_EPOCH"], state.epoch, batches, evaluated) as progress:
+            outcome = trainer.train(engine, p, training, evaluation, state, progress, after_epoch)
+        self.evaluated = None if evaluation is None or outcome is None else (evaluation, outcome)
+        self._current = state.weights
+        self.history = state.history
+        self.collected = {what: np.stack(rows) for what, rows in state.collected.items()}
+        if run is not None:
+            run.finish(state)
+        self._report_time(p, state, len(training), time.perf_counter() - start)
+        last = state.history[-1]
+        return RunResult({}, {}, {}, {}, last["train_accuracy"], last["eval_accuracy"])
+
+    def _fresh(self, p: Mapping[str, Any], network: Network) -> TrainingState:
+        weights = self._given or network.initial_weights(p["MODEL_SEED"])
+        weights = network.check_weights(weights)
+        moments = {role: {n: np.zeros_like(w) for n, w in weights.items()} for role in ("m", "v")}
+        return TrainingState(weights=weights, moments=moments, rate=LearningRate.start(p))
+
+    def _test(self, p: dict[str, Any], evaluation: Subset) -> RunResult:
+        """One pass over ``evaluation`` without learning; one line in the results file, no checkpoint."""
+        start = time.perf_counter()
+        engine = self._engine(p, self.network(p), self._start_weights(p))
+        outcome = trainer.evaluate(engine, p, evaluation)
+        self.evaluated = (evaluation, outcome)
+        state = self._fresh(p, engine.network)
+        trainer.collect(p, state, {"train": None, "eval": outcome}, engine)
+        record = trainer.epoch_record(0, p, None, outcome, 0.0, time.perf_counter() - start)
+        self.history, self.collected = [record], {w: np.stack(r) for w, r in state.collected.items()}
+        if p["WRITE_TO_DISK"]:
+            folder = Path(p["OUT_DIR"])
+            files.check_folder(folder)
+            out = results.RunFiles(folder, p["NAME"], "test", p["DEBUG_HIDDEN_N"])
+            out.write(out.begin(), [record])
+            results.write_collected(folder, p["NAME"], state.collected)
+        print(f"test {outcome.accuracy:.1%} of {len(evaluation)} samples (loss {outcome.mean_loss:.3f})")
+        return RunResult({}, {}, {}, {}, 0.0, outcome.accuracy)
+
+    def _report_time(self, p: Mapping[str, Any], state: TrainingState, samples: int, seconds: float) -> None:
+        if p["TIMING"] and state.history:
+            epoch = state.seconds / state.epoch
+            self.timing = {"seconds": seconds, "seconds_per_epoch": epoch}
+            print(f"{epoch:.2f} s per epoch ({epoch / samples * 1e3:.2f} ms per training sample, evaluation included)")
+
+
+class _RunFiles:
+    """The files of a training run: parameters, checkpoints, results, picture."""
+
+    def __init__(self, p: Mapping[str, Any], name: str, run: str) -> None:
+        self.p, self.name = p, name
+        self.folder = Path(p["OUT_DIR"])
+        self.out = results.RunFiles(self.folder, p["NAME"], run, p["DEBUG_HIDDEN_N"])
+
+    def begin(self, p: Mapping[str, Any], state: TrainingState, *, resumed: bool) -> None:
+        """Write the parameters and the checkpoint that a run killed in its first epoch resumes from."""
+        files.check_folder(self.folder)
+        if not resumed:
+            state.results_start = self.out.begin()
+            for label in ("last", "best"):
+                self._keep_previous(checkpoint.checkpoint_path(p, self.name, label))
+        elif any(self.out.begin()[n] < size for n, size in state.results_start.items()):
+            warnings.warn(f"results of before the checkpoint are missing from {self.out.text}", stacklevel=4)
+        files.write_json(self.folder / f"{self.name}.json", self.p)
+        self._checkpoint(state, "last")
+
+    @staticmethod
+    def _keep_previous(path: Path) -> None:
+        if path.exists():
+            kept = path.with_name(f"{path.stem}_previous.npz")
+            path.replace(kept)
+            print(f"The checkpoint of an earlier run is now {kept}")
+
+    def _checkpoint(self, state: TrainingState, label: str) -> None:
+        if self.p["CHECKPOINT"]:
+            checkpoint.save(checkpoint.checkpoint_path(self.p, self.name, label), state, self.p, self.name)
+
+    def epoch(self, state: TrainingState, best: bool) -> None:
+        """Checkpoint first: a resumed run brings the results files up to date from it."""
+        if best:
+            checkpoint.save(checkpoint.checkpoint_path(self.p, self.name, "best"), state, self.p, self.name)
+        self._checkpoint(state, "last")
+        self.out.write(state.results_start, state.history)
+
+    def finish(self, state: TrainingState) -> None:
+        self.out.write(state.results_start, state.history)
+        results.write_collected(self.folder, self.name, state.collected)
+        from eventprop import plots
+
+        figure = plots.learning_curves(state.history)
+        plots.save(figure, self.folder / f"{self.name}_learning.png")

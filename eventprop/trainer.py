@@ -1,0 +1,199 @@
+"""The training loop: epochs of shuffled batches, each with its exact gradient and one Adam step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eventprop.backends import BatchResult, Engine
+from eventprop.checkpoint import TrainingState
+from eventprop.network import adam_parameters
+from eventprop.progress import Progress
+from eventprop.results import activity_columns
+from eventprop.splits import Subset
+from eventprop.streams import stream, stream_seed
+
+__all__ = ["Outcome", "TrainingDiverged", "evaluate", "train"]
+
+
+class TrainingDiverged(ArithmeticError):
+    """A loss, gradient or weight is not finite any more."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One pass over some samples, in order of presentation: ``(n,)`` arrays, counts ``(n, hidden neurons)``."""
+
+    labels: np.ndarray
+    predictions: np.ndarray
+    loss: np.ndarray
+    spike_counts: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        return float(np.mean(self.predictions == self.labels)) if self.labels.size else 0.0
+
+    @property
+    def mean_loss(self) -> float:
+        return float(np.mean(self.loss)) if self.labels.size else float("nan")
+
+
+def train(
+    engine: Engine,
+    p: Mapping[str, Any],
+    training: Subset,
+    evaluation: Subset | None,
+    state: TrainingState,
+    progress: Progress,
+    after_epoch: Callable[[TrainingState, bool], None],
+) -> Outcome | None:
+    """Train from ``state`` to ``N_EPOCH`` epochs; ``state`` is brought up to date after each of them.
+
+    Returns:
+        The last epoch's evaluation; None where there was none.
+
+    Args:
+        after_epoch: called with the state and whether this epoch is the best so far; writes the files.
+
+    Raises:
+        TrainingDiverged: names layer, epoch and batch; files hold what the last good epoch left.
+    """
+    engine.set_weights(state.weights)
+    engine.set_optimiser_state(state.moments)
+    before, evaluated = state.seconds, None
+    start = time.perf_counter()
+    for epoch in range(state.epoch, p["N_EPOCH"]):
+        trained = _train_epoch(engine, p, training, epoch, state, progress)
+        evaluated = evaluate(engine, p, evaluation, progress, epoch) if evaluation is not None else None
+        best = _is_best(p, state, trained, evaluated)
+        monitored = trained if p["EMA_WHICH"] == "training" else evaluated
+        rate = state.rate.working
+        state.rate.after_epoch(p, epoch, None if monitored is None else monitored.accuracy)
+        state.weights, state.moments = engine.weights(), engine.optimiser_state()
+        _check_weights(state.weights, epoch)
+        state.epoch = epoch + 1
+        state.seconds = before + time.perf_counter() - start
+        state.history.append(epoch_record(epoch, p, trained, evaluated, rate, state.seconds))
+        collect(p, state, {"train": trained, "eval": evaluated}, engine)
+        after_epoch(state, best)
+        progress.epoch(state.history[-1])
+    return evaluated
+
+
+def _train_epoch(
+    engine: Engine, p: Mapping[str, Any], training: Subset, epoch: int, state: TrainingState, progress: Progress
+) -> Outcome:
+    order = training.indices
+    if p["SHUFFLE"]:
+        order = order[stream(p["TRAIN_DATA_SEED"], "shuffle", epoch).permutation(order.size)]
+    dropout_seed = stream_seed(p["MODEL_SEED"], "input dropout", epoch)
+    results: list[BatchResult] = []
+    correct, loss = 0, 0.0
+    for first, samples in progress.batches(epoch, "training", _batches(order, p["N_BATCH"])):
+        labels = training.part.labels[samples]
+        result = engine.run(
+            training.part.spikes,
+            samples,
+            labels,
+            learn=True,
+            dropout=p["PDROP_INPUT"],
+            dropout_seed=dropout_seed,
+            first=first,
+        )
+        norm = engine.gradient_norm()
+        if not (np.isfinite(norm) and np.isfinite(result.loss).all()):
+            raise TrainingDiverged(_diverged(engine, result, epoch, first // p["N_BATCH"]))
+        state.updates += 1
+        factor = min(1.0, p["GRAD_CLIP"] / norm) if p["GRAD_CLIP"] > 0 and norm > 0 else 1.0
+        engine.update(adam_parameters(p, state.rate.working, state.updates), factor)
+        state.rate.after_update(p)
+        results.append(result)
+        correct += int(np.sum(result.scores.argmax(axis=1) == labels))
+        loss += float(result.loss.sum())
+        progress.running(correct, first + samples.size, loss)
+    return _outcome(training.part.labels[order], results)
+
+
+def evaluate(
+    engine: Engine, p: Mapping[str, Any], evaluation: Subset, progress: Progress | None = None, epoch: int = 0
+) -> Outcome:
+    """Present ``evaluation`` without learning and without dropout."""
+    batches: Iterator[tuple[int, np.ndarray]] = _batches(evaluation.indices, p["N_BATCH"])
+    if progress is not None:
+        batches = progress.batches(epoch, progress.evaluated, batches)
+    part = evaluation.part
+    results = [engine.run(part.spikes, samples, part.labels[samples]) for _, samples in batches]
+    return _outcome(evaluation.labels, results)
+
+
+def _batches(order: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    for first in range(0, order.size, size):
+        yield first, order[first : first + size]
+
+
+def _outcome(labels: np.ndarray, results: list[BatchResult]) -> Outcome:
+    return Outcome(
+        labels=labels,
+        predictions=np.concatenate([r.scores.argmax(axis=1) for r in results]).astype(np.int32),
+        loss=np.concatenate([r.loss for r in results]),
+        spike_counts=np.concatenate([r.spike_counts for r in results]),
+    )
+
+
+def _is_best(p: Mapping[str, Any], state: TrainingState, trained: Outcome, evaluated: Outcome | None) -> bool:
+    which = {"training": trained, "validation": evaluated}.get(p["CHECKPOINT_BEST"])
+    if which is None or which.accuracy <= state.best:
+        return False
+    state.best = which.accuracy
+    return True
+
+
+def epoch_record(
+    epoch: int, p: Mapping[str, Any], trained: Outcome | None, evaluated: Outcome | None, rate: float, seconds: float
+) -> dict[str, Any]:
+    """One row of the results files."""
+    passes = [o for o in (trained, evaluated) if o is not None]
+    silent = int(np.sum(sum(o.spike_counts.sum(axis=0) for o in passes) == 0))
+    return {
+        "epoch": epoch,
+        "train_accuracy": trained.accuracy if trained else 0.0,
+        "train_loss": trained.mean_loss if trained else float("nan"),
+        "eval_accuracy": evaluated.accuracy if evaluated else 0.0,
+        "eval_loss": evaluated.mean_loss if evaluated else float("nan"),
+        "learning_rate": rate,
+        **activity_columns(passes[0].spike_counts, p["N_BATCH"], silent),
+        "seconds": seconds,
+    }
+
+
+def collect(p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, Outcome | None], engine: Engine) -> None:
+    """Confusion matrices ``[predicted, true]`` and predictions of this epoch, where ``p`` asks for them."""
+    for phase, outcome in outcomes.items():
+        if p["COLLECT_CONFUSION"]:
+            n = engine.network.output.size
+            matrix = np.zeros((n, n))
+            if outcome is not None:
+                np.add.at(matrix, (outcome.predictions, outcome.labels), 1)
+            state.collected.setdefault(f"confusion_{phase}", []).append(matrix)
+        if p["REC_PREDICTIONS"] and outcome is not None:
+            state.collected.setdefault(f"predictions_{phase}", []).append(outcome.predictions)
+            state.collected.setdefault(f"labels_{phase}", []).append(outcome.labels)
+
+
+def _diverged(engine: Engine, result: BatchResult, epoch: int, batch: int) -> str:
+    bad = [name for name, g in engine.gradients().items() if not np.isfinite(g).all()]
+    what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
+    return (
+        f"{what} is not finite in epoch {epoch}, batch {batch}; nothing was learned from this batch. "
+        "A larger MIN_DENOMINATOR, a GRAD_CLIP or a smaller ETA may help"
+    )
+
+
+def _check_weights(weights: Mapping[str, np.ndarray], epoch: int) -> None:
+    bad = [name for name, w in weights.items() if not np.isfinite(w).all()]
+    if bad:
+        raise TrainingDiverged(f"weights of {', '.join(bad)} are not finite after epoch {epoch}; a smaller ETA may help")
