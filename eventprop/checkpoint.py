@@ -93,7 +93,9 @@ def load(path: Path, shapes: Mapping[str, tuple[int, int]]) -> tuple[TrainingSta
         ValueError: it is broken, or of a network of another shape; names the file and what differs.
     """
     if not path.exists():
-        raise FileNotFoundError(f"there is no checkpoint {path}; a run with CHECKPOINT true and the same OUT_DIR and NAME writes it")
+        raise FileNotFoundError(
+            f"there is no checkpoint {path}; a run with CHECKPOINT true and the same OUT_DIR and NAME writes it"
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -127,7 +129,9 @@ def _check_shapes(path: Path, state: TrainingState, shapes: Mapping[str, tuple[i
                 for name in sorted(set(found) | set(shapes))
                 if found.get(name) != shapes.get(name)
             ]
-            raise ValueError(f"{path} is of another network: {'; '.join(differing)} (check NUM_HIDDEN, RECURRENT and the data set)")
+            raise ValueError(
+                f"{path} is of another network: {'; '.join(differing)} (check NUM_HIDDEN, RECURRENT and the data set)"
+            )
         for name, array in values.items():
             if not np.isfinite(array).all():
                 raise ValueError(f"{path} holds values that are not finite in {role}/{name}")

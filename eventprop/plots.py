@@ -18,7 +18,9 @@ __all__ = ["learning_curves", "raster", "save"]
 _BLUE, _ORANGE, _GREY = "#2a6fb0", "#d9730d", "#6b7280"
 
 
-def learning_curves(history: Sequence[Mapping[str, Any]], title: str = "", evaluated: str = "evaluation") -> Figure:
+def learning_curves(
+    history: Sequence[Mapping[str, Any]], title: str = "", evaluated: str = "evaluation"
+) -> Figure:
     """Accuracy and loss by epoch, for training and evaluation.
 
     Args:
@@ -35,7 +37,14 @@ def learning_curves(history: Sequence[Mapping[str, Any]], title: str = "", evalu
             axes[0].plot(epochs, accuracy, **style)
             axes[1].plot(epochs, loss, **style)
             if what == "eval":
-                axes[0].annotate(f"{accuracy[-1]:.1%}", (epochs[-1], accuracy[-1]), (4, -10), textcoords="offset points", color=colour, ha="right")
+                axes[0].annotate(
+                    f"{accuracy[-1]:.1%}",
+                    (epochs[-1], accuracy[-1]),
+                    (4, -10),
+                    textcoords="offset points",
+                    color=colour,
+                    ha="right",
+                )
     axes[0].set(ylim=(0, 1.02), ylabel="accuracy")
     axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     axes[1].set(ylabel="loss (cross-entropy)")
@@ -65,7 +74,13 @@ def raster(
         last = max([t.max() for t, _ in (sample["input"], sample["hidden"]) if t.size], default=trial_ms)
         for ax, key, n in zip(column, ("input", "hidden"), (num_input, num_hidden), strict=False):
             t, ids = sample[key]
-            ax.plot(t, ids, ".", color=_GREY if key == "input" else _BLUE, markersize=1.4 if key == "input" else 2.2)
+            ax.plot(
+                t,
+                ids,
+                ".",
+                color=_GREY if key == "input" else _BLUE,
+                markersize=1.4 if key == "input" else 2.2,
+            )
             ax.set(xlim=(0, min(trial_ms, last * 1.05)), ylim=(-0.5, n - 0.5), xlabel="time (ms)")
         scores, label = np.asarray(sample["scores"]), sample["label"]
         colours = [_ORANGE if j == label else _GREY for j in range(scores.size)]
@@ -76,7 +91,9 @@ def raster(
         column[0].set_title(f"class {label}" + ("" if right else f", taken for {int(scores.argmax())}"))
         for ax in column:
             ax.spines[["top", "right"]].set_visible(False)
-    for ax, label in zip(grid[:, 0], ("input channel", "hidden neuron", "score (orange: label)"), strict=True):
+    for ax, label in zip(
+        grid[:, 0], ("input channel", "hidden neuron", "score (orange: label)"), strict=True
+    ):
         ax.set_ylabel(label)
     if title:
         figure.suptitle(title)

@@ -85,7 +85,12 @@ def train(
 
 
 def _train_epoch(
-    engine: Engine, p: Mapping[str, Any], training: Subset, epoch: int, state: TrainingState, progress: Progress
+    engine: Engine,
+    p: Mapping[str, Any],
+    training: Subset,
+    epoch: int,
+    state: TrainingState,
+    progress: Progress,
 ) -> Outcome:
     order = training.indices
     if p["SHUFFLE"]:
@@ -153,7 +158,12 @@ def _is_best(p: Mapping[str, Any], state: TrainingState, trained: Outcome, evalu
 
 
 def epoch_record(
-    epoch: int, p: Mapping[str, Any], trained: Outcome | None, evaluated: Outcome | None, rate: float, seconds: float
+    epoch: int,
+    p: Mapping[str, Any],
+    trained: Outcome | None,
+    evaluated: Outcome | None,
+    rate: float,
+    seconds: float,
 ) -> dict[str, Any]:
     """One row of the results files."""
     passes = [o for o in (trained, evaluated) if o is not None]
@@ -170,7 +180,9 @@ def epoch_record(
     }
 
 
-def collect(p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, Outcome | None], engine: Engine) -> None:
+def collect(
+    p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, Outcome | None], engine: Engine
+) -> None:
     """Confusion matrices ``[predicted, true]`` and predictions of this epoch, where ``p`` asks for them."""
     for phase, outcome in outcomes.items():
         if p["COLLECT_CONFUSION"]:
@@ -196,4 +208,6 @@ def _diverged(engine: Engine, result: BatchResult, epoch: int, batch: int) -> st
 def _check_weights(weights: Mapping[str, np.ndarray], epoch: int) -> None:
     bad = [name for name, w in weights.items() if not np.isfinite(w).all()]
     if bad:
-        raise TrainingDiverged(f"weights of {', '.join(bad)} are not finite after epoch {epoch}; a smaller ETA may help")
+        raise TrainingDiverged(
+            f"weights of {', '.join(bad)} are not finite after epoch {epoch}; a smaller ETA may help"
+        )

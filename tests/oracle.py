@@ -325,9 +325,7 @@ def softmax(score: Array) -> Array:
     return exponentials / exponentials.sum()
 
 
-def gradients(
-    network: Network, events: InputEvents, label: int, loss: str = "sum"
-) -> tuple[float, dict[str, Array]]:
+def gradients(network: Network, events: InputEvents, label: int, loss: str = "sum") -> tuple[float, dict[str, Array]]:
     """Loss of one sample and its exact gradient.
 
     Args:
@@ -418,9 +416,7 @@ def _has(network: Network, name: str) -> bool:
     return getattr(network, name) is not None
 
 
-def _tau_gradients(
-    trajectory: Trajectory, drive: Array, loss: str, at_end: list[Array]
-) -> dict[str, Array]:
+def _tau_gradients(trajectory: Trajectory, drive: Array, loss: str, at_end: list[Array]) -> dict[str, Array]:
     """dL/dtau_mem = integral lambda_v (I - V)/tau_mem dt, dL/dtau_syn = -integral lambda_i I/tau_syn dt."""
     net, length = trajectory.network, trajectory.length_ms
     x = length[:, None] * _NODES  # (segment, node)

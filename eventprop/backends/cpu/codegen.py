@@ -72,10 +72,16 @@ def _neuron(struct: str, model: models.NeuronModel, synapse: models.SynapseModel
     one_lane = "".join(f"        real &{v} = {a}[lane];\n        (void){v};\n" for v, a in state.items())
     start = "".join(f"            {a}[l] = {_cpp(model.state.get(v, '0.0'))};\n" for v, a in state.items())
     update = f"{synapse.decay} Isyn += current[l]; {model.update}"
-    fires = f"            fired[l] = {_cpp(model.threshold)};\n            any |= fired[l];\n" if model.threshold else ""
+    fires = (
+        f"            fired[l] = {_cpp(model.threshold)};\n            any |= fired[l];\n"
+        if model.threshold
+        else ""
+    )
     record = "".join(f"        recorded[{i}] = {_cpp(e)};\n" for i, e in enumerate(model.recorded.values()))
     replay = "".join(f"        const real {v} = recorded[{i}];\n" for i, v in enumerate(model.recorded))
-    lane_adjoint = "".join(f"        real &{v} = {a}[lane];\n" for v, a in adjoint.items() if v in _names(model.jump))
+    lane_adjoint = "".join(
+        f"        real &{v} = {a}[lane];\n" for v, a in adjoint.items() if v in _names(model.jump)
+    )
     quiet = model.quiet
     parts = [
         f"struct {struct} {{  // {model.name}",
@@ -90,7 +96,9 @@ def _neuron(struct: str, model: models.NeuronModel, synapse: models.SynapseModel
         function(
             "int step(const real *c, real *__restrict x, const real *__restrict current, int *__restrict fired)",
             update + model.threshold,
-            "        int any = 0;\n        (void)fired;\n" + _lane_loop(state, update, fires) + "        return any;\n",
+            "        int any = 0;\n        (void)fired;\n"
+            + _lane_loop(state, update, fires)
+            + "        return any;\n",
         ).rstrip("\n"),
         function(
             "int quiet(const real *c, const real *x)",
@@ -104,11 +112,17 @@ def _neuron(struct: str, model: models.NeuronModel, synapse: models.SynapseModel
             " ".join(model.recorded.values()) + model.reset,
             one_lane + "        (void)recorded;\n" + record + f"        {_cpp(model.reset)}\n",
         ).rstrip("\n"),
-        function("void back(const real *c, real *__restrict a)", model.adjoint_update, _lane_loop(adjoint, model.adjoint_update)).rstrip("\n"),
+        function(
+            "void back(const real *c, real *__restrict a)",
+            model.adjoint_update,
+            _lane_loop(adjoint, model.adjoint_update),
+        ).rstrip("\n"),
         function(
             "void jump(const real *c, real *a, int lane, real R, const real *recorded)",
             model.jump,
-            lane_adjoint + replay + f"        (void)a, (void)lane, (void)R, (void)recorded;\n        {_cpp(model.jump)}\n",
+            lane_adjoint
+            + replay
+            + f"        (void)a, (void)lane, (void)R, (void)recorded;\n        {_cpp(model.jump)}\n",
         ).rstrip("\n"),
         function(
             "void gradient(const real *c, const real *__restrict a, real *__restrict out)",
@@ -118,7 +132,8 @@ def _neuron(struct: str, model: models.NeuronModel, synapse: models.SynapseModel
         function(
             "void transport(const real *c, const real *__restrict a, real *__restrict out)",
             synapse.transport,
-            "        (void)c;\n" + _lane_loop(adjoint, "", f"            out[l] = {_cpp(synapse.transport)};\n"),
+            "        (void)c;\n"
+            + _lane_loop(adjoint, "", f"            out[l] = {_cpp(synapse.transport)};\n"),
         ).rstrip("\n"),
         "};",
     ]
@@ -131,7 +146,9 @@ def _readout(loss: models.Loss, model: models.NeuronModel, synapse: models.Synap
     reads = {v: f"(r + {i} * P)" for i, v in enumerate(loss.state)}
     adjoint = {v: f"(a + {i} * P)" for i, v in enumerate(model.adjoint)}
     start = "".join(f"            {a}[l] = {_cpp(loss.state[v])};\n" for v, a in reads.items())
-    score = "".join(f"        const real {v} = {a}[lane];\n" for v, a in reads.items() if v in _names(loss.score))
+    score = "".join(
+        f"        const real {v} = {a}[lane];\n" for v, a in reads.items() if v in _names(loss.score)
+    )
     return (
         f"struct Readout {{  // {loss.name}\n"
         f"    static constexpr int n_state = {len(loss.state)};\n"
@@ -149,7 +166,9 @@ def _readout(loss: models.Loss, model: models.NeuronModel, synapse: models.Synap
 
 def _regulariser(regulariser: models.Regulariser, model: models.NeuronModel) -> str:
     adjoint = "".join(
-        f"        real &{v} = (a + {i} * P)[lane];\n" for i, v in enumerate(model.adjoint) if v in _names(regulariser.jump)
+        f"        real &{v} = (a + {i} * P)[lane];\n"
+        for i, v in enumerate(model.adjoint)
+        if v in _names(regulariser.jump)
     )
     return (
         f"struct Regulariser {{  // {regulariser.name}\n"
@@ -173,7 +192,7 @@ def _optimiser(optimiser: models.OptimiserModel) -> str:
     )
 
 
-def generate(network: Network, real: str = "float", panel: int = 32) -> str:
+def generate(network: Network, real: str = "float", panel: int = 64) -> str:
     """The C++ source of an engine for networks of this kind; sizes and parameters are not part of it.
 
     Args:

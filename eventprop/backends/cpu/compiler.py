@@ -21,7 +21,16 @@ import platformdirs
 
 __all__ = ["CompilerError", "cache_folder", "find_compiler", "load_library"]
 
-_FLAGS = ["-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread"]
+_FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fPIC",
+    "-shared",
+    "-pthread",
+]
 _HEADERS = ("engine.hpp", "api.hpp")
 
 
@@ -31,7 +40,9 @@ class CompilerError(RuntimeError):
 
 def cache_folder() -> Path:
     """Where compiled engines are kept; ``EVENTPROP_CACHE`` overrides the user's cache folder."""
-    return Path(os.environ.get("EVENTPROP_CACHE") or platformdirs.user_cache_dir("genn-eventprop", appauthor=False))
+    return Path(
+        os.environ.get("EVENTPROP_CACHE") or platformdirs.user_cache_dir("genn-eventprop", appauthor=False)
+    )
 
 
 def find_compiler() -> str:
@@ -46,7 +57,11 @@ def find_compiler() -> str:
         if path:
             return path
     raise CompilerError(
-        (f"the compiler named by CXX, {named!r}, was not found" if named else "no C++ compiler (c++, g++, clang++) was found")
+        (
+            f"the compiler named by CXX, {named!r}, was not found"
+            if named
+            else "no C++ compiler (c++, g++, clang++) was found"
+        )
         + "; the CPU backend builds its engine with one. Install it with\n"
         "  Debian, Ubuntu:  sudo apt install g++\n"
         "  Fedora:          sudo dnf install gcc-c++\n"
@@ -93,6 +108,8 @@ def _build(compiler: str, source: str, library: Path) -> None:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             print("failed", file=sys.stderr)
-            raise CompilerError(f"{compiler} could not build the CPU engine:\n{result.stderr.strip()[-4000:]}")
+            raise CompilerError(
+                f"{compiler} could not build the CPU engine:\n{result.stderr.strip()[-4000:]}"
+            )
         os.replace(built, library)
     print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)

@@ -176,6 +176,18 @@ inline void store(real *p, const vec_sum &a) {
 inline void add(vec_sum &a, const real *p) {
     for (int i = 0; i < VECTORS; ++i) a.v[i] += reinterpret_cast<const vec *>(p)[i];
 }
+// a + sum of base[row[s]] for s in [from, to). Two sums, since one would wait for each of its additions.
+inline vec_sum sum_rows(vec_sum a, const real *base, const uint16_t *row, uint32_t from, uint32_t to) {
+    vec_sum b{};
+    uint32_t s = from;
+    for (; s + 1 < to; s += 2) {
+        add(a, base + size_t(row[s]) * P);
+        add(b, base + size_t(row[s + 1]) * P);
+    }
+    if (s < to) add(a, base + size_t(row[s]) * P);
+    for (int i = 0; i < VECTORS; ++i) a.v[i] += b.v[i];
+    return a;
+}
 inline real total(const vec &v) {
     real s = 0;
     for (int i = 0; i < LANES; ++i) s += v[i];
@@ -188,9 +200,7 @@ inline void gather_drive(const SpikeLists &spikes, int rows, Panels w, int n_pan
         const real *base = w.at(p, 0);
         const uint16_t *id = spikes.id.data();
         for (int k = 0; k < rows; ++k) {
-            vec_sum a{};
-            for (uint32_t s = spikes.step_start[k]; s < spikes.step_start[k + 1]; ++s) add(a, base + size_t(id[s]) * P);
-            store(drive.at(p, k), a);
+            store(drive.at(p, k), sum_rows(vec_sum{}, base, id, spikes.step_start[k], spikes.step_start[k + 1]));
         }
     }
 }
@@ -201,9 +211,9 @@ inline void gather_gradient(const SpikeLists &spikes, int n_pre, int rows, const
     for (int pre = 0; pre < n_pre; ++pre) {
         uint32_t s = spikes.id_start[pre], end = spikes.id_start[pre + 1];
         if (s == end || step[s] + 1 >= rows) continue;
-        vec_sum a = load(gradient + size_t(pre) * P);
-        for (; s < end && step[s] + 1 < rows; ++s) add(a, trace + size_t(step[s] + 1) * P);
-        store(gradient + size_t(pre) * P, a);
+        while (step[end - 1] + 1 >= rows) --end;
+        real *g = gradient + size_t(pre) * P;
+        store(g, sum_rows(load(g), trace + P, step, s, end));
     }
 }
 

@@ -122,7 +122,11 @@ class CpuEngine:
 
     def _set_layer(self, number: int, population: Population) -> None:
         values = np.array([population.parameters[n] for n in population.model.parameters], dtype=np.float64)
-        _check(self._lib.engine_layer(self._handle, number, population.size, _address(values), self.network.dt_ms))
+        _check(
+            self._lib.engine_layer(
+                self._handle, number, population.size, _address(values), self.network.dt_ms
+            )
+        )
 
     def _place(self, projection: Projection) -> dict[str, np.ndarray]:
         """Arrays of a projection in the engine's layout, ``(panel, n_pre + spare, lane)``."""
