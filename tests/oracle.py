@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -87,7 +88,7 @@ class Network:
 
     def __post_init__(self) -> None:
         hidden, outputs = np.shape(self.w_out)
-        shapes = {"w_in": (np.shape(self.w_in)[0], hidden), "w_out": (hidden, outputs)}
+        shapes: dict[str, tuple[int, ...]] = {"w_in": (np.shape(self.w_in)[0], hidden), "w_out": (hidden, outputs)}
         shapes |= dict.fromkeys(("tau_mem", "tau_syn"), (hidden,))
         shapes |= dict.fromkeys(("tau_mem_out", "tau_syn_out"), (outputs,))
         if self.w_rec is not None:
@@ -107,10 +108,10 @@ class Network:
 
 
 class SegmentEnd(NamedTuple):
-    """What ends a segment: kind, index of the input or hidden neuron, and I^- - v_thresh of a spike."""
+    """What ends a segment: kind, number of the input or hidden neuron, and I^- - v_thresh of a spike."""
 
     kind: Literal["input", "spike", "none"]
-    index: int = -1
+    source: int = -1
     denominator: float = np.nan
 
 
@@ -149,12 +150,15 @@ class Trajectory:
 
 
 def decay_difference(x: ArrayLike, tau_mem: ArrayLike, tau_syn: ArrayLike) -> Array:
-    """(a - c)/(tau_mem - tau_syn) = c expm1(x d/(tau_mem tau_syn))/d, d = tau_mem - tau_syn; accurate for all taus."""
+    """(a - c)/(tau_mem - tau_syn) = -exp(-x/tau_max) expm1(-x d/(tau_mem tau_syn))/d, d = |tau_mem - tau_syn|.
+
+    Accurate for every pair of time constants; the limit for d = 0 is exp(-x/tau) x/tau^2.
+    """
     x, tau_mem, tau_syn = (np.asarray(value, dtype=np.float64) for value in (x, tau_mem, tau_syn))
-    d = tau_mem - tau_syn
+    d = np.abs(tau_mem - tau_syn)
     rate = x / (tau_mem * tau_syn)
-    safe = np.where(d == 0, 1.0, d)
-    return np.exp(-x / tau_syn) * np.where(d == 0, rate, np.expm1(rate * d) / safe)
+    slope = np.where(d == 0, rate, -np.expm1(-rate * d) / np.where(d == 0, 1.0, d))
+    return np.exp(-x / np.maximum(tau_mem, tau_syn)) * slope
 
 
 def response(x: ArrayLike, tau_mem: ArrayLike, tau_syn: ArrayLike) -> Array:
@@ -248,25 +252,30 @@ def simulate(network: Network, events: InputEvents, loss: str = "sum") -> Trajec
         now = stop
         if end.kind == "input":
             position += 1
-            i_hid = i_hid + network.w_in[end.index]
+            i_hid = i_hid + network.w_in[end.source]
         elif end.kind == "spike":
-            spikes[end.index].append(now)
+            spikes[end.source].append(now)
             if len(ends) > _MAX_SPIKES:
                 raise RuntimeError("runaway activity")
-            v_hid[end.index] = network.v_reset
-            i_out = i_out + network.w_out[end.index]
+            v_hid[end.source] = network.v_reset
+            i_out = i_out + network.w_out[end.source]
             if network.w_rec is not None:
-                i_hid = i_hid + network.w_rec[end.index]
-    stacked = [np.array(column) for column in zip(*states, strict=True)]
-    segments = (np.array(starts), np.array(lengths), *stacked)
+                i_hid = i_hid + network.w_rec[end.source]
+    start, length = np.array(starts), np.array(lengths)
+    i_hidden, v_hidden, i_output, v_output = (np.array(column) for column in zip(*states, strict=True))
     return Trajectory(
-        network,
-        tuple(np.array(times) for times in spikes),
-        _scores(network, segments[0], segments[1], segments[4], segments[5], loss),
-        min((abs(end.denominator) for end in ends if end.kind == "spike"), default=np.inf),
-        _min_gap(starts, lengths, ends, network.trial_ms),
-        *segments,
-        tuple(ends),
+        network=network,
+        spike_times=tuple(np.array(times) for times in spikes),
+        scores=_scores(network, start, length, i_output, v_output, loss),
+        min_denominator=min((abs(end.denominator) for end in ends if end.kind == "spike"), default=np.inf),
+        min_gap_ms=_min_gap(starts, lengths, ends, network.trial_ms),
+        start_ms=start,
+        length_ms=length,
+        i_hidden=i_hidden,
+        v_hidden=v_hidden,
+        i_out=i_output,
+        v_out=v_output,
+        ends=tuple(ends),
     )
 
 
@@ -277,7 +286,7 @@ def _min_gap(starts: list[float], lengths: list[float], ends: list[SegmentEnd], 
         if end.kind != "none":
             times.append((start + length, end.kind == "spike"))
     times.append((trial_ms, False))
-    pairs = zip(times, times[1:], strict=False)
+    pairs = pairwise(times)
     return min((t1 - t0 for (t0, spike0), (t1, spike1) in pairs if spike0 or spike1), default=np.inf)
 
 
@@ -347,7 +356,7 @@ def gradients(network: Network, events: InputEvents, label: int, loss: str = "su
 def spike_time_gradients(network: Network, events: InputEvents, neuron: int, spike: int) -> dict[str, Array]:
     """Gradient of the time (ms) of one hidden spike, that is of a loss l_p = t_spike; keys as in `gradients`."""
     trajectory = simulate(network, events)
-    owned = [s for s, end in enumerate(trajectory.ends) if end.kind == "spike" and end.index == neuron]
+    owned = [s for s, end in enumerate(trajectory.ends) if end.kind == "spike" and end.source == neuron]
     return _adjoint(trajectory, np.zeros(network.w_out.shape[1]), "sum", {owned[spike]: 1.0})
 
 
@@ -396,9 +405,9 @@ def _adjoint(
     for s in range(segments - 1, -1, -1):
         end = trajectory.ends[s]
         if end.kind == "input":
-            grad["w_in"][end.index] -= net.tau_syn * i_h
+            grad["w_in"][end.source] -= net.tau_syn * i_h
         elif end.kind == "spike":
-            n = end.index
+            n = end.source
             error = net.w_out[n] @ (v_o - i_o) + spike_drive.get(s, 0.0)
             grad["w_out"][n] -= net.tau_syn_out * i_o
             if net.w_rec is not None:
