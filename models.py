@@ -223,9 +223,7 @@ REGULARISERS: dict[str, Regulariser] = {
         Regulariser(
             name="simple",
             parameters=("lbd_upper", "lbd_lower", "nu_upper"),
-            jump=(
-                "lambda_V -= (spike_count > nu_upper ? lbd_upper : lbd_lower) * (spike_count - nu_upper) / batch;"
-            ),
+            jump=("lambda_V -= (spike_count > nu_upper ? lbd_upper : lbd_lower) * (spike_count - nu_upper) / batch;"),
         ),
     )
 }

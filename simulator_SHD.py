@@ -101,9 +101,7 @@ class SHD_model(Simulator):
             training, validation = leave_speaker_out(
                 self.training_file(run), speaker, run["N_TRAIN"], run["TRAIN_DATA_SEED"]
             )
-            print(
-                f"Without speaker {speaker}: {len(training)} training, {len(validation)} validation samples"
-            )
+            print(f"Without speaker {speaker}: {len(training)} training, {len(validation)} validation samples")
             result = self._train(run, training, validation, "validation", fold=f"_f{speaker}")
             accuracies.append([result.correct, result.correct_eval])
             seconds.append(time.perf_counter() - start)

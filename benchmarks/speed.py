@@ -104,10 +104,16 @@ def main() -> None:
     given = options.parse_args()
     rows = []
     machine = calibrate(2)
-    print(f"calibration, 2 threads: vector add {machine['add_GB_s']:.1f} GB/s; sgemm {machine['sgemm_GFLOP_s']:.0f} GFLOP/s")
+    print(
+        f"calibration, 2 threads: vector add {machine['add_GB_s']:.1f} GB/s; sgemm {machine['sgemm_GFLOP_s']:.0f} GFLOP/s"
+    )
     print("neurons steps threads dropout spikes/neuron  ms/sample (median, least)  s/epoch  target ms")
     for neurons, steps in SIZES:
-        p = parameters.defaults(shd_parameters.KEYS) | {"NUM_HIDDEN": neurons, "RECURRENT": True, "TRIAL_MS": float(steps)}
+        p = parameters.defaults(shd_parameters.KEYS) | {
+            "NUM_HIDDEN": neurons,
+            "RECURRENT": True,
+            "TRIAL_MS": float(steps),
+        }
         p |= {"HIDDEN_HIDDEN_MEAN": 0.0, "HIDDEN_HIDDEN_STD": 0.02}
         network = describe(shd_parameters.resolve_shd(p), CHANNELS, 20)
         data = spike_data(64, steps, np.random.default_rng(0))
@@ -124,7 +130,13 @@ def main() -> None:
                     flush=True,
                 )
                 rows.append(
-                    {"neurons": neurons, "steps": steps, "threads": threads, "dropout": dropout, "ms_per_sample": median}
+                    {
+                        "neurons": neurons,
+                        "steps": steps,
+                        "threads": threads,
+                        "dropout": dropout,
+                        "ms_per_sample": median,
+                    }
                 )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
     print(f"peak memory of this process: {peak:.0f} MB")

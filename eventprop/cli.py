@@ -72,20 +72,14 @@ def _parser(script: str, keys: Sequence[Any], modes: Mapping[str, Any]) -> argpa
         description=f"Train and test spiking networks by Eventprop. Without a mode: {next(iter(modes))}.",
         epilog=f"{_EXAMPLES.format(script=script)}\n\nkeys:\n{parameters.describe(keys)}",
     )
-    parser.add_argument(
-        "words", nargs="*", metavar="KEY=VALUE", help="settings; values are JSON or bare words"
-    )
+    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="settings; values are JSON or bare words")
     parser.add_argument("--recipe", help="a named set of settings (see --list-recipes), or a TOML file")
-    parser.add_argument(
-        "--params", metavar="FILE", help="a JSON file of settings, e.g. one saved with results"
-    )
+    parser.add_argument("--params", metavar="FILE", help="a JSON file of settings, e.g. one saved with results")
     parser.add_argument("--list-recipes", action="store_true", help="list the recipes and stop")
     return parser
 
 
-def _settings(
-    options: argparse.Namespace, keys: Sequence[Any], modes: list[str]
-) -> tuple[str, dict[str, Any]]:
+def _settings(options: argparse.Namespace, keys: Sequence[Any], modes: list[str]) -> tuple[str, dict[str, Any]]:
     """The mode and ``p``: defaults, then recipe, then file, then ``KEY=VALUE``."""
     words = list(options.words)
     mode = words.pop(0) if words and "=" not in words[0] else modes[0]
@@ -129,9 +123,7 @@ def _summary(simulator: Simulator, p: Mapping[str, Any], mode: str, outcome: Any
         )
     elif simulator.evaluated is not None:
         subset, result = simulator.evaluated
-        print(
-            f"{'test' if 'test' in mode else 'validation'} accuracy {result.accuracy:.2%} of {len(subset)} samples"
-        )
+        print(f"{'test' if 'test' in mode else 'validation'} accuracy {result.accuracy:.2%} of {len(subset)} samples")
         _by_speaker(simulator, subset, result.predictions == result.labels)
     if not p["WRITE_TO_DISK"]:
         return

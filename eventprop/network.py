@@ -129,17 +129,13 @@ def describe(p: Mapping[str, Any], num_input: int, num_output: int, *, plain: bo
     neuron = {"tau_mem": p["TAU_MEM"], "tau_syn": p["TAU_SYN"], "v_reset": p["V_RESET"]}
     bound = p["MIN_DENOMINATOR"] if not plain and p["MIN_DENOMINATOR"] > 0 else -1e30
     n = p["NUM_HIDDEN"]
-    hidden = Population(
-        "hidden0", n, models.LIF, {**neuron, "v_thresh": p["V_THRESH"], "min_denominator": bound}
-    )
+    hidden = Population("hidden0", n, models.LIF, {**neuron, "v_thresh": p["V_THRESH"], "min_denominator": bound})
     projections = [
         _projection("in_to_hid", "input", "hidden0", (num_input, n), p, "INPUT_HIDDEN", plain or p["TRAIN_W"])
     ]
     if p["RECURRENT"]:
         projections.append(
-            _projection(
-                "hid_to_hid0", "hidden0", "hidden0", (n, n), p, "HIDDEN_HIDDEN", plain or p["TRAIN_W"]
-            )
+            _projection("hid_to_hid0", "hidden0", "hidden0", (n, n), p, "HIDDEN_HIDDEN", plain or p["TRAIN_W"])
         )
     projections.append(
         _projection(

@@ -18,9 +18,7 @@ __all__ = ["learning_curves", "raster", "save"]
 _BLUE, _ORANGE, _GREY = "#2a6fb0", "#d9730d", "#6b7280"
 
 
-def learning_curves(
-    history: Sequence[Mapping[str, Any]], title: str = "", evaluated: str = "evaluation"
-) -> Figure:
+def learning_curves(history: Sequence[Mapping[str, Any]], title: str = "", evaluated: str = "evaluation") -> Figure:
     """Accuracy and loss by epoch, for training and evaluation.
 
     Args:
@@ -91,9 +89,7 @@ def raster(
         column[0].set_title(f"class {label}" + ("" if right else f", taken for {int(scores.argmax())}"))
         for ax in column:
             ax.spines[["top", "right"]].set_visible(False)
-    for ax, label in zip(
-        grid[:, 0], ("input channel", "hidden neuron", "score (orange: label)"), strict=True
-    ):
+    for ax, label in zip(grid[:, 0], ("input channel", "hidden neuron", "score (orange: label)"), strict=True):
         ax.set_ylabel(label)
     if title:
         figure.suptitle(title)

@@ -166,9 +166,7 @@ class Simulator:
     def _checked_labels(self, Y: Sequence[int], n: int) -> np.ndarray:
         labels = np.asarray(Y)
         if labels.shape != (n,):
-            raise ValueError(
-                f"Y must hold one label for each of the {n} samples; its shape is {labels.shape}"
-            )
+            raise ValueError(f"Y must hold one label for each of the {n} samples; its shape is {labels.shape}")
         if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.data.num_classes:
             raise ValueError(f"labels must be whole numbers from 0 to {self.data.num_classes - 1}")
         return labels.astype(np.int32)
@@ -189,9 +187,7 @@ class Simulator:
                 )
         return run
 
-    def _engine(
-        self, p: Mapping[str, Any], network: Network, weights: Mapping[str, np.ndarray]
-    ) -> backends.Engine:
+    def _engine(self, p: Mapping[str, Any], network: Network, weights: Mapping[str, np.ndarray]) -> backends.Engine:
         engine = backends.build(network, p["BACKEND"], p["NUM_THREADS"])
         engine.set_weights(network.check_weights(weights))
         return engine
@@ -224,9 +220,7 @@ class Simulator:
         if run is not None:
             run.begin(p, state, resumed=self._load_label(p) is not None)
         engine = self._engine(p, network, state.weights)
-        batches = -(-len(training) // p["N_BATCH"]) + (
-            -(-len(evaluation) // p["N_BATCH"]) if evaluation else 0
-        )
+        batches = -(-len(training) // p["N_BATCH"]) + (-(-len(evaluation) // p["N_BATCH"]) if evaluation else 0)
 
         def after_epoch(now: TrainingState, best: bool) -> None:
             if run is not None:
@@ -273,9 +267,7 @@ class Simulator:
         if p["TIMING"] and state.history:
             epoch = state.seconds / state.epoch
             self.timing = {"seconds": seconds, "seconds_per_epoch": epoch}
-            print(
-                f"{epoch:.2f} s per epoch ({epoch / samples * 1e3:.2f} ms per training sample, evaluation included)"
-            )
+            print(f"{epoch:.2f} s per epoch ({epoch / samples * 1e3:.2f} ms per training sample, evaluation included)")
 
 
 class _RunFiles:

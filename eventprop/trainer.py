@@ -180,9 +180,7 @@ def epoch_record(
     }
 
 
-def collect(
-    p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, Outcome | None], engine: Engine
-) -> None:
+def collect(p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, Outcome | None], engine: Engine) -> None:
     """Confusion matrices ``[predicted, true]`` and predictions of this epoch, where ``p`` asks for them."""
     for phase, outcome in outcomes.items():
         if p["COLLECT_CONFUSION"]:

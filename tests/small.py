@@ -105,10 +105,12 @@ def case(
     weights = {k: rng.normal(*moments[k], shapes[k]).astype(np.float32) for k in shapes}
     if not recurrent:
         del weights["hid_to_hid0"]
-    ends = {"in_to_hid": ("input", "hidden0"), "hid_to_hid0": ("hidden0", "hidden0"), "hid_to_out": ("hidden0", "output")}
-    projections = tuple(
-        Projection(k, *ends[k], shapes[k], *moments[k], trained[k == "hid_to_out"]) for k in weights
-    )
+    ends = {
+        "in_to_hid": ("input", "hidden0"),
+        "hid_to_hid0": ("hidden0", "hidden0"),
+        "hid_to_out": ("hidden0", "output"),
+    }
+    projections = tuple(Projection(k, *ends[k], shapes[k], *moments[k], trained[k == "hid_to_out"]) for k in weights)
     neuron = {"tau_mem": TAU_MEM, "tau_syn": TAU_SYN, "v_reset": v_reset}
     hidden = {**neuron, "v_thresh": 1.0, "min_denominator": min_denominator or -1e30}
     network = Network(

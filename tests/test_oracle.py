@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import oracle
@@ -58,7 +59,8 @@ def perturbed(network: Network, events: InputEvents, name: str) -> Iterator[tupl
         for sign in (1, -1):
             shifted = values.copy()
             shifted[index] += sign * STEP
-            pair.append(oracle.simulate(replace(network, **{name: shifted}), events))
+            change: dict[str, Any] = {name: shifted}
+            pair.append(oracle.simulate(replace(network, **change), events))
         yield index, pair
 
 

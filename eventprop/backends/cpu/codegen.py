@@ -33,6 +33,11 @@ def _assigned(code: str) -> set[str]:
     return set(re.findall(r"(?:^|[;{}]|\b)\s*([A-Za-z_]\w*)\s*(?:[-+*/]?=)(?!=)", code))
 
 
+def _changes(code: str, expression: str) -> str:
+    """Whether ``code`` assigns to a variable of ``expression``, in C++."""
+    return "true" if _assigned(code) & _names(expression) else "false"
+
+
 def _values(names: Iterable[str], source: str, code: str) -> str:
     """Declarations of those of ``names`` that ``code`` uses, from the array ``source``."""
     used = _names(code)
@@ -73,20 +78,17 @@ def _neuron(struct: str, model: models.NeuronModel, synapse: models.SynapseModel
     start = "".join(f"            {a}[l] = {_cpp(model.state.get(v, '0.0'))};\n" for v, a in state.items())
     update = f"{synapse.decay} Isyn += current[l]; {model.update}"
     fires = (
-        f"            fired[l] = {_cpp(model.threshold)};\n            any |= fired[l];\n"
-        if model.threshold
-        else ""
+        f"            fired[l] = {_cpp(model.threshold)};\n            any |= fired[l];\n" if model.threshold else ""
     )
     record = "".join(f"        recorded[{i}] = {_cpp(e)};\n" for i, e in enumerate(model.recorded.values()))
     replay = "".join(f"        const real {v} = recorded[{i}];\n" for i, v in enumerate(model.recorded))
-    lane_adjoint = "".join(
-        f"        real &{v} = {a}[lane];\n" for v, a in adjoint.items() if v in _names(model.jump)
-    )
+    lane_adjoint = "".join(f"        real &{v} = {a}[lane];\n" for v, a in adjoint.items() if v in _names(model.jump))
     quiet = model.quiet
     parts = [
         f"struct {struct} {{  // {model.name}",
         f"    static constexpr int n_state = {len(model.state)}, n_adjoint = {len(model.adjoint)}, "
         f"n_recorded = {max(1, len(model.recorded))};",
+        f"    static constexpr bool jump_changes_gradient = {_changes(model.jump, synapse.gradient)};",
         _constants(constants, model.parameters).rstrip("\n"),
         function(
             "void start(const real *c, real *x)",
@@ -96,9 +98,7 @@ def _neuron(struct: str, model: models.NeuronModel, synapse: models.SynapseModel
         function(
             "int step(const real *c, real *__restrict x, const real *__restrict current, int *__restrict fired)",
             update + model.threshold,
-            "        int any = 0;\n        (void)fired;\n"
-            + _lane_loop(state, update, fires)
-            + "        return any;\n",
+            "        int any = 0;\n        (void)fired;\n" + _lane_loop(state, update, fires) + "        return any;\n",
         ).rstrip("\n"),
         function(
             "int quiet(const real *c, const real *x)",
@@ -113,9 +113,9 @@ def _neuron(struct: str, model: models.NeuronModel, synapse: models.SynapseModel
             one_lane + "        (void)recorded;\n" + record + f"        {_cpp(model.reset)}\n",
         ).rstrip("\n"),
         function(
-            "void back(const real *c, real *__restrict a)",
-            model.adjoint_update,
-            _lane_loop(adjoint, model.adjoint_update),
+            "void back(const real *c, real *__restrict a, real *__restrict out)",
+            model.adjoint_update + synapse.gradient,
+            _lane_loop(adjoint, model.adjoint_update, f"            out[l] = {_cpp(synapse.gradient)};\n"),
         ).rstrip("\n"),
         function(
             "void jump(const real *c, real *a, int lane, real R, const real *recorded)",
@@ -132,8 +132,7 @@ def _neuron(struct: str, model: models.NeuronModel, synapse: models.SynapseModel
         function(
             "void transport(const real *c, const real *__restrict a, real *__restrict out)",
             synapse.transport,
-            "        (void)c;\n"
-            + _lane_loop(adjoint, "", f"            out[l] = {_cpp(synapse.transport)};\n"),
+            "        (void)c;\n" + _lane_loop(adjoint, "", f"            out[l] = {_cpp(synapse.transport)};\n"),
         ).rstrip("\n"),
         "};",
     ]
@@ -146,12 +145,11 @@ def _readout(loss: models.Loss, model: models.NeuronModel, synapse: models.Synap
     reads = {v: f"(r + {i} * P)" for i, v in enumerate(loss.state)}
     adjoint = {v: f"(a + {i} * P)" for i, v in enumerate(model.adjoint)}
     start = "".join(f"            {a}[l] = {_cpp(loss.state[v])};\n" for v, a in reads.items())
-    score = "".join(
-        f"        const real {v} = {a}[lane];\n" for v, a in reads.items() if v in _names(loss.score)
-    )
+    score = "".join(f"        const real {v} = {a}[lane];\n" for v, a in reads.items() if v in _names(loss.score))
     return (
         f"struct Readout {{  // {loss.name}\n"
         f"    static constexpr int n_state = {len(loss.state)};\n"
+        f"    static constexpr bool impulse_changes_gradient = {_changes(loss.impulse, synapse.gradient)};\n"
         f"    static real weight(real x) {{ (void)x; return {_cpp(loss.weight)}; }}\n"
         f"    static void start(real *r) {{\n        for (int l = 0; l < P; ++l) {{\n{start}        }}\n    }}\n"
         "    static void read(const real *c, const real *x, real *__restrict r, real weight, real steps) {\n"

@@ -40,9 +40,7 @@ class CompilerError(RuntimeError):
 
 def cache_folder() -> Path:
     """Where compiled engines are kept; ``EVENTPROP_CACHE`` overrides the user's cache folder."""
-    return Path(
-        os.environ.get("EVENTPROP_CACHE") or platformdirs.user_cache_dir("genn-eventprop", appauthor=False)
-    )
+    return Path(os.environ.get("EVENTPROP_CACHE") or platformdirs.user_cache_dir("genn-eventprop", appauthor=False))
 
 
 def find_compiler() -> str:
@@ -108,8 +106,6 @@ def _build(compiler: str, source: str, library: Path) -> None:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             print("failed", file=sys.stderr)
-            raise CompilerError(
-                f"{compiler} could not build the CPU engine:\n{result.stderr.strip()[-4000:]}"
-            )
+            raise CompilerError(f"{compiler} could not build the CPU engine:\n{result.stderr.strip()[-4000:]}")
         os.replace(built, library)
     print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)

@@ -401,7 +401,7 @@ private:
         spikes.step_start.assign(K + 1, 0);
         spikes.id.clear();
         out.recorded.clear();
-        alignas(64) real current[P];
+        alignas(64) real current[P], none[P] = {};
         alignas(64) int fired[P];
         int k = 0;
         for (; k < K; ++k) {
@@ -410,13 +410,13 @@ private:
             if (!driven && from == to && k > rows && k % 4 == 0 && quiet(l, state)) break;
             spikes.step_start[k] = to;
             for (int p = 0; p < l.n_panels; ++p) {
-                vec_sum a{};
-                if (driven) a = load(drive.at(p, k - 1));
-                if (l.recurrent.present)
-                    for (uint32_t s = from; s < to; ++s) add(a, l.recurrent.w.at(p, spikes.id[s]));
-                store(current, a);
+                const real *in = driven ? drive.at(p, k - 1) : none;
+                if (from < to && l.recurrent.present) {
+                    store(current, sum_rows(load(in), l.recurrent.w.at(p, 0), spikes.id.data(), from, to));
+                    in = current;
+                }
                 real *x = state + p * VARS * P;
-                if (Hidden::step(c, x, current, fired) && k < K - 1) {
+                if (Hidden::step(c, x, in, fired) && k < K - 1) {
                     const int n = std::min(P, l.n - p * P);
                     for (int lane = 0; lane < n; ++lane)
                         if (fired[lane]) {
@@ -507,9 +507,9 @@ private:
             const real *error = trace.error.data() + p * P;
             Panels g{trace.gradient.data, stride}, d{t.transport.data, stride};
             for (int m = K - 1; m >= 1; --m) {
-                Output::back(c, x);
+                Output::back(c, x, g.at(p, m));
                 Readout::impulse(c, x, error, weight_of_step[m], real(K));
-                Output::gradient(c, x, g.at(p, m));
+                if (Readout::impulse_changes_gradient) Output::gradient(c, x, g.at(p, m));
                 Output::transport(c, x, d.at(p, m));
             }
         }
@@ -539,13 +539,13 @@ private:
         const real *c = l.constants.data();
         const Panels g{trace.gradient.data, stride}, d{t.transport.data, stride};
         for (int m = trace.rows - 1; m >= 0; --m) {
-            for (int p = 0; p < l.n_panels; ++p) Hidden::back(c, x + p * VARS * P);
+            for (int p = 0; p < l.n_panels; ++p) Hidden::back(c, x + p * VARS * P, g.at(p, m));
             for (uint32_t s = spikes.step_start[m]; s < spikes.step_start[m + 1]; ++s) {
                 const int p = spikes.id[s] / P, lane = spikes.id[s] % P;
                 Hidden::jump(c, x + p * VARS * P, lane, trace.error[s], &trace.recorded[size_t(s) * Hidden::n_recorded]);
                 Regulariser::jump(regulariser.data(), x + p * VARS * P, lane, real(counts[spikes.id[s]]), real(b.batch));
+                if (Hidden::jump_changes_gradient) Hidden::gradient(c, x + p * VARS * P, g.at(p, m));
             }
-            for (int p = 0; p < l.n_panels; ++p) Hidden::gradient(c, x + p * VARS * P, g.at(p, m));
             if (keep_transport)
                 for (int p = 0; p < l.n_panels; ++p) Hidden::transport(c, x + p * VARS * P, d.at(p, m));
             if (m > 0 && l.recurrent.present && spikes.step_start[m - 1] < spikes.step_start[m]) {

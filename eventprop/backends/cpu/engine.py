@@ -18,7 +18,7 @@ from eventprop.spikes import SpikeSet
 
 __all__ = ["CpuEngine", "available_threads"]
 
-_TRACE_BYTES = 256 << 20  # adjoint traces of the samples presented at a time
+_SAMPLES_PER_THREAD = 4  # presented at a time: their adjoint traces should stay in the caches
 
 
 def available_threads() -> int:
@@ -122,11 +122,7 @@ class CpuEngine:
 
     def _set_layer(self, number: int, population: Population) -> None:
         values = np.array([population.parameters[n] for n in population.model.parameters], dtype=np.float64)
-        _check(
-            self._lib.engine_layer(
-                self._handle, number, population.size, _address(values), self.network.dt_ms
-            )
-        )
+        _check(self._lib.engine_layer(self._handle, number, population.size, _address(values), self.network.dt_ms))
 
     def _place(self, projection: Projection) -> dict[str, np.ndarray]:
         """Arrays of a projection in the engine's layout, ``(panel, n_pre + spare, lane)``."""
@@ -178,11 +174,9 @@ class CpuEngine:
             self._write(role, state[role])
 
     def _chunk(self, n: int, learn: bool) -> int:
-        """Samples to present at a time: their adjoint traces are held together."""
-        if not learn or self.network.average_counts:
-            return n if learn else min(n, 64)
-        neurons = sum(-(-h.size // self._panel) * self._panel for h in self.network.hidden)
-        return max(8, min(n, _TRACE_BYTES // (neurons * self.network.num_steps * self._dtype.itemsize)))
+        """Samples to present at a time, all of them where the regulariser needs the counts of all first."""
+        whole = learn and self.network.average_counts
+        return n if whole else min(n, max(8, _SAMPLES_PER_THREAD * self.num_threads))
 
     def run(
         self,
