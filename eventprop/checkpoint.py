@@ -97,7 +97,7 @@ def load(path: Path, shapes: Mapping[str, tuple[int, int]]) -> tuple[TrainingSta
             f"there is no checkpoint {path}; a run with CHECKPOINT true and the same OUT_DIR and NAME writes it"
         )
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         meta = json.loads(str(arrays.pop("meta")))
         if meta["format"] != _FORMAT:

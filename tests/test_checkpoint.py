@@ -1,0 +1,186 @@
+"""Checkpoints, files that are whole, results files, learning rate."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eventprop import checkpoint, files, results
+from eventprop.checkpoint import TrainingState
+from eventprop.schedule import LearningRate
+
+SHAPES = {"in_to_hid": (3, 4), "hid_to_out": (4, 2)}
+
+
+def state(epoch: int = 2) -> TrainingState:
+    rng = np.random.default_rng(epoch)
+    arrays = [{k: rng.normal(size=s).astype(np.float32) for k, s in SHAPES.items()} for _ in range(3)]
+    return TrainingState(
+        weights=arrays[0],
+        moments={"m": arrays[1], "v": arrays[2]},
+        rate=LearningRate(0.1 + epoch, 1 / 3),
+        epoch=epoch,
+        updates=7,
+        best=0.5,
+        seconds=1.25,
+        history=[{"epoch": 0, "train_loss": float("nan"), "eval_loss": 0.1}],
+        results_start={"a.txt": 3},
+        collected={"predictions_eval": [np.array([1, 2], np.int32), np.array([2, 2], np.int32)]},
+    )
+
+
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    """Fails if anything that a resumed run needs is lost or rounded."""
+    path, s = tmp_path / "x_state_last.npz", state()
+    checkpoint.save(path, s, {"ETA": 0.1, "NAME": "x"}, "x")
+    found, p = checkpoint.load(path, SHAPES)
+    assert p == {"ETA": 0.1, "NAME": "x"}
+    for a, b in ((found.weights, s.weights), (found.moments["m"], s.moments["m"]), (found.moments["v"], s.moments["v"])):
+        assert all(np.array_equal(a[k], b[k]) and a[k].dtype == np.float32 for k in SHAPES)
+    assert (found.rate, found.epoch, found.updates, found.best, found.seconds) == (s.rate, 2, 7, 0.5, 1.25)
+    assert found.results_start == s.results_start and np.isnan(found.history[0]["train_loss"])
+    assert np.array_equal(np.stack(found.collected["predictions_eval"]), [[1, 2], [2, 2]])
+    flat = np.load(tmp_path / "x_w_input_hidden_last.npy")
+    assert flat.dtype == np.float32 and np.array_equal(flat, s.weights["in_to_hid"].ravel())
+
+
+def damaged(path: Path, how: str) -> None:
+    data = path.read_bytes()
+    changed = {"truncated": data[: len(data) // 2], "empty": b"", "text": b"hello", "bits": data[:300] + b"\xff" * 40 + data[340:]}
+    path.write_bytes(changed[how])
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "text", "bits"])
+def test_a_broken_checkpoint_is_named(tmp_path: Path, how: str) -> None:
+    """Fails if a damaged file is loaded, or fails without saying which file it is."""
+    path = tmp_path / "x_state_last.npz"
+    checkpoint.save(path, state(), {})
+    damaged(path, how)
+    with pytest.raises(ValueError, match="x_state_last.npz is not a whole checkpoint"):
+        checkpoint.load(path, SHAPES)
+
+
+def test_a_checkpoint_is_never_unpickled(tmp_path: Path) -> None:
+    """Fails if a file could run code when it is loaded."""
+    path = tmp_path / "x_state_last.npz"
+    np.savez(path, meta=np.array([{"format": 1}], dtype=object))
+    with pytest.raises(ValueError, match="not a whole checkpoint"):
+        checkpoint.load(path, SHAPES)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    """Fails if weights of another shape are taken, or the message does not name what differs."""
+    path = tmp_path / "x_state_last.npz"
+    checkpoint.save(path, state(), {})
+    with pytest.raises(ValueError, match=r"in_to_hid is \(3, 4\) there and \(3, 5\) here.*NUM_HIDDEN"):
+        checkpoint.load(path, {**SHAPES, "in_to_hid": (3, 5)})
+    with pytest.raises(ValueError, match="hid_to_hid0 is absent there"):
+        checkpoint.load(path, {**SHAPES, "hid_to_hid0": (4, 4)})
+    with pytest.raises(FileNotFoundError, match="y_state_last.npz"):
+        checkpoint.load(tmp_path / "y_state_last.npz", SHAPES)
+
+
+def test_a_checkpoint_with_nan_is_refused(tmp_path: Path) -> None:
+    path, s = tmp_path / "x_state_last.npz", state()
+    s.weights["in_to_hid"][0, 0] = np.nan
+    checkpoint.save(path, s, {})
+    with pytest.raises(ValueError, match="not finite in w/in_to_hid"):
+        checkpoint.load(path, SHAPES)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """A full disk or a stop in the middle of writing: the old file stays, nothing else is left behind."""
+    path = tmp_path / "x_state_last.npz"
+    checkpoint.save(path, state(1), {})
+    before = path.read_bytes()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(path, state(2), {})
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="OUT_DIR=.*file/x.* cannot be written"):
+        files.check_folder(tmp_path / "file" / "x")
+
+
+def record(epoch: int) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(results.COLUMNS[1:], 0.5)
+    return {**row, "epoch": epoch, "train_loss": float("nan"), "silent_neurons": 3, "seconds": 1.0 + epoch}
+
+
+def test_results_are_appended_and_a_resumed_run_repeats_no_line(tmp_path: Path) -> None:
+    """Fails if an earlier run's lines are lost, or a line of a killed run is there twice or missing."""
+    first = results.RunFiles(tmp_path, "x", "train", activity=False)
+    start = first.begin()
+    first.write(start, [record(0), record(1)])
+    second = results.RunFiles(tmp_path, "x", "train", activity=False)
+    start = second.begin()
+    second.write(start, [record(0)])
+    second.write(start, [record(0), record(1), record(2)])
+    second.write(start, [record(0), record(1)])  # resumed from the checkpoint of epoch 1
+    lines = (tmp_path / "x_results.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["0", "1", "0", "1"]
+    assert lines[1] == "1 0.5 nan 0.5 0.5 2.000"
+    assert np.loadtxt(tmp_path / "x_results.txt").shape == (4, 6)
+    with (tmp_path / "x_results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [r["epoch"] for r in rows] == ["0", "1", "0", "1"] and rows[0]["silent_neurons"] == "3"
+
+
+def test_activity_columns() -> None:
+    """DEBUG_HIDDEN_N's nine columns, worked out by hand for three samples in batches of two."""
+    counts = np.array([[1, 3], [3, 5], [0, 0]], np.float32)
+    found = results.activity_columns(counts, 2, 0)
+    assert found["hidden_spikes_mean"] == 4.0 and found["hidden_spikes_max"] == 8.0 and found["hidden_spikes_min"] == 0.0
+    assert found["neuron_spikes_mean"] == 1.5 and found["neuron_spikes_max"] == 4.0
+    classic = results.RunFiles(Path("."), "x", "train", activity=True)._text_row(record(0))
+    assert len(classic.split()) == 15
+
+
+P = {
+    "ETA": 0.1,
+    "LR_EASE_IN_FACTOR": 2.0,
+    "EMA_ALPHA1": 0.5,
+    "EMA_ALPHA2": 0.9,
+    "ETA_FAC": 0.5,
+    "MIN_EPOCH_ETA_FIXED": 2,
+}
+
+
+def test_learning_rate_eases_in_and_is_reduced_on_a_plateau() -> None:
+    """The schedule by hand. Fails if ease-in never ends, if the averages are swapped, or the wait is not kept."""
+    rate = LearningRate.start(P)
+    assert rate.working == pytest.approx(1e-4)
+    for _ in range(9):
+        rate.after_update(P)
+    assert rate.working == pytest.approx(1e-4 * 2**9)
+    rate.after_update(P)
+    assert rate.working == 0.1
+    assert not rate.after_epoch(P, 0, 0.8)
+    assert (rate.fast, rate.slow) == pytest.approx((0.4, 0.08))
+    for epoch in range(1, 4):
+        assert not rate.after_epoch(P, epoch, 0.8)  # fast above slow
+    dropped = [epoch for epoch in range(4, 12) if rate.after_epoch(P, epoch, 0.0)]
+    assert dropped and np.all(np.diff(dropped) > 2)
+    assert rate.nominal == rate.working == pytest.approx(0.1 * 0.5 ** len(dropped))
+
+
+def test_learning_rate_stays_where_there_is_nothing_to_go_by() -> None:
+    """The reference halves the rate without evaluation data. Here the schedule waits."""
+    rate = LearningRate.start({**P, "LR_EASE_IN_FACTOR": None})
+    assert rate.working == 0.1
+    assert not any(rate.after_epoch(P, epoch, None) for epoch in range(20))

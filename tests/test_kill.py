@@ -1,0 +1,51 @@
+"""Checkpoints under SIGKILL: whatever the moment, the file on disk is a whole one."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eventprop import checkpoint
+from eventprop.checkpoint import TrainingState
+from eventprop.schedule import LearningRate
+
+KILLS = 100
+SHAPES = {"in_to_hid": (700, 64), "hid_to_out": (64, 20)}
+
+
+def state(number: int) -> TrainingState:
+    arrays = {k: np.full(s, number, np.float32) for k, s in SHAPES.items()}
+    return TrainingState(
+        weights=arrays, moments={"m": arrays, "v": arrays}, rate=LearningRate(1.0, 1.0), epoch=number, updates=number
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_kill_while_writing_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    """Fails if a kill at some moment leaves half a file, or one whose arrays are of two epochs, or goes backwards."""
+    path = tmp_path / "x_state_last.npz"
+    checkpoint.save(path, state(0), {})
+    random.seed(1)
+    last = 0
+    for _ in range(KILLS):
+        child = os.fork()
+        if child == 0:
+            number = last
+            while True:
+                number += 1
+                checkpoint.save(path, state(number), {})
+        time.sleep(random.uniform(0.001, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        found, _ = checkpoint.load(path, SHAPES)
+        assert found.epoch >= last
+        for values in (found.weights, *found.moments.values()):
+            assert all((a == found.epoch).all() for a in values.values())
+        last = found.epoch
+    assert last > KILLS // 4  # files were really being written when the kills came
