@@ -43,8 +43,9 @@ class SHD_model(Simulator):
     def load_data(self, p: Mapping[str, Any]) -> Any:
         from eventprop import demo, shd
 
-        load = demo.load_demo if p["DATA_SET"] == "DEMO" else shd.load_shd
-        return load(p["DATA_DIR"], p["DT_MS"], p["TRIAL_MS"])
+        if p["DATA_SET"] == "DEMO":
+            return demo.load_demo(p["DATA_DIR"], p["DT_MS"], p["TRIAL_MS"], write=p["WRITE_TO_DISK"])
+        return shd.load_shd(p["DATA_DIR"], p["DT_MS"], p["TRIAL_MS"])
 
     def training_file(self, p: Mapping[str, Any]) -> Subset:
         """All samples of the training file (of ``REDUCED_CLASSES``)."""

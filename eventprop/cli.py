@@ -42,7 +42,7 @@ def main(
         arguments: the command line; None for the program's own.
     """
     parser = _parser(script, keys, modes)
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     try:
         if options.list_recipes:
             _list_recipes()

@@ -1,0 +1,131 @@
+"""DEMO: synthetic spoken-digit-like spikes in SHD's file layout, made from a seed in seconds.
+
+Each of 20 words is a sequence of three sounds; in a sound, two or three formants (bands of channels) move on
+straight lines, and a broad burst marks its beginning. Word ``c + 10`` is word ``c`` played backwards: both have the
+same spike counts in each channel, so only a classifier that uses time tells them apart. Ten speakers differ in
+channel shift and tempo; samples vary in both, in loudness, in missing formants and in noise.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from eventprop.shd import NUM_CHANNELS, Dataset, Part, load_shd, write_shd
+from eventprop.spikes import bin_events
+from eventprop.streams import stream
+
+__all__ = ["FOLDER", "load_demo"]
+
+FOLDER = "DEMO"
+CLASSES, SPEAKERS = 20, 10
+SIZES = {"train": 2000, "test": 500}
+_SEED = 20210
+_VERSION = 1
+_SOUNDS, _FORMANTS = 3, 3
+_BLOCK = 250  # samples made at a time
+
+Samples = list[tuple[np.ndarray, np.ndarray]]
+
+
+def load_demo(data_dir: str | Path, dt_ms: float, trial_ms: float, write: bool = True) -> Dataset:
+    """The data set, made on first use and kept in ``<data_dir>/DEMO`` unless ``write`` is False.
+
+    Raises:
+        ValueError: files that are there are broken; names the file.
+    """
+    folder = Path(data_dir) / FOLDER
+    paths = {part: folder / f"shd_{part}.h5" for part in SIZES}
+    mark = folder / f"version_{_VERSION}"
+    if mark.exists() and all(path.exists() for path in paths.values()):
+        return load_shd(data_dir, dt_ms, trial_ms, FOLDER)
+    made = {part: make_part(part, n) for part, n in SIZES.items()}
+    if write:
+        _write(folder, mark, made)
+        return load_shd(data_dir, dt_ms, trial_ms, FOLDER)
+    train, test = (_binned(*made[part], dt_ms, trial_ms) for part in SIZES)
+    return Dataset(FOLDER, train, test, NUM_CHANNELS, CLASSES, class_names())
+
+
+def class_names() -> tuple[str, ...]:
+    return tuple([f"word {c}" for c in range(10)] + [f"word {c} backwards" for c in range(10)])
+
+
+def _write(folder: Path, mark: Path, made: dict[str, tuple[Samples, np.ndarray, np.ndarray]]) -> None:
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        if mark.exists():
+            return
+        print(f"Making the DEMO data set in {folder}")
+        for part, (samples, labels, speakers) in made.items():
+            write_shd(folder / f"shd_{part}.h5", samples, labels, speakers, class_names())
+        mark.touch()
+
+
+def _binned(samples: Samples, labels: np.ndarray, speakers: np.ndarray, dt_ms: float, trial_ms: float) -> Part:
+    times = np.concatenate([t for t, _ in samples]).astype(np.float64) * 1e3
+    units = np.concatenate([u for _, u in samples])
+    offsets = np.concatenate([[0], np.cumsum([t.size for t, _ in samples])])
+    spikes = bin_events(times, units, offsets, NUM_CHANNELS, dt_ms, trial_ms)
+    return Part(spikes, labels.astype(np.int32), speakers.astype(np.int32))
+
+
+def make_part(part: str, n: int, seed: int = _SEED) -> tuple[Samples, np.ndarray, np.ndarray]:
+    """Samples (times in seconds, float16, ascending; units uint16), labels and speakers of a part."""
+    rng = stream(seed, part)
+    labels = rng.permutation(np.arange(n) % CLASSES)
+    speakers = rng.permutation(np.arange(n) % SPEAKERS)
+    samples: Samples = []
+    for first in range(0, n, _BLOCK):
+        block = slice(first, min(n, first + _BLOCK))
+        samples += _make_block(stream(seed, part, first), words(seed), labels[block], speakers[block], seed)
+    return samples, labels, speakers
+
+
+def words(seed: int) -> np.ndarray:
+    """Formants of the words, ``(class, sound, formant, 2)``: channel at the sound's start and end."""
+    rng = stream(seed, "words")
+    base = np.array([120.0, 320.0, 540.0])
+    starts = base + rng.uniform(-95, 95, (CLASSES // 2, _SOUNDS, _FORMANTS))
+    ends = np.clip(starts + rng.uniform(-110, 110, starts.shape), 30, 670)
+    forwards = np.stack([starts, ends], axis=-1)
+    return np.concatenate([forwards, forwards[:, ::-1, :, ::-1]])
+
+
+def _make_block(
+    rng: np.random.Generator, formants: np.ndarray, labels: np.ndarray, speakers: np.ndarray, seed: int
+) -> Samples:
+    """Spikes of some samples, drawn all at once: each spike has a sound, a formant and a place in both."""
+    voice = stream(seed, "speakers")
+    shift, tempo = voice.uniform(-28, 28, SPEAKERS), voice.uniform(0.85, 1.15, SPEAKERS)
+    n = len(labels)
+    counts = np.clip(rng.normal(4300, 700, n), 2500, 6500).astype(int)
+    sample = np.repeat(np.arange(n), counts)
+    total = sample.size
+    loudness = rng.uniform(0.35, 1.0, (n, _SOUNDS, _FORMANTS)) * (rng.random((n, _SOUNDS, _FORMANTS)) > 0.08)
+    loudness += 1e-3
+    share = (loudness / loudness.sum(axis=(1, 2), keepdims=True)).reshape(n, -1).cumsum(axis=1)
+    choice = np.minimum((rng.random(total)[:, None] > share[sample]).sum(axis=1), _SOUNDS * _FORMANTS - 1)
+    sound, formant = choice // _FORMANTS, choice % _FORMANTS
+    place = rng.random(total)
+    burst = rng.random(total) < 0.08
+    place[burst] = rng.beta(1.0, 25.0, int(burst.sum()))
+    ends = formants[labels[sample], sound, formant]
+    width = np.where(burst, 60.0, 16.0) * rng.standard_normal(total)
+    channel = ends[:, 0] + (ends[:, 1] - ends[:, 0]) * place + width
+    channel += (shift[speakers] + rng.normal(0, 8, n))[sample]
+    length = rng.uniform(0.85, 1.15, (n, _SOUNDS)) * 0.19
+    begin = 0.02 + np.cumsum(length + 0.02, axis=1) - length - 0.02
+    time = (begin[sample, sound] + length[sample, sound] * place) * (tempo[speakers] * rng.normal(1, 0.04, n))[sample]
+    noise = rng.random(total) < 0.12
+    time[noise] = rng.uniform(0, 0.65, int(noise.sum()))
+    channel[noise] = rng.uniform(0, NUM_CHANNELS, int(noise.sum()))
+    units = np.floor(channel)
+    keep = (units >= 0) & (units < NUM_CHANNELS) & (time >= 0)
+    time, units, sample = time[keep].astype(np.float16), units[keep].astype(np.uint16), sample[keep]
+    order = np.lexsort((time, sample))
+    edges = np.searchsorted(sample, np.arange(1, n))
+    return list(zip(np.split(time[order], edges), np.split(units[order], edges), strict=True))

@@ -1,0 +1,262 @@
+"""Parameters: each declared once; validation, ``--help`` and the README's tables follow from the declaration."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Key", "defaults", "describe", "markdown_table", "parse_value", "resolve"]
+
+
+@dataclass(frozen=True)
+class Key:
+    """Declaration of one parameter.
+
+    Attributes:
+        name, group, unit, sentence: for people.
+        kind: "bool", "int", "float", "str", "names" (list of text), "pairs" (list of [epoch, trial]),
+            "variables" (list of [population, variable]), "ints" (list of whole numbers) or "dict".
+        default: its value where the user gives none.
+        optional: whether None is a value.
+        choices: the values that exist.
+        least, most: range, inclusive; ``above`` and ``below`` exclude their bound.
+        available: what can be chosen so far, of the values that exist; None for all of them. A value outside is
+            refused by name.
+    """
+
+    name: str
+    group: str
+    kind: str
+    default: Any
+    sentence: str
+    unit: str = ""
+    optional: bool = False
+    choices: tuple[Any, ...] | None = None
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    available: tuple[Any, ...] | None = None
+
+    def check(self, value: Any) -> Any:
+        """``value`` in its plain Python type.
+
+        Raises:
+            ValueError: names the key, what is wrong and what would be right.
+        """
+        if value is None:
+            if self.optional:
+                return None
+            raise ValueError(f"{self.name} must not be None; its default is {self.default!r}")
+        value = _CONVERT[self.kind](self.name, value)
+        if self.choices is not None and value not in self.choices:
+            near = difflib.get_close_matches(str(value), [str(c) for c in self.choices], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{self.name}={value!r} is not one of {', '.join(map(repr, self.choices))}{hint}")
+        if self.kind in ("int", "float"):
+            self._check_range(value)
+        if self.available is not None and value not in self.available:
+            raise ValueError(
+                f"{self.name}={value!r} is not yet available; available: {', '.join(map(repr, self.available))}"
+            )
+        return value
+
+    def _check_range(self, value: float) -> None:
+        for bound, broken, words in (
+            (self.least, lambda b: value < b, "at least"),
+            (self.most, lambda b: value > b, "at most"),
+            (self.above, lambda b: value <= b, "above"),
+            (self.below, lambda b: value >= b, "below"),
+        ):
+            if bound is not None and broken(bound):
+                raise ValueError(f"{self.name} must be {words} {bound:g}, got {value!r}")
+
+    def allowed(self) -> str:
+        """The values that it takes, in words."""
+        if self.choices is not None:
+            parts = [f"{c!r}" + ("" if self.available is None or c in self.available else " (not yet)") for c in self.choices]
+            return ", ".join(parts)
+        bounds = [
+            f"{sign} {bound:g}"
+            for sign, bound in (("≥", self.least), (">", self.above), ("≤", self.most), ("<", self.below))
+            if bound is not None
+        ]
+        text = " and ".join(bounds)
+        if self.available is not None:
+            text = "not yet available"
+        return text
+
+
+def _bool(name: str, value: Any) -> bool:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def _int(name: str, value: Any) -> int:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if whole or (isinstance(value, float | np.floating) and math.isfinite(value) and float(value).is_integer()):
+        return int(value)
+    raise ValueError(f"{name} must be a whole number, got {value!r}")
+
+
+def _float(name: str, value: Any) -> float:
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+        if math.isfinite(value):
+            return float(value)
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    raise ValueError(f"{name} must be a number, got {value!r}")
+
+
+def _str(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    raise ValueError(f"{name} must be text, got {value!r}")
+
+
+def _items(name: str, value: Any, what: str) -> list[Any]:
+    if isinstance(value, list | tuple | np.ndarray):
+        return list(value)
+    raise ValueError(f"{name} must be a list of {what}, got {value!r}")
+
+
+def _names(name: str, value: Any) -> list[str]:
+    return [_str(f"each entry of {name}", v) for v in _items(name, value, "names")]
+
+
+def _ints(name: str, value: Any) -> list[int]:
+    values = [value] if isinstance(value, int | np.integer) and not isinstance(value, bool) else value
+    return [_int(f"each entry of {name}", v) for v in _items(name, values, "whole numbers")]
+
+
+def _pair(name: str, value: Any, what: str) -> list[Any]:
+    pair = _items(f"each entry of {name}", value, what)
+    if len(pair) != 2:
+        raise ValueError(f"each entry of {name} must be a pair [{what}], got {value!r}")
+    return pair
+
+
+def _pairs(name: str, value: Any) -> list[list[int]]:
+    pairs = _items(name, value, "[epoch, trial] pairs")
+    return [[_int(f"each entry of {name}", v) for v in _pair(name, x, "epoch, trial")] for x in pairs]
+
+
+def _variables(name: str, value: Any) -> list[list[str]]:
+    pairs = _items(name, value, "[population, variable] pairs")
+    return [[_str(f"each entry of {name}", v) for v in _pair(name, x, "population, variable")] for x in pairs]
+
+
+def _dict(name: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping) and all(isinstance(k, str) for k in value):
+        return dict(value)
+    raise ValueError(f"{name} must be a dictionary with names as keys, got {value!r}")
+
+
+_CONVERT = {
+    "bool": _bool,
+    "int": _int,
+    "float": _float,
+    "str": _str,
+    "names": _names,
+    "ints": _ints,
+    "pairs": _pairs,
+    "variables": _variables,
+    "dict": _dict,
+}
+
+
+def defaults(keys: Iterable[Key]) -> dict[str, Any]:
+    """A new dict of all keys at their defaults, JSON-serialisable."""
+    return {key.name: copy.deepcopy(key.default) for key in keys}
+
+
+def resolve(
+    p: Mapping[str, Any], keys: Sequence[Key], aliases: Mapping[str, str], dead: Mapping[str, str]
+) -> tuple[dict[str, Any], list[str]]:
+    """``p`` complete and converted, as a new dict, and the list of everything that is wrong with it.
+
+    Args:
+        aliases: other spellings of keys, with the key that each stands for.
+        dead: keys of old scripts that never had an effect, with what to use instead ("" for nothing).
+    """
+    declared = {key.name: key for key in keys}
+    problems: list[str] = []
+    given: dict[str, Any] = {}
+    for name, value in p.items():
+        if name in aliases:
+            continue
+        if name in declared:
+            given[name] = value
+        elif name in dead:
+            instead = f"; use {dead[name]}" if dead[name] else ""
+            warnings.warn(f"{name} has no effect{instead}", stacklevel=4)
+        else:
+            near = difflib.get_close_matches(str(name).upper(), [*declared, *aliases], 1, 0.5)
+            hint = f"; did you mean {near[0]}?" if near else "; python train_SHD.py --help lists all keys"
+            problems.append(f"unknown key {name!r}{hint}")
+    for other, name in aliases.items():
+        if other in p:
+            problems += _apply_alias(given, other, p[other], declared[name])
+    resolved: dict[str, Any] = {}
+    for name, key in declared.items():
+        try:
+            resolved[name] = key.check(given[name]) if name in given else copy.deepcopy(key.default)
+        except ValueError as error:
+            problems.append(str(error))
+    return resolved, problems
+
+
+def _apply_alias(given: dict[str, Any], other: str, value: Any, key: Key) -> list[str]:
+    """Take ``value`` for ``key`` unless the key itself was changed to something else."""
+    if key.name in given and given[key.name] not in (key.default, value) and value != key.default:
+        return [f"{other}={value!r} and {key.name}={given[key.name]!r} mean the same key; give one of them"]
+    if other == "TRAIL_MS":
+        warnings.warn("TRAIL_MS is taken for TRIAL_MS", stacklevel=5)
+    if key.name not in given or value != key.default:
+        given[key.name] = value
+    return []
+
+
+def describe(keys: Sequence[Key]) -> str:
+    """All keys as plain text, for ``--help``."""
+    lines: list[str] = []
+    group = ""
+    for key in keys:
+        if key.group != group:
+            group = key.group
+            lines.append(f"\n{group}")
+        unit = f" {key.unit}" if key.unit else ""
+        lines.append(f"  {key.name} = {key.default!r}{unit}")
+        allowed = f" ({key.allowed()})" if key.allowed() else ""
+        lines.append(f"      {key.sentence}{allowed}")
+    return "\n".join(lines)
+
+
+def markdown_table(keys: Sequence[Key], group: str) -> str:
+    """The keys of a group as a Markdown table."""
+    rows = ["| key | default | unit | meaning | values |", "|---|---|---|---|---|"]
+    rows += [
+        f"| `{k.name}` | `{json.dumps(k.default)}` | {k.unit} | {k.sentence} | {k.allowed()} |" for k in keys if k.group == group
+    ]
+    return "\n".join(rows)
+
+
+def parse_value(text: str) -> Any:
+    """A value of the command line: JSON, one of True, False and None, or a bare word."""
+    words = {"True": True, "False": False, "None": None, "NaN": text, "Infinity": text, "-Infinity": text}
+    if text in words:
+        return words[text]
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
