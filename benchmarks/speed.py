@@ -109,11 +109,8 @@ def main() -> None:
     )
     print("neurons steps threads dropout spikes/neuron  ms/sample (median, least)  s/epoch  target ms")
     for neurons, steps in SIZES:
-        p = parameters.defaults(shd_parameters.KEYS) | {
-            "NUM_HIDDEN": neurons,
-            "RECURRENT": True,
-            "TRIAL_MS": float(steps),
-        }
+        p = parameters.defaults(shd_parameters.KEYS) | {"NUM_HIDDEN": neurons, "TRIAL_MS": float(steps)}
+        p |= {"RECURRENT": True}
         p |= {"HIDDEN_HIDDEN_MEAN": 0.0, "HIDDEN_HIDDEN_STD": 0.02}
         network = describe(shd_parameters.resolve_shd(p), CHANNELS, 20)
         data = spike_data(64, steps, np.random.default_rng(0))

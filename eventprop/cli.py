@@ -118,9 +118,8 @@ def _summary(simulator: Simulator, p: Mapping[str, Any], mode: str, outcome: Any
     """What came out and where it lies."""
     if mode == "cross_validate":
         accuracies = np.array(outcome[0])
-        print(
-            f"mean over {len(accuracies)} speakers: training {accuracies[:, 0].mean():.1%}, left out {accuracies[:, 1].mean():.1%}"
-        )
+        trained, left_out = accuracies.mean(axis=0)
+        print(f"mean over {len(accuracies)} speakers: training {trained:.1%}, left out {left_out:.1%}")
     elif simulator.evaluated is not None:
         subset, result = simulator.evaluated
         print(f"{'test' if 'test' in mode else 'validation'} accuracy {result.accuracy:.2%} of {len(subset)} samples")

@@ -82,7 +82,9 @@ class Key:
     def allowed(self) -> str:
         """The values that it takes, in words."""
         if self.choices is not None:
-            parts = [f"{c!r}" + ("" if self.available is None or c in self.available else " (not yet)") for c in self.choices]
+            parts = [
+                f"{c!r}" + ("" if self.available is None or c in self.available else " (not yet)") for c in self.choices
+            ]
             return ", ".join(parts)
         bounds = [
             f"{sign} {bound:g}"
@@ -246,7 +248,9 @@ def markdown_table(keys: Sequence[Key], group: str) -> str:
     """The keys of a group as a Markdown table."""
     rows = ["| key | default | unit | meaning | values |", "|---|---|---|---|---|"]
     rows += [
-        f"| `{k.name}` | `{json.dumps(k.default)}` | {k.unit} | {k.sentence} | {k.allowed()} |" for k in keys if k.group == group
+        f"| `{k.name}` | `{json.dumps(k.default)}` | {k.unit} | {k.sentence} | {k.allowed()} |"
+        for k in keys
+        if k.group == group
     ]
     return "\n".join(rows)
 

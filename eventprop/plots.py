@@ -38,7 +38,7 @@ def learning_curves(history: Sequence[Mapping[str, Any]], title: str = "", evalu
                 axes[0].annotate(
                     f"{accuracy[-1]:.1%}",
                     (epochs[-1], accuracy[-1]),
-                    (4, -10),
+                    (-4, -16),
                     textcoords="offset points",
                     color=colour,
                     ha="right",

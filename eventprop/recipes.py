@@ -54,7 +54,8 @@ def load_recipe(name: str) -> Recipe:
     if unknown or not isinstance(found.get("p"), dict):
         what = f"unknown: {', '.join(unknown)}" if unknown else "a table [p] is missing"
         raise ValueError(f"{path} must hold {', '.join(_TEXTS)} and a table [p] of overrides; {what}")
-    return Recipe(path.stem, *(str(found.get(k, "")) for k in _TEXTS), overrides=found["p"])
+    why, expect, source = (str(found.get(k, "")) for k in _TEXTS)
+    return Recipe(path.stem, why, expect, source, found["p"])
 
 
 def apply(p: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from eventprop.parameters import Key, resolve
 
 __all__ = ["KEYS", "resolve_shd"]
 
-_LOSSES = ("first_spike", "first_spike_exp", "max", "sum", "sum_weigh_linear", "sum_weigh_exp", "sum_weigh_sigmoid")
-_LOSSES += ("sum_weigh_input", "avg_xentropy")
 _SUMS = ("sum", "sum_weigh_linear", "sum_weigh_exp", "sum_weigh_sigmoid")
+_LOSSES = ("first_spike", "first_spike_exp", "max", *_SUMS, "sum_weigh_input", "avg_xentropy")
 
 
 def _later(name: str, group: str, kind: str, default: Any, sentence: str, unit: str = "", **more: Any) -> Key:
@@ -24,9 +23,21 @@ _GENERAL = (
     Key("NAME", "General", "str", "test", "Name of the experiment; results of a name that exists are appended."),
     Key("DEBUG_HIDDEN_N", "General", "bool", False, "Whether the results file has columns on hidden activity."),
     Key("OUT_DIR", "General", "str", ".", "Folder for results; made if it is missing."),
-    Key("DATA_DIR", "General", "str", "./data", "Folder of data sets; missing files are downloaded to it by tonic, if installed."),
+    Key(
+        "DATA_DIR",
+        "General",
+        "str",
+        "./data",
+        "Folder of data sets; missing files are downloaded to it by tonic, if installed.",
+    ),
     Key("DT_MS", "General", "float", 1.0, "Time step of the simulation.", "ms", above=0.0),
-    Key("BUILD", "General", "bool", True, "Whether GeNN code is rebuilt; the CPU backend caches its code by content either way."),
+    Key(
+        "BUILD",
+        "General",
+        "bool",
+        True,
+        "Whether GeNN code is rebuilt; the CPU backend caches its code by content either way.",
+    ),
     Key("TIMING", "General", "bool", True, "Whether time per epoch is reported after training."),
     Key(
         "BACKEND",
@@ -61,9 +72,33 @@ _EXPERIMENT = (
         choices=("SHD", "SSC", "DEMO"),
         available=("SHD", "DEMO"),
     ),
-    Key("TRAIN_DATA_SEED", "Experiment", "int", 123, "Seed of splits and shuffling; None draws one.", optional=True, least=0),
-    Key("TEST_DATA_SEED", "Experiment", "int", 456, "Seed for test data; SHD's test file is taken as it is.", optional=True, least=0),
-    Key("MODEL_SEED", "Experiment", "int", None, "Seed of initial weights and input dropout; None draws one.", optional=True, least=0),
+    Key(
+        "TRAIN_DATA_SEED",
+        "Experiment",
+        "int",
+        123,
+        "Seed of splits and shuffling; None draws one.",
+        optional=True,
+        least=0,
+    ),
+    Key(
+        "TEST_DATA_SEED",
+        "Experiment",
+        "int",
+        456,
+        "Seed for test data; SHD's test file is taken as it is.",
+        optional=True,
+        least=0,
+    ),
+    Key(
+        "MODEL_SEED",
+        "Experiment",
+        "int",
+        None,
+        "Seed of initial weights and input dropout; None draws one.",
+        optional=True,
+        least=0,
+    ),
     Key("TRIAL_MS", "Experiment", "float", 1400.0, "Duration of a trial; later spikes are cut off.", "ms", above=0.0),
     Key(
         "N_MAX_SPIKE",
@@ -107,7 +142,15 @@ _MODEL = (
     Key("TAU_MEM", "Model", "float", 20.0, "Membrane time constant.", "ms", above=0.0),
     Key("V_THRESH", "Model", "float", 1.0, "Spiking threshold.", above=0.0),
     Key("V_RESET", "Model", "float", 0.0, "Reset potential, below the threshold."),
-    Key("HIDDEN_NEURON_TYPE", "Model", "str", "LIF", "Hidden neurons.", choices=("LIF", "hetLIF", "ALIF"), available=("LIF",)),
+    Key(
+        "HIDDEN_NEURON_TYPE",
+        "Model",
+        "str",
+        "LIF",
+        "Hidden neurons.",
+        choices=("LIF", "hetLIF", "ALIF"),
+        available=("LIF",),
+    ),
     Key("OUTPUT_NEURON_TYPE", "Model", "str", "LI", "Output neurons.", choices=("LI", "hetLI"), available=("LI",)),
     _later("TAU_B", "Model", "float", 100.0, "Time constant of adaptation of ALIF neurons.", "ms", above=0.0),
     _later("B_INCR", "Model", "float", 0.1, "Increment of the adaptation at a spike."),
@@ -116,8 +159,18 @@ _MODEL = (
     *_weights("HIDDEN_OUTPUT", 0.2, 0.37, "from hidden to output neurons"),
     *_weights("HIDDEN_HIDDEN", 0.2, 0.37, "of recurrent connections"),
     _later("HIDDEN_HIDDENFWD_MEAN", "Model", "float", 0.02, "Mean of initial weights between hidden layers."),
-    _later("HIDDEN_HIDDENFWD_STD", "Model", "float", 0.01, "Standard deviation of initial weights between hidden layers."),
-    Key("PDROP_INPUT", "Model", "float", 0.2, "Probability with which an input spike is deleted in training.", least=0.0, below=1.0),
+    _later(
+        "HIDDEN_HIDDENFWD_STD", "Model", "float", 0.01, "Standard deviation of initial weights between hidden layers."
+    ),
+    Key(
+        "PDROP_INPUT",
+        "Model",
+        "float",
+        0.2,
+        "Probability with which an input spike is deleted in training.",
+        least=0.0,
+        below=1.0,
+    ),
     _later("PDROP_HIDDEN", "Model", "float", 0.0, "Probability with which a hidden spike is suppressed in training."),
     _later("HIDDEN_NOISE", "Model", "float", 0.0, "Membrane noise of hidden neurons in training.", "1/sqrt(ms)"),
     Key(
@@ -164,7 +217,14 @@ _LEARNING = (
     ),
     Key("ETA_FAC", "Learning", "float", 0.5, "Factor on the rate where accuracy stops improving.", above=0.0, most=1.0),
     Key("MIN_EPOCH_ETA_FIXED", "Learning", "int", 300, "Epochs for which the rate stays, at least.", "epochs", least=0),
-    Key("GRAD_CLIP", "Learning", "float", 0.0, "Largest norm of a batch's gradient, longer ones are shortened; 0 for no clip.", least=0.0),
+    Key(
+        "GRAD_CLIP",
+        "Learning",
+        "float",
+        0.0,
+        "Largest norm of a batch's gradient, longer ones are shortened; 0 for no clip.",
+        least=0.0,
+    ),
     Key(
         "MIN_DENOMINATOR",
         "Learning",
@@ -192,7 +252,9 @@ _LEARNING = (
 
 _RECORDING = (
     _later("W_OUTPUT_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which weights are saved."),
-    _later("TAU_OUTPUT_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which time constants are saved."),
+    _later(
+        "TAU_OUTPUT_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which time constants are saved."
+    ),
     Key(
         "SPK_REC_STEPS",
         "Recording",
@@ -207,7 +269,9 @@ _RECORDING = (
     _later("REC_SPIKES", "Recording", "names", [], "Neuron populations whose spikes are recorded."),
     _later("REC_NEURONS_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which neurons are recorded."),
     _later("REC_NEURONS", "Recording", "variables", [], "[population, variable] pairs that are recorded."),
-    _later("REC_SYNAPSES_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which synapses are recorded."),
+    _later(
+        "REC_SYNAPSES_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which synapses are recorded."
+    ),
     _later("REC_SYNAPSES", "Recording", "variables", [], "[synapse population, variable] pairs that are recorded."),
     Key("WRITE_TO_DISK", "Recording", "bool", True, "Whether anything is written; False writes nothing at all."),
     Key("LOAD_LAST", "Recording", "bool", False, "Go on from the last checkpoint as if the run had not stopped."),
@@ -221,7 +285,14 @@ _RECORDING = (
         "Accuracy that decides which epoch's checkpoint is kept as the best.",
         choices=("neither", "validation", "training"),
     ),
-    Key("CHECKPOINT_NAME", "Recording", "str", None, "NAME of the run to load from; None for this run's own.", optional=True),
+    Key(
+        "CHECKPOINT_NAME",
+        "Recording",
+        "str",
+        None,
+        "NAME of the run to load from; None for this run's own.",
+        optional=True,
+    ),
     Key("COLLECT_CONFUSION", "Recording", "bool", False, "Whether confusion matrices are collected."),
     Key("REC_PREDICTIONS", "Recording", "bool", False, "Whether predictions are recorded."),
 )
@@ -237,8 +308,20 @@ _LOSS = (
         choices=("random", "speaker", "validation_set"),
         available=("random", "speaker"),
     ),
-    Key("SPEAKER_LEFT", "Loss", "ints", [0], "Speakers to leave out, numbers in the ascending list of the training file's."),
-    Key("CUDA_VISIBLE_DEVICES", "Loss", "bool", True, "Whether GeNN's manual choice of the CUDA device is used; no effect on the CPU."),
+    Key(
+        "SPEAKER_LEFT",
+        "Loss",
+        "ints",
+        [0],
+        "Speakers to leave out, numbers in the ascending list of the training file's.",
+    ),
+    Key(
+        "CUDA_VISIBLE_DEVICES",
+        "Loss",
+        "bool",
+        True,
+        "Whether GeNN's manual choice of the CUDA device is used; no effect on the CPU.",
+    ),
     Key("AVG_SNSUM", "Loss", "bool", False, "Whether regularisation sees spike counts averaged over the batch."),
     Key("REDUCED_CLASSES", "Loss", "ints", None, "Classes to use; None for all.", optional=True),
     _later("TAU_0", "Loss", "float", 1.0, "Softmin temperature of the first-spike losses.", "ms"),
@@ -260,7 +343,9 @@ KEYS: tuple[Key, ...] = (*_GENERAL, *_EXPERIMENT, *_NETWORK, *_MODEL, *_LEARNING
 ALIASES = {"TRAIL_MS": "TRIAL_MS", "DATASET": "DATA_SET", "N_EPOCHS": "N_EPOCH"}
 
 DEAD = {
-    **dict.fromkeys(("TAU_MEM_OUTPUT", "NU_LOWER", "SUPER_BATCH", "DEBUG", "READ_BUFFERED", "DOWNLOAD_SHD", "ETA_DECAY"), ""),
+    **dict.fromkeys(
+        ("TAU_MEM_OUTPUT", "NU_LOWER", "SUPER_BATCH", "DEBUG", "READ_BUFFERED", "DOWNLOAD_SHD", "ETA_DECAY"), ""
+    ),
     **dict.fromkeys(("ETA_FIDDELING", "ETA_REDUCE", "ETA_REDUCE_PERIOD", "TRAIN", "ORIG_NAME"), ""),
     "REGULARISATION": "REG_TYPE",
     "W_REPORT_INTERVAL": "W_OUTPUT_EPOCH_TRIAL",
@@ -296,7 +381,9 @@ def _check_together(p: Mapping[str, Any]) -> list[str]:
         near = max(1, steps) * p["DT_MS"]
         problems.append(f"TRIAL_MS={p['TRIAL_MS']:g} is no whole multiple of DT_MS={p['DT_MS']:g}; {near:g} would be")
     if not 3 <= steps <= 65535:
-        problems.append(f"TRIAL_MS={p['TRIAL_MS']:g} and DT_MS={p['DT_MS']:g} make {steps} steps; 3 to 65535 are possible")
+        problems.append(
+            f"TRIAL_MS={p['TRIAL_MS']:g} and DT_MS={p['DT_MS']:g} make {steps} steps; 3 to 65535 are possible"
+        )
     elif p["SPK_REC_STEPS"] is not None and steps % p["SPK_REC_STEPS"]:
         problems.append(f"SPK_REC_STEPS={p['SPK_REC_STEPS']} does not divide the {steps} steps of a trial")
     if p["V_RESET"] >= p["V_THRESH"]:

@@ -233,7 +233,7 @@ class Simulator:
         self.history = state.history
         self.collected = {what: np.stack(rows) for what, rows in state.collected.items()}
         if run is not None:
-            run.finish(state)
+            run.finish(state, evaluated)
         self._report_time(p, state, len(training), time.perf_counter() - start)
         last = state.history[-1]
         return RunResult({}, {}, {}, {}, last["train_accuracy"], last["eval_accuracy"])
@@ -308,10 +308,10 @@ class _RunFiles:
         self._checkpoint(state, "last")
         self.out.write(state.results_start, state.history)
 
-    def finish(self, state: TrainingState) -> None:
+    def finish(self, state: TrainingState, evaluated: str) -> None:
         self.out.write(state.results_start, state.history)
         results.write_collected(self.folder, self.name, state.collected)
         from eventprop import plots
 
-        figure = plots.learning_curves(state.history)
+        figure = plots.learning_curves(state.history, evaluated=evaluated)
         plots.save(figure, self.folder / f"{self.name}_learning.png")

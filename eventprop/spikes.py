@@ -55,7 +55,9 @@ def bin_events(
     """
     num_steps = round(trial_ms / dt_ms)
     if num_steps > _MOST_STEPS:
-        raise ValueError(f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {num_steps} steps; {_MOST_STEPS} are possible")
+        raise ValueError(
+            f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {num_steps} steps; {_MOST_STEPS} are possible"
+        )
     steps_parts, channel_parts, counts = [], [], []
     n = len(offsets) - 1
     first = 0
@@ -75,7 +77,9 @@ def bin_events(
         first = last
     empty = np.zeros(0, np.uint16)
     return SpikeSet(
-        offsets=np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64) if counts else np.zeros(1, np.int64),
+        offsets=np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
+        if counts
+        else np.zeros(1, np.int64),
         steps=np.concatenate(steps_parts) if steps_parts else empty,
         channels=np.concatenate(channel_parts) if channel_parts else empty,
         num_channels=num_channels,

@@ -40,7 +40,11 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
     checkpoint.save(path, s, {"ETA": 0.1, "NAME": "x"}, "x")
     found, p = checkpoint.load(path, SHAPES)
     assert p == {"ETA": 0.1, "NAME": "x"}
-    for a, b in ((found.weights, s.weights), (found.moments["m"], s.moments["m"]), (found.moments["v"], s.moments["v"])):
+    for a, b in (
+        (found.weights, s.weights),
+        (found.moments["m"], s.moments["m"]),
+        (found.moments["v"], s.moments["v"]),
+    ):
         assert all(np.array_equal(a[k], b[k]) and a[k].dtype == np.float32 for k in SHAPES)
     assert (found.rate, found.epoch, found.updates, found.best, found.seconds) == (s.rate, 2, 7, 0.5, 1.25)
     assert found.results_start == s.results_start and np.isnan(found.history[0]["train_loss"])
@@ -51,7 +55,12 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
 
 def damaged(path: Path, how: str) -> None:
     data = path.read_bytes()
-    changed = {"truncated": data[: len(data) // 2], "empty": b"", "text": b"hello", "bits": data[:300] + b"\xff" * 40 + data[340:]}
+    changed = {
+        "truncated": data[: len(data) // 2],
+        "empty": b"",
+        "text": b"hello",
+        "bits": data[:300] + b"\xff" * 40 + data[340:],
+    }
     path.write_bytes(changed[how])
 
 
@@ -61,7 +70,7 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path, how: str) -> None:
     path = tmp_path / "x_state_last.npz"
     checkpoint.save(path, state(), {})
     damaged(path, how)
-    with pytest.raises(ValueError, match="x_state_last.npz is not a whole checkpoint"):
+    with pytest.raises(ValueError, match=r"x_state_last\.npz is not a whole checkpoint"):
         checkpoint.load(path, SHAPES)
 
 
@@ -81,7 +90,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         checkpoint.load(path, {**SHAPES, "in_to_hid": (3, 5)})
     with pytest.raises(ValueError, match="hid_to_hid0 is absent there"):
         checkpoint.load(path, {**SHAPES, "hid_to_hid0": (4, 4)})
-    with pytest.raises(FileNotFoundError, match="y_state_last.npz"):
+    with pytest.raises(FileNotFoundError, match=r"y_state_last\.npz"):
         checkpoint.load(tmp_path / "y_state_last.npz", SHAPES)
 
 
@@ -103,17 +112,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, call, full)
-    with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(path, state(2), {})
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        with pytest.raises(OSError, match="No space left"):
+            checkpoint.save(path, state(2), {})
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == [path.name]
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="OUT_DIR=.*file/x.* cannot be written"):
+    with pytest.raises(OSError, match=r"OUT_DIR=.*file/x.* cannot be written"):
         files.check_folder(tmp_path / "file" / "x")
 
 
@@ -145,7 +154,9 @@ def test_activity_columns() -> None:
     """DEBUG_HIDDEN_N's nine columns, worked out by hand for three samples in batches of two."""
     counts = np.array([[1, 3], [3, 5], [0, 0]], np.float32)
     found = results.activity_columns(counts, 2, 0)
-    assert found["hidden_spikes_mean"] == 4.0 and found["hidden_spikes_max"] == 8.0 and found["hidden_spikes_min"] == 0.0
+    assert (
+        found["hidden_spikes_mean"] == 4.0 and found["hidden_spikes_max"] == 8.0 and found["hidden_spikes_min"] == 0.0
+    )
     assert found["neuron_spikes_mean"] == 1.5 and found["neuron_spikes_max"] == 4.0
     classic = results.RunFiles(Path("."), "x", "train", activity=True)._text_row(record(0))
     assert len(classic.split()) == 15

@@ -172,14 +172,15 @@ def _regulariser(regulariser: models.Regulariser, model: models.NeuronModel) -> 
         f"struct Regulariser {{  // {regulariser.name}\n"
         "    static void jump(const real *p, real *a, int lane, real spike_count, real batch) {\n"
         "        (void)p, (void)a, (void)lane, (void)spike_count, (void)batch;\n"
-        f"{_values(regulariser.parameters, 'p', regulariser.jump)}{adjoint}        {_cpp(regulariser.jump)}\n    }}\n}};\n"
+        f"{_values(regulariser.parameters, 'p', regulariser.jump)}{adjoint}"
+        f"        {_cpp(regulariser.jump)}\n    }}\n}};\n"
     )
 
 
 def _optimiser(optimiser: models.OptimiserModel) -> str:
     m, v = optimiser.state
     arrays = {"value": "w", m: "m0", v: "v0"}
-    loop = _lane_loop({k: a for k, a in arrays.items()}, optimiser.update).replace("P; ++l", "n; ++l")
+    loop = _lane_loop(arrays, optimiser.update).replace("P; ++l", "n; ++l")
     loop = loop.replace("{\n", "{\n            const real gradient = g[l] * factor;\n", 1)
     return (
         f"struct Optimiser {{  // {optimiser.name}\n"

@@ -1,0 +1,317 @@
+"""Whole runs: what a user's script sees, resuming, repeating, and the files that are left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import simulator_SHD
+from eventprop import trainer
+from simulator_SHD import SHD_model
+
+ROOT = Path(simulator_SHD.__file__).parent
+
+
+@pytest.fixture
+def p(small_data: Path) -> dict[str, Any]:
+    return {
+        **simulator_SHD.p,
+        "DATA_DIR": str(small_data),
+        "OUT_DIR": "out",
+        "TRIAL_MS": 700.0,
+        "DT_MS": 5.0,
+        "NUM_HIDDEN": 40,
+        "RECURRENT": True,
+        "N_TRAIN": 100,
+        "N_VALIDATE": 20,
+        "N_BATCH": 16,
+        "N_EPOCH": 4,
+        "MODEL_SEED": 3,
+        "INPUT_HIDDEN_MEAN": 0.05,
+        "HIDDEN_HIDDEN_MEAN": 0.0,
+        "HIDDEN_HIDDEN_STD": 0.02,
+        "REG_TYPE": "simple",
+        "LBD_LOWER": 1e-9,
+        "LBD_UPPER": 1e-9,
+        "NU_UPPER": 14.0,
+        "EMA_WHICH": "training",
+        "MIN_EPOCH_ETA_FIXED": 1,
+    }
+
+
+def bits(weights: dict[str, np.ndarray]) -> dict[str, bytes]:
+    return {k: w.tobytes() for k, w in weights.items()}
+
+
+def without_seconds(path: Path) -> list[list[str]]:
+    return [line.split()[:-1] for line in path.read_text().splitlines()]
+
+
+def test_returns_and_files_of_a_run(p: dict[str, Any]) -> None:
+    """What the seed's users unpack and find: fails if a return value, column or file is missing or misshaped."""
+    p |= {"COLLECT_CONFUSION": True, "REC_PREDICTIONS": True, "DEBUG_HIDDEN_N": True, "CHECKPOINT_BEST": "validation"}
+    before = dict(p)
+    mn = SHD_model(p)
+    spike_t, spike_ID, rec_n, rec_s, correct, correct_eval = mn.train(p)
+    assert p == before
+    assert spike_t == spike_ID == rec_n == rec_s == {}
+    table = np.loadtxt("out/test_results.txt")
+    assert (
+        table.shape == (4, 15)
+        and table[-1, 1] == pytest.approx(correct)
+        and table[-1, 3] == pytest.approx(correct_eval)
+    )
+    assert {n: w.shape for n, w in mn.weights().items()} == {
+        "in_to_hid": (700, 40),
+        "hid_to_hid0": (40, 40),
+        "hid_to_out": (40, 20),
+    }
+    confusion = np.load("out/test_confusion_train.npy")
+    assert confusion.shape == (4, 20, 20) and (confusion.sum(axis=(1, 2)) == 100).all()
+    predictions, labels = np.load("out/test_predictions_eval.npy"), np.load("out/test_labels_eval.npy")
+    assert predictions.shape == labels.shape == (4, 20)
+    assert (predictions[-1] == labels[-1]).mean() == pytest.approx(correct_eval)
+    assert np.trace(np.load("out/test_confusion_eval.npy")[-1]) / 20 == pytest.approx(correct_eval)
+    saved = json.loads(Path("out/test.json").read_text())
+    assert saved["MODEL_SEED"] == 3 and saved["SPK_REC_STEPS"] == 140
+    for name in ("state_last.npz", "state_best.npz", "learning.png", "results.csv", "w_input_hidden_last.npy"):
+        assert Path(f"out/test_{name}").stat().st_size > 100
+    assert sorted(os.listdir(".")) == ["out"]
+
+
+def test_write_to_disk_false_writes_nothing(p: dict[str, Any]) -> None:
+    mn = SHD_model({**p, "WRITE_TO_DISK": False, "N_EPOCH": 1})
+    mn.train({**p, "WRITE_TO_DISK": False, "N_EPOCH": 1})
+    mn.test({**p, "WRITE_TO_DISK": False})
+    assert os.listdir(".") == []
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_same_bits_for_any_number_of_threads(p: dict[str, Any], threads: int) -> None:
+    """Fails if a whole run's weights or results depend on NUM_THREADS."""
+    runs = []
+    for n in (1, threads):
+        mn = SHD_model({**p, "NUM_THREADS": n, "N_EPOCH": 2, "OUT_DIR": f"out{n}"})
+        mn.train({**p, "NUM_THREADS": n, "N_EPOCH": 2, "OUT_DIR": f"out{n}"})
+        runs.append((bits(mn.weights()), without_seconds(Path(f"out{n}/test_results.txt"))))
+    assert runs[0] == runs[1]
+
+
+def test_resuming_is_as_if_never_stopped(p: dict[str, Any]) -> None:
+    """Fails if anything (moments, step, rate, averages, order of samples, dropout, results) is lost at a stop."""
+    p |= {"COLLECT_CONFUSION": True}
+    whole = SHD_model({**p, "OUT_DIR": "whole"})
+    whole.train({**p, "OUT_DIR": "whole"})
+    SHD_model(p).train({**p, "N_EPOCH": 1})
+    SHD_model(p).train({**p, "N_EPOCH": 3, "LOAD_LAST": True})
+    part = SHD_model(p)
+    result = part.train({**p, "LOAD_LAST": True})
+    assert bits(part.weights()) == bits(whole.weights())
+    assert without_seconds(Path("out/test_results.txt")) == without_seconds(Path("whole/test_results.txt"))
+    assert np.array_equal(np.load("out/test_confusion_train.npy"), np.load("whole/test_confusion_train.npy"))
+    again = SHD_model(p).train({**p, "LOAD_LAST": True})  # nothing is left to do
+    assert again == result
+    assert len(without_seconds(Path("out/test_results.txt"))) == 4
+
+
+COMMAND = [sys.executable, str(ROOT / "train_SHD.py"), "train", "--params", "p.json"]
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(p: dict[str, Any]) -> None:
+    """SIGKILL at several moments, then LOAD_LAST: weights and results of an unbroken run, to the bit."""
+    p |= {"N_EPOCH": 6}
+    whole = SHD_model({**p, "OUT_DIR": "whole"})
+    whole.train({**p, "OUT_DIR": "whole"})
+    Path("p.json").write_text(json.dumps(p))
+    last = Path("out/test_state_last.npz")
+    for kill, wait in enumerate((0.0, 0.03, 0.11)):
+        process = subprocess.Popen([*COMMAND, f"LOAD_LAST={json.dumps(kill > 0)}"], stdout=subprocess.DEVNULL)
+        before = last.stat().st_mtime_ns if last.exists() else 0
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and (not last.exists() or last.stat().st_mtime_ns == before):
+            time.sleep(0.002)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert last.exists()
+    subprocess.run([*COMMAND, "LOAD_LAST=true"], check=True, stdout=subprocess.DEVNULL)
+    assert without_seconds(Path("out/test_results.txt")) == without_seconds(Path("whole/test_results.txt"))
+    for name in ("input_hidden", "hidden0_hidden0", "hidden_output"):
+        file = f"test_w_{name}_last.npy"
+        assert Path("out", file).read_bytes() == Path("whole", file).read_bytes()
+
+
+def test_seeds_of_none_are_drawn_and_saved(p: dict[str, Any]) -> None:
+    """A run without seeds must be repeatable from the parameters that it saved."""
+    p |= {"MODEL_SEED": None, "TRAIN_DATA_SEED": None, "N_EPOCH": 1}
+    first = SHD_model(p)
+    first.train(p)
+    saved = json.loads(Path("out/test.json").read_text())
+    assert saved["MODEL_SEED"] is not None and saved["TRAIN_DATA_SEED"] is not None
+    again = SHD_model({**saved, "OUT_DIR": "again"})
+    again.train({**saved, "OUT_DIR": "again"})
+    assert bits(again.weights()) == bits(first.weights())
+    other = SHD_model({**p, "OUT_DIR": "other"})
+    assert bits(other.weights()) != bits(SHD_model(saved).weights())
+
+
+def test_an_unrelated_option_does_not_shift_another_random_stream(p: dict[str, Any]) -> None:
+    """Fails if, say, switching recurrence on draws other input weights or another split."""
+    with_r, without = SHD_model(p), SHD_model({**p, "RECURRENT": False, "SHUFFLE": False, "PDROP_INPUT": 0.0})
+    assert np.array_equal(with_r.weights()["in_to_hid"], without.weights()["in_to_hid"])
+    assert np.array_equal(with_r.weights()["hid_to_out"], without.weights()["hid_to_out"])
+
+
+def test_set_weights_is_where_training_starts(p: dict[str, Any]) -> None:
+    mn = SHD_model({**p, "ETA": 1e-12, "N_EPOCH": 1})
+    weights = {k: w + 0.001 for k, w in mn.weights().items()}
+    mn.set_weights(weights)
+    mn.train({**p, "ETA": 1e-12, "N_EPOCH": 1})
+    for k, w in mn.weights().items():
+        assert np.abs(w - weights[k]).max() < 1e-6
+    with pytest.raises(ValueError, match=r"weights of in_to_hid have shape \(3, 3\); this network needs \(700, 40\)"):
+        mn.set_weights({**weights, "in_to_hid": np.zeros((3, 3))})
+    with pytest.raises(ValueError, match="missing: hid_to_out"):
+        mn.set_weights({k: w for k, w in weights.items() if k != "hid_to_out"})
+
+
+def test_test_uses_the_trained_weights_or_a_checkpoint(p: dict[str, Any]) -> None:
+    """Fails if testing runs on other weights than were trained, learns, or overwrites the checkpoint."""
+    mn = SHD_model(p)
+    mn.train(p)
+    trained, state = bits(mn.weights()), Path("out/test_state_last.npz").read_bytes()
+    here = mn.test(p)
+    assert bits(mn.weights()) == trained
+    loaded = SHD_model({**p, "MODEL_SEED": 99}).test({**p, "MODEL_SEED": 99, "LOAD_LAST": True})
+    assert here == loaded and here.correct == 0.0
+    assert Path("out/test_state_last.npz").read_bytes() == state
+    assert [line[:3] for line in without_seconds(Path("out/test_results.txt"))[-1:]] == [["0", "0.0", "nan"]] or [
+        line[:3] for line in without_seconds(Path("out/test_results.txt"))[-1:]
+    ] == [["0", "0", "nan"]]
+
+
+def test_best_checkpoint_is_of_the_best_epoch(p: dict[str, Any]) -> None:
+    p |= {"CHECKPOINT_BEST": "validation"}
+    mn = SHD_model(p)
+    mn.train(p)
+    best = max(r["eval_accuracy"] for r in mn.history)
+    reloaded = SHD_model(p)
+    training, validation = simulator_SHD.random_split(reloaded.training_file(mn.p), 100, 20, mn.p["TRAIN_DATA_SEED"])
+    found = reloaded._test(reloaded._for_run({**p, "LOAD_BEST": True}), validation).correct_eval
+    assert found == best and len(training) == 100
+
+
+def test_cross_validation_leaves_one_speaker_out(p: dict[str, Any]) -> None:
+    """Fails if a left-out speaker is trained on, or a fold overwrites another's files."""
+    p |= {"SPEAKER_LEFT": [1, 4], "N_EPOCH": 1, "REC_PREDICTIONS": True}
+    mn = SHD_model(p)
+    accuracies, seconds = mn.cross_validate_SHD(p)
+    assert len(accuracies) == len(seconds) == 2 and len(accuracies[0]) == 2
+    assert len(without_seconds(Path("out/test_results.txt"))) == 2
+    speakers = mn.data.train.speakers
+    assert speakers is not None
+    for fold in (1, 4):
+        assert Path(f"out/test_f{fold}_state_last.npz").exists()
+        labels = np.load(f"out/test_f{fold}_labels_eval.npy")[0]
+        assert np.array_equal(labels, mn.data.train.labels[speakers == fold])
+
+
+def test_an_earlier_checkpoint_of_the_name_is_kept(p: dict[str, Any]) -> None:
+    """A new run under an old NAME must not lose the old run's checkpoint."""
+    p |= {"N_EPOCH": 1}
+    SHD_model(p).train(p)
+    old = Path("out/test_state_last.npz").read_bytes()
+    SHD_model(p).train(p)
+    assert Path("out/test_state_last_previous.npz").read_bytes() == old
+    assert len(without_seconds(Path("out/test_results.txt"))) == 2
+
+
+def test_divergence_stops_the_run_and_keeps_the_checkpoint(p: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gradient that is not finite must stop the run with layer, epoch and batch; the checkpoint stays finite."""
+    from eventprop.backends.cpu.engine import CpuEngine
+
+    run, calls = CpuEngine.run, []
+
+    def poisoned(self: CpuEngine, *args: Any, learn: bool = False, **options: Any) -> Any:
+        result = run(self, *args, learn=learn, **options)
+        calls.append(learn)
+        if learn and sum(calls) == 10:
+            self._arrays["hid_to_hid0"]["g"][0, 0, 0] = np.nan
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CpuEngine, "run", poisoned)
+        with pytest.raises(trainer.TrainingDiverged, match=r"hid_to_hid0 is not finite in epoch 1, batch 2"):
+            SHD_model(p).train(p)
+    assert np.isfinite(SHD_model(p).test({**p, "LOAD_LAST": True}).correct_eval)
+
+
+def test_gradient_clip_bounds_the_step(p: dict[str, Any]) -> None:
+    """GRAD_CLIP must reach the optimiser: with a large ADAM_EPS an update is proportional to the gradient."""
+    p |= {"N_EPOCH": 1, "N_TRAIN": 16, "ADAM_EPS": 1e3, "ETA": 1e3, "LR_EASE_IN_FACTOR": None}
+    moved = []
+    for clip in (0.0, 1e-4):
+        mn = SHD_model({**p, "GRAD_CLIP": clip})
+        start = mn.weights()
+        mn.train({**p, "GRAD_CLIP": clip, "WRITE_TO_DISK": False})
+        moved.append(np.sqrt(sum(np.sum((w - start[k]).astype(float) ** 2) for k, w in mn.weights().items())))
+    assert moved[1] == pytest.approx(1e-4, rel=0.02) and moved[0] > 2 * moved[1]
+
+
+def test_gradients_are_the_derivative_of_the_loss(p: dict[str, Any]) -> None:
+    """mn.gradients against finite differences of its own loss by read-out weights (spikes do not change), with all
+    that training adds switched on: none of it may take part."""
+    p |= {"DT_MS": 1.0, "NU_UPPER": 0.0, "LBD_UPPER": 1.0, "PDROP_INPUT": 0.5, "AVG_SNSUM": True, "TRAIN_W": False}
+    mn = SHD_model(p)
+    rng = np.random.default_rng(0)
+    X = [{"x": rng.integers(0, 700, 3000), "t": rng.uniform(0, 600, 3000)} for _ in range(3)]
+    Y = [0, 7, 19]
+    found = mn.gradients(p, X, Y)
+    weights = mn.weights()
+    prediction = mn.predict(p, X)
+    assert prediction.classes.shape == (3,) and prediction.scores.shape == (3, 20)
+    log_p = prediction.scores - np.log(np.exp(prediction.scores).sum(axis=1, keepdims=True))
+    assert found.loss == pytest.approx(-log_p[np.arange(3), Y].mean(), rel=1e-5)
+    assert all(found.grads[k].shape == w.shape and found.grads[k].any() for k, w in weights.items())
+    for _ in range(3):
+        direction = rng.normal(size=(40, 20)).astype(np.float32)
+        values = []
+        for sign in (1, -1):
+            mn.set_weights({**weights, "hid_to_out": weights["hid_to_out"] + np.float32(0.02 * sign) * direction})
+            values.append(mn.gradients(p, X, Y).loss)
+        expected = np.sum(found.grads["hid_to_out"] * direction)
+        scale = np.linalg.norm(found.grads["hid_to_out"]) * np.linalg.norm(direction)
+        assert abs((values[0] - values[1]) / 0.04 - expected) < 1e-3 * scale
+
+
+def test_training_follows_the_scaled_gradient(p: dict[str, Any]) -> None:
+    """LOSS_SCALE (BUG-7): training divides the loss's gradient by the nominal TAU_MEM, or not; nothing else."""
+    p |= {"PDROP_INPUT": 0.0, "REG_TYPE": "none", "MIN_DENOMINATOR": 0.0, "SHUFFLE": False, "WRITE_TO_DISK": False}
+    p |= {"N_TRAIN": 16, "N_VALIDATE": 1, "N_EPOCH": 1, "ADAM_EPS": 1e3, "ETA": 1e3, "LR_EASE_IN_FACTOR": None}
+    steps = {}
+    for scale in ("reference", "true"):
+        mn = SHD_model({**p, "LOSS_SCALE": scale})
+        start = mn.weights()
+        mn.train({**p, "LOSS_SCALE": scale})
+        steps[scale] = (mn.weights()["hid_to_out"] - start["hid_to_out"]).astype(float)
+    ratio = np.linalg.norm(steps["true"]) / np.linalg.norm(steps["reference"])
+    assert ratio == pytest.approx(p["TAU_MEM"], rel=1e-2)
+
+
+def test_loading_the_simulator_is_cheap() -> None:
+    """Importing must touch neither the disk nor a compiler, and no heavy library."""
+    code = (
+        "import sys, simulator_SHD; "
+        "print([m for m in ('h5py', 'matplotlib', 'tonic', 'scipy', 'torch') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]" and os.listdir(".") == []
