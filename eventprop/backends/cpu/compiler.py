@@ -31,7 +31,6 @@ _FLAGS = [
     "-shared",
     "-pthread",
 ]
-_HEADERS = ("engine.hpp", "api.hpp")
 
 
 class CompilerError(RuntimeError):
@@ -86,7 +85,7 @@ def load_library(source: str) -> ctypes.CDLL:
     compiler = find_compiler()
     here = Path(__file__).parent
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    parts = [source, *((here / h).read_text() for h in _HEADERS), version, _processor(), " ".join(_FLAGS)]
+    parts = [source, *(h.read_text() for h in sorted(here.glob("*.hpp"))), version, _processor(), " ".join(_FLAGS)]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     library = cache_folder() / f"engine_{key}.so"
     if not library.exists():

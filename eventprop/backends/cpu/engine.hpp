@@ -9,79 +9,15 @@
 // current in step k + 1; no spike is emitted in step K-1. Adjoint row m belongs to time m * dt.
 #pragma once
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <condition_variable>
-#include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <mutex>
-#include <new>
-#include <thread>
-#include <vector>
+#include <utility>
+
+#include "panels.hpp"
+#include "pool.hpp"
 
 namespace eventprop {
-
-// P, the lanes of a panel, comes with the generated code
-constexpr int LANES = VECTOR_BYTES / sizeof(real);
-constexpr int VECTORS = P / LANES;
-typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
-
-inline int panels(int n) { return (n + P - 1) / P; }
-
-// Memory that the system hands out page by page, aligned for vectors and not touched until it is used.
-struct Buffer {
-    real *data = nullptr;
-    size_t size = 0;
-    void reserve(size_t n) {
-        if (n <= size) return;
-        std::free(data);
-        data = static_cast<real *>(std::aligned_alloc(4096, (n * sizeof(real) + 4095) / 4096 * 4096));
-        size = data ? n : 0;
-        if (!data) throw std::bad_alloc();
-    }
-    ~Buffer() { std::free(data); }
-    Buffer() = default;
-    Buffer(Buffer &&o) noexcept : data(o.data), size(o.size) { o.data = nullptr; o.size = 0; }
-    Buffer(const Buffer &) = delete;
-    Buffer &operator=(const Buffer &) = delete;
-};
-
-// An array [panel][row][P]. Three spare rows keep panels from falling into the same cache sets.
-struct Panels {
-    real *data;
-    size_t stride;
-    real *at(int panel, size_t row) const { return data + panel * stride + row * P; }
-    static size_t stride_of(size_t rows) { return (rows + 3) * P; }
-};
-
-// The spikes of one sample in one population, by step and by neuron.
-struct SpikeLists {
-    std::vector<uint32_t> step_start;     // [K + 1]
-    std::vector<uint16_t> id;             // neurons, in order of step
-    std::vector<uint32_t> id_start;       // [n + 1]
-    std::vector<uint16_t> step;           // steps, in order of neuron
-
-    int last() const { return id.empty() ? -1 : last_step; }
-    int last_step = -1;
-
-    void index_by_id(int n, int K) {
-        id_start.assign(n + 1, 0);
-        for (uint16_t i : id) ++id_start[i + 1];
-        for (int i = 0; i < n; ++i) id_start[i + 1] += id_start[i];
-        step.resize(id.size());
-        cursor.assign(id_start.begin(), id_start.end() - 1);
-        last_step = -1;
-        for (int k = 0; k < K; ++k)
-            for (uint32_t s = step_start[k]; s < step_start[k + 1]; ++s) {
-                step[cursor[id[s]]++] = static_cast<uint16_t>(k);
-                last_step = k;
-            }
-    }
-private:
-    std::vector<uint32_t> cursor;
-};
 
 // Everything that one sample keeps between its forward sweep and the gathering of gradients.
 struct LayerTrace {
@@ -97,137 +33,12 @@ struct Slot {
     LayerTrace output;
 };
 
-// Threads that wait a short while in a loop and then sleep; task i of a loop goes to whoever comes first.
-// Results never depend on it: tasks write to places of their own.
-class Pool {
-public:
-    explicit Pool(int n) { for (int i = 1; i < n; ++i) threads.emplace_back([this, i] { work(i); }); }
-    ~Pool() {
-        { std::lock_guard<std::mutex> l(m); stop = true; ++generation; }
-        cv.notify_all();
-        for (auto &t : threads) t.join();
-    }
-    template <class F> void run(int n, F &&f) {
-        auto call = [](void *c, int task, int thread) { (*static_cast<std::remove_reference_t<F> *>(c))(task, thread); };
-        body = call; context = &f; count = n; next = 0; busy = static_cast<int>(threads.size());
-        if (!threads.empty()) {
-            { std::lock_guard<std::mutex> l(m); ++generation; }
-            cv.notify_all();
-        }
-        take(0);
-        int spins = 0;
-        while (busy.load(std::memory_order_acquire) > 0)
-            if (++spins > 20000) std::this_thread::yield();
-        if (failed.exchange(false)) throw std::bad_alloc();
-    }
-    int size() const { return static_cast<int>(threads.size()) + 1; }
-
-private:
-    void take(int thread) {
-        try {
-            for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(context, i, thread);
-        } catch (...) {
-            failed = true;
-        }
-    }
-    void work(int thread) {
-        unsigned seen = 0;
-        for (;;) {
-            for (int spin = 0; spin < 4000 && generation.load(std::memory_order_acquire) == seen; ++spin)
-                std::atomic_signal_fence(std::memory_order_seq_cst);
-            if (generation.load(std::memory_order_acquire) == seen) {
-                std::unique_lock<std::mutex> l(m);
-                cv.wait(l, [&] { return generation.load(std::memory_order_acquire) != seen; });
-            }
-            seen = generation.load(std::memory_order_acquire);
-            if (stop) return;
-            take(thread);
-            busy.fetch_sub(1, std::memory_order_release);
-        }
-    }
-    std::vector<std::thread> threads;
-    std::mutex m;
-    std::condition_variable cv;
-    std::atomic<unsigned> generation{0};
-    std::atomic<int> next{0}, busy{0};
-    std::atomic<bool> failed{false};
-    int count = 0;
-    bool stop = false;
-    void (*body)(void *, int, int) = nullptr;
-    void *context = nullptr;
-};
-
 // A uniform 32-bit number for each (seed, sample, step, channel); Bernoulli draws of input dropout.
 inline uint32_t mix(uint32_t x) {
     x ^= x >> 16; x *= 0x7feb352dU; x ^= x >> 15; x *= 0x846ca68bU; x ^= x >> 16;
     return x;
 }
 inline uint32_t draw(uint32_t key, uint32_t step, uint32_t channel) { return mix(key ^ mix(step << 16 | channel)); }
-
-struct vec_sum { vec v[VECTORS]; };
-inline vec_sum load(const real *p) {
-    vec_sum a;
-    for (int i = 0; i < VECTORS; ++i) a.v[i] = reinterpret_cast<const vec *>(p)[i];
-    return a;
-}
-inline void store(real *p, const vec_sum &a) {
-    for (int i = 0; i < VECTORS; ++i) reinterpret_cast<vec *>(p)[i] = a.v[i];
-}
-inline void add(vec_sum &a, const real *p) {
-    for (int i = 0; i < VECTORS; ++i) a.v[i] += reinterpret_cast<const vec *>(p)[i];
-}
-// a + sum of base[row[s]] for s in [from, to). Two sums, since one would wait for each of its additions.
-inline vec_sum sum_rows(vec_sum a, const real *base, const uint16_t *row, uint32_t from, uint32_t to) {
-    vec_sum b{};
-    uint32_t s = from;
-    for (; s + 1 < to; s += 2) {
-        add(a, base + size_t(row[s]) * P);
-        add(b, base + size_t(row[s + 1]) * P);
-    }
-    if (s < to) add(a, base + size_t(row[s]) * P);
-    for (int i = 0; i < VECTORS; ++i) a.v[i] += b.v[i];
-    return a;
-}
-inline real total(const vec &v) {
-    real s = 0;
-    for (int i = 0; i < LANES; ++i) s += v[i];
-    return s;
-}
-
-// drive[p][k] = sum of the weight rows of the spikes stamped k, for k < rows
-inline void gather_drive(const SpikeLists &spikes, int rows, Panels w, int n_panels, Panels drive) {
-    for (int p = 0; p < n_panels; ++p) {
-        const real *base = w.at(p, 0);
-        const uint16_t *id = spikes.id.data();
-        for (int k = 0; k < rows; ++k) {
-            store(drive.at(p, k), sum_rows(vec_sum{}, base, id, spikes.step_start[k], spikes.step_start[k + 1]));
-        }
-    }
-}
-
-// gradient[p][pre] += sum over pre's spikes (stamped j) of trace[p][j + 1]
-inline void gather_gradient(const SpikeLists &spikes, int n_pre, int rows, const real *trace, real *gradient) {
-    const uint16_t *step = spikes.step.data();
-    for (int pre = 0; pre < n_pre; ++pre) {
-        uint32_t s = spikes.id_start[pre], end = spikes.id_start[pre + 1];
-        if (s == end || step[s] + 1 >= rows) continue;
-        while (step[end - 1] + 1 >= rows) --end;
-        real *g = gradient + size_t(pre) * P;
-        store(g, sum_rows(load(g), trace + P, step, s, end));
-    }
-}
-
-// sum over panels and lanes of w[p][row] * t[p]
-inline real dot_row(Panels w, size_t row, const real *t, size_t t_stride, int n_panels) {
-    vec_sum a{};
-    for (int p = 0; p < n_panels; ++p) {
-        const vec *x = reinterpret_cast<const vec *>(w.at(p, row)), *y = reinterpret_cast<const vec *>(t + p * t_stride);
-        for (int i = 0; i < VECTORS; ++i) a.v[i] += x[i] * y[i];
-    }
-    vec s = a.v[0];
-    for (int i = 1; i < VECTORS; ++i) s += a.v[i];
-    return total(s);
-}
 
 // A population and the synapses into it. Weights and their gradients are [panel][pre][P].
 struct Weights {
