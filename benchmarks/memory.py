@@ -31,13 +31,15 @@ class Told(Progress):
 
 import eventprop.simulator
 eventprop.simulator.Progress = Told
-p |= dict(DATA_DIR=sys.argv[1], OUT_DIR=sys.argv[1], NUM_HIDDEN=int(sys.argv[2]), RECURRENT=True, N_EPOCH=int(sys.argv[3]))
+p |= dict(DATA_DIR=sys.argv[1], OUT_DIR=sys.argv[1], NUM_HIDDEN=int(sys.argv[2]), N_EPOCH=int(sys.argv[3]))
+p |= dict(RECURRENT=True)
 p |= dict(N_VALIDATE=0, MODEL_SEED=1, INPUT_HIDDEN_MEAN=0.02, INPUT_HIDDEN_STD=0.01)
 p |= dict(HIDDEN_HIDDEN_MEAN=0.0, HIDDEN_HIDDEN_STD=0.02)
 start = time.perf_counter()
 mn = SHD_model(p)
 spikes = len(mn.data.train.spikes.steps)
-print(f"loaded {spikes / 1e6:.1f} million spikes in {time.perf_counter() - start:.1f} s, peak {peak():.0f} MB", flush=True)
+seconds = time.perf_counter() - start
+print(f"loaded {spikes / 1e6:.1f} million spikes in {seconds:.1f} s, peak {peak():.0f} MB", flush=True)
 mn.train(p)
 """
 

@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 
 from eventprop import files
+from eventprop.results import Place
 from eventprop.schedule import LearningRate
 
 __all__ = ["TrainingState", "checkpoint_path", "load", "save"]
 
 _FORMAT = 1
+_PLAIN = ("epoch", "updates", "best", "seconds", "history")
 _FLAT_NAMES = {"in_to_hid": "input_hidden", "hid_to_hid0": "hidden0_hidden0", "hid_to_out": "hidden_output"}
 
 
@@ -39,7 +41,7 @@ class TrainingState:
         best: best monitored accuracy so far.
         seconds: time spent in completed epochs.
         history: one record per completed epoch, for the results files.
-        results_start: size of the results files when the run began, in bytes, by file name.
+        places: where the run's lines are in the results files, by file name.
         collected: confusion matrices and predictions, one array per epoch, by name.
     """
 
@@ -51,7 +53,7 @@ class TrainingState:
     best: float = 0.0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
-    results_start: dict[str, int] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
     collected: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
 
@@ -66,7 +68,8 @@ def save(path: Path, state: TrainingState, p: Mapping[str, Any], flat_prefix: st
         "format": _FORMAT,
         "p": dict(p),
         "rate": asdict(state.rate),
-        **{k: getattr(state, k) for k in ("epoch", "updates", "best", "seconds", "history", "results_start")},
+        "places": {name: asdict(place) for name, place in state.places.items()},
+        **{k: getattr(state, k) for k in _PLAIN},
     }
     arrays: dict[str, np.ndarray] = {"meta": np.array(json.dumps(meta))}
     arrays |= {f"w/{name}": w for name, w in state.weights.items()}
@@ -82,11 +85,11 @@ def save(path: Path, state: TrainingState, p: Mapping[str, Any], flat_prefix: st
             files.write_array(flat, w.ravel())
 
 
-def load(path: Path, shapes: Mapping[str, tuple[int, int]]) -> tuple[TrainingState, dict[str, Any]]:
+def load(path: Path, shapes: Mapping[str, tuple[int, int]] | None) -> tuple[TrainingState, dict[str, Any]]:
     """The state in ``path`` and the ``p`` it was made with.
 
     Args:
-        shapes: shape of each synapse population of the network that will take it.
+        shapes: shape of each synapse population of the network that will take it; None for no check.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -111,12 +114,14 @@ def load(path: Path, shapes: Mapping[str, tuple[int, int]]) -> tuple[TrainingSta
             weights=groups.pop("w"),
             moments=groups,
             rate=LearningRate(**meta["rate"]),
+            places={name: Place(**place) for name, place in meta["places"].items()},
             collected=collected,
-            **{k: meta[k] for k in ("epoch", "updates", "best", "seconds", "history", "results_start")},
+            **{k: meta[k] for k in _PLAIN},
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a whole checkpoint of this program: {error}") from None
-    _check_shapes(path, state, shapes)
+    if shapes is not None:
+        _check_shapes(path, state, shapes)
     return state, meta["p"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,16 +42,23 @@ def main(
         modes: what can be run, by name; the first is the default.
         arguments: the command line; None for the program's own.
     """
+
+    def warn(message: Warning | str, *_: object, **__: object) -> None:
+        print(f"{script}: warning: {message}", file=sys.stderr)
+
     parser = _parser(script, keys, modes)
     options = parser.parse_intermixed_args(arguments)
     try:
         if options.list_recipes:
             _list_recipes()
             return 0
-        mode, p = _settings(options, keys, list(modes))
-        simulator = model(p)
-        outcome = modes[mode](simulator, p)
-        _summary(simulator, simulator._for_run(p), mode, outcome)
+        with warnings.catch_warnings():
+            warnings.simplefilter("once", UserWarning)
+            warnings.showwarning = warn
+            mode, p = _settings(options, keys, list(modes))
+            simulator = model(p)
+            outcome = modes[mode](simulator, p)
+            _summary(simulator, simulator._for_run(p), mode, outcome)
     except (ValueError, OSError, ArithmeticError, MemoryError, CompilerError) as error:
         text = str(error) if isinstance(error, CompilerError) else "; ".join(str(error).split("\n"))
         print(f"{script}: error: {text}", file=sys.stderr)

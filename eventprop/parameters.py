@@ -30,6 +30,8 @@ class Key:
         least, most: range, inclusive; ``above`` and ``below`` exclude their bound.
         available: what can be chosen so far, of the values that exist; None for all of them. A value outside is
             refused by name.
+        renames: other names that entries of "names" and populations of "variables" may have, with what they stand
+            for.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Key:
     above: float | None = None
     below: float | None = None
     available: tuple[Any, ...] | None = None
+    renames: tuple[tuple[str, str], ...] = ()
 
     def check(self, value: Any) -> Any:
         """``value`` in its plain Python type.
@@ -67,6 +70,14 @@ class Key:
             raise ValueError(
                 f"{self.name}={value!r} is not yet available; available: {', '.join(map(repr, self.available))}"
             )
+        return self._rename(value)
+
+    def _rename(self, value: Any) -> Any:
+        names = dict(self.renames)
+        if names and self.kind == "names":
+            return [names.get(name, name) for name in value]
+        if names and self.kind == "variables":
+            return [[names.get(population, population), variable] for population, variable in value]
         return value
 
     def _check_range(self, value: float) -> None:
@@ -112,22 +123,26 @@ def _int(name: str, value: Any) -> int:
 
 def _float(name: str, value: Any) -> float:
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            raise ValueError(f"{name} is too large for a floating-point number") from None
+        if math.isfinite(number):
+            return number
         raise ValueError(f"{name} must be finite, got {value!r}")
     raise ValueError(f"{name} must be a number, got {value!r}")
 
 
 def _str(name: str, value: Any) -> str:
     if isinstance(value, str):
-        return value
+        return str(value)
     if hasattr(value, "__fspath__"):
         return str(value)
     raise ValueError(f"{name} must be text, got {value!r}")
 
 
 def _items(name: str, value: Any, what: str) -> list[Any]:
-    if isinstance(value, list | tuple | np.ndarray):
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0):
         return list(value)
     raise ValueError(f"{name} must be a list of {what}, got {value!r}")
 
@@ -160,8 +175,19 @@ def _variables(name: str, value: Any) -> list[list[str]]:
 
 def _dict(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping) and all(isinstance(k, str) for k in value):
-        return dict(value)
+        return {str(k): _plain(v) for k, v in value.items()}
     raise ValueError(f"{name} must be a dictionary with names as keys, got {value!r}")
+
+
+def _plain(value: Any) -> Any:
+    """A copy of ``value`` without NumPy types and tuples, as JSON has none."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return value
 
 
 _CONVERT = {
@@ -187,10 +213,17 @@ def resolve(
 ) -> tuple[dict[str, Any], list[str]]:
     """``p`` complete and converted, as a new dict, and the list of everything that is wrong with it.
 
+    The dict lacks the keys whose value is wrong.
+
     Args:
         aliases: other spellings of keys, with the key that each stands for.
         dead: keys of old scripts that never had an effect, with what to use instead ("" for nothing).
+
+    Raises:
+        ValueError: ``p`` is no dictionary.
     """
+    if not isinstance(p, Mapping):
+        raise ValueError(f"p must be a dictionary of parameters, got {p!r}")
     declared = {key.name: key for key in keys}
     problems: list[str] = []
     given: dict[str, Any] = {}
@@ -220,13 +253,19 @@ def resolve(
 
 def _apply_alias(given: dict[str, Any], other: str, value: Any, key: Key) -> list[str]:
     """Take ``value`` for ``key`` unless the key itself was changed to something else."""
-    if key.name in given and given[key.name] not in (key.default, value) and value != key.default:
+    changed = not _same(value, key.default)
+    if changed and key.name in given and not any(_same(given[key.name], v) for v in (key.default, value)):
         return [f"{other}={value!r} and {key.name}={given[key.name]!r} mean the same key; give one of them"]
     if other == "TRAIL_MS":
         warnings.warn("TRAIL_MS is taken for TRIAL_MS", stacklevel=5)
-    if key.name not in given or value != key.default:
+    if changed or key.name not in given:
         given[key.name] = value
     return []
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values are equal; arrays, which no aliased key takes, never are."""
+    return not isinstance(a, np.ndarray) and not isinstance(b, np.ndarray) and bool(a == b)
 
 
 def describe(keys: Sequence[Key]) -> str:

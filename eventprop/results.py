@@ -2,15 +2,16 @@
 
 ``<NAME>_results.txt`` has one line per epoch: epoch, training accuracy, training loss, evaluation accuracy,
 evaluation loss, with ``DEBUG_HIDDEN_N`` nine columns of hidden activity, and seconds since the run began. Runs of
-one name follow each other in both files. They are rewritten whole from the run's history after each epoch, so
-that a run that was killed and resumed leaves what an unbroken one leaves.
+one name follow each other in both files. After each epoch a run's lines are written anew from its history, so that
+a run that was killed and resumed leaves what an unbroken one leaves; lines of other runs are never touched.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ import numpy as np
 
 from eventprop import files
 
-__all__ = ["ACTIVITY_COLUMNS", "COLUMNS", "RunFiles"]
+__all__ = ["ACTIVITY_COLUMNS", "COLUMNS", "Place", "RunFiles"]
+
+Record = Mapping[str, Any]
+Render = Callable[[Sequence[Record], bool], bytes]
 
 ACTIVITY_COLUMNS = [
     *(f"hidden_spikes_{s}" for s in ("mean", "sd", "min", "max")),
@@ -29,13 +33,21 @@ COLUMNS = ["run", "epoch", "train_accuracy", "train_loss", "eval_accuracy", "eva
 COLUMNS += [*ACTIVITY_COLUMNS, "seconds"]
 
 
+@dataclass
+class Place:
+    """Where a run's lines begin in a results file (bytes), and from which record of its history they are there."""
+
+    start: int = 0
+    first: int = 0
+
+
 class RunFiles:
     """The results files of one run.
 
     Args:
         folder: where they are.
         name: ``NAME``; both files are called after it.
-        run: what the column "run" of the CSV says, e.g. "train" or "fold 3".
+        run: what the column "run" of the CSV says, e.g. "train" or "f3".
         activity: whether the classic file has the columns of ``DEBUG_HIDDEN_N``.
     """
 
@@ -45,32 +57,57 @@ class RunFiles:
         self.run = run
         self.activity = activity
 
-    def begin(self) -> dict[str, int]:
-        """Where this run begins in the files, for :meth:`write`."""
-        return {p.name: p.stat().st_size if p.exists() else 0 for p in (self.text, self.table)}
+    def begin(self, first: int = 0) -> dict[str, Place]:
+        """A place behind all that is there, for a run whose records before ``first`` belong to another."""
+        return {p.name: Place(_size(p), first) for p in (self.text, self.table)}
 
-    def write(self, start: Mapping[str, int], history: Sequence[Mapping[str, Any]]) -> None:
-        """Make the files end with the lines of ``history``, behind what they held when the run began."""
-        rows = [self._text_row(record) for record in history]
-        self._rewrite(self.text, start, "".join(rows))
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        if not start.get(self.table.name, 0):
-            writer.writerow(COLUMNS)
-        for record in history:
-            writer.writerow([self.run, *(_short(record[c]) for c in COLUMNS[1:])])
-        self._rewrite(self.table, start, buffer.getvalue())
+    def resume(self, places: Mapping[str, Place], history: Sequence[Record]) -> dict[str, Place]:
+        """Where a run with this history goes on: where it was, or behind lines that others added since."""
+        return {
+            path.name: self._resume(path, render, places.get(path.name, Place()), history)
+            for path, render in self._files()
+        }
 
     @staticmethod
-    def _rewrite(path: Path, start: Mapping[str, int], text: str) -> None:
-        before = path.read_bytes()[: start.get(path.name, 0)] if path.exists() else b""
-        files.write_bytes(path, before + text.encode())
+    def _resume(path: Path, render: Render, place: Place, history: Sequence[Record]) -> Place:
+        there = path.read_bytes()[place.start :] if path.exists() else b""
+        for n in range(len(history), place.first - 1, -1):
+            lines = render(history[place.first : n], place.start == 0)
+            if there == lines or (n == place.first and not there):
+                return place
+            if lines and there.startswith(lines):
+                return Place(_size(path), n)
+        return Place(_size(path), place.first)
 
-    def _text_row(self, record: Mapping[str, Any]) -> str:
+    def write(self, places: Mapping[str, Place], history: Sequence[Record]) -> None:
+        """Make each file end with the run's lines, behind what it held when the run began."""
+        for path, render in self._files():
+            place = places[path.name]
+            before = path.read_bytes()[: place.start] if path.exists() else b""
+            files.write_bytes(path, before + render(history[place.first :], not before))
+
+    def _files(self) -> tuple[tuple[Path, Render], ...]:
+        return (self.text, self._text_rows), (self.table, self._table_rows)
+
+    def _text_rows(self, history: Sequence[Record], heading: bool) -> bytes:
         names = ["epoch", "train_accuracy", "train_loss", "eval_accuracy", "eval_loss"]
         if self.activity:
             names += ACTIVITY_COLUMNS
-        return " ".join([*(_short(record[n]) for n in names), f"{record['seconds']:.3f}"]) + "\n"
+        rows = [[*(_short(r[n]) for n in names), f"{r['seconds']:.3f}"] for r in history]
+        return "".join(" ".join(row) + "\n" for row in rows).encode()
+
+    def _table_rows(self, history: Sequence[Record], heading: bool) -> bytes:
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        if heading and history:
+            writer.writerow(COLUMNS)
+        for record in history:
+            writer.writerow([self.run, *(_short(record[c]) for c in COLUMNS[1:])])
+        return buffer.getvalue().encode()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _short(value: float | int) -> str:

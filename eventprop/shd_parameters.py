@@ -11,6 +11,8 @@ from eventprop.parameters import Key, resolve
 __all__ = ["KEYS", "resolve_shd"]
 
 _SUMS = ("sum", "sum_weigh_linear", "sum_weigh_exp", "sum_weigh_sigmoid")
+_NEURONS = (("hidden", "hidden0"),)
+_SYNAPSES = (("hid_to_hid", "hid_to_hid0"),)
 _LOSSES = ("first_spike", "first_spike_exp", "max", *_SUMS, "sum_weigh_input", "avg_xentropy")
 
 
@@ -266,13 +268,27 @@ _RECORDING = (
         least=1,
     ),
     _later("REC_SPIKES_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which spikes are recorded."),
-    _later("REC_SPIKES", "Recording", "names", [], "Neuron populations whose spikes are recorded."),
+    _later("REC_SPIKES", "Recording", "names", [], "Neuron populations whose spikes are recorded.", renames=_NEURONS),
     _later("REC_NEURONS_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which neurons are recorded."),
-    _later("REC_NEURONS", "Recording", "variables", [], "[population, variable] pairs that are recorded."),
+    _later(
+        "REC_NEURONS",
+        "Recording",
+        "variables",
+        [],
+        "[population, variable] pairs that are recorded.",
+        renames=_NEURONS,
+    ),
     _later(
         "REC_SYNAPSES_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which synapses are recorded."
     ),
-    _later("REC_SYNAPSES", "Recording", "variables", [], "[synapse population, variable] pairs that are recorded."),
+    _later(
+        "REC_SYNAPSES",
+        "Recording",
+        "variables",
+        [],
+        "[synapse population, variable] pairs that are recorded.",
+        renames=_SYNAPSES,
+    ),
     Key("WRITE_TO_DISK", "Recording", "bool", True, "Whether anything is written; False writes nothing at all."),
     Key("LOAD_LAST", "Recording", "bool", False, "Go on from the last checkpoint as if the run had not stopped."),
     Key("LOAD_BEST", "Recording", "bool", False, "Go on from the best checkpoint; it wins over LOAD_LAST."),
@@ -362,8 +378,7 @@ def resolve_shd(p: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: everything that is wrong, one line each.
     """
     resolved, problems = resolve(p, KEYS, ALIASES, DEAD)
-    if not problems:
-        problems = _check_together(resolved)
+    problems += _check_together(resolved)
     if problems:
         raise ValueError("\n".join(problems))
     if resolved["SPK_REC_STEPS"] is None:
@@ -374,26 +389,35 @@ def resolve_shd(p: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_together(p: Mapping[str, Any]) -> list[str]:
-    """What no key can check alone."""
+    """What no key can check alone; a key that is wrong by itself is absent and takes no part."""
     problems = []
-    steps = round(p["TRIAL_MS"] / p["DT_MS"])
-    if abs(steps * p["DT_MS"] - p["TRIAL_MS"]) > 1e-6 * p["TRIAL_MS"]:
-        near = max(1, steps) * p["DT_MS"]
-        problems.append(f"TRIAL_MS={p['TRIAL_MS']:g} is no whole multiple of DT_MS={p['DT_MS']:g}; {near:g} would be")
-    if not 3 <= steps <= 65535:
-        problems.append(
-            f"TRIAL_MS={p['TRIAL_MS']:g} and DT_MS={p['DT_MS']:g} make {steps} steps; 3 to 65535 are possible"
-        )
-    elif p["SPK_REC_STEPS"] is not None and steps % p["SPK_REC_STEPS"]:
-        problems.append(f"SPK_REC_STEPS={p['SPK_REC_STEPS']} does not divide the {steps} steps of a trial")
-    if p["V_RESET"] >= p["V_THRESH"]:
+    if {"TRIAL_MS", "DT_MS"} <= p.keys():
+        problems += _check_steps(p["TRIAL_MS"], p["DT_MS"], p.get("SPK_REC_STEPS"))
+    if {"V_RESET", "V_THRESH"} <= p.keys() and p["V_RESET"] >= p["V_THRESH"]:
         problems.append(f"V_RESET={p['V_RESET']:g} must be below V_THRESH={p['V_THRESH']:g}")
     for key in ("NAME", "CHECKPOINT_NAME"):
-        value = p[key]
+        value = p.get(key)
         if value is not None and (not value.strip() or any(c in value for c in "/\\\0") or value in (".", "..")):
             problems.append(f"{key}={value!r} must be a file name without slashes")
     for key in ("SPEAKER_LEFT", "REDUCED_CLASSES"):
-        values = p[key]
+        values = p.get(key)
         if values is not None and (not values or len(set(values)) < len(values) or min(values) < 0):
             problems.append(f"{key}={values} must hold different whole numbers from 0, at least one")
+    return problems
+
+
+def _check_steps(trial_ms: float, dt_ms: float, spk_rec_steps: int | None) -> list[str]:
+    """A trial is a whole number of steps that fits 16 bits, and the recording buffer divides it."""
+    problems = []
+    ratio = trial_ms / dt_ms
+    if ratio > 1e9:
+        return [f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {ratio:g} steps; 3 to 65535 are possible"]
+    steps = round(ratio)
+    if abs(steps * dt_ms - trial_ms) > 1e-6 * trial_ms:
+        near = max(3, steps) * dt_ms
+        problems.append(f"TRIAL_MS={trial_ms:.10g} is no whole multiple of DT_MS={dt_ms:.10g}; {near:.10g} would be")
+    if not 3 <= steps <= 65535:
+        problems.append(f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {steps} steps; 3 to 65535 are possible")
+    elif spk_rec_steps is not None and steps % spk_rec_steps:
+        problems.append(f"SPK_REC_STEPS={spk_rec_steps} does not divide the {steps} steps of a trial")
     return problems

@@ -26,6 +26,18 @@ from eventprop.streams import draw_seed
 __all__ = ["Gradients", "Prediction", "RunResult", "Simulator"]
 
 _SEEDS = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "MODEL_SEED")
+# Keys that may differ from the checkpoint's without a word: they do not change what is computed.
+_MAY_CHANGE = {
+    "N_EPOCH",
+    "LOAD_LAST",
+    "LOAD_BEST",
+    "CHECKPOINT",
+    "CHECKPOINT_BEST",
+    "CHECKPOINT_NAME",
+    "NAME",
+    "OUT_DIR",
+}
+_MAY_CHANGE |= {"DATA_DIR", "NUM_THREADS", "BACKEND", "BUILD", "TIMING", "WRITE_TO_DISK", "SPK_REC_STEPS"}
 
 
 class RunResult(NamedTuple):
@@ -176,9 +188,9 @@ class Simulator:
     def _for_run(self, p: Mapping[str, Any]) -> dict[str, Any]:
         """``p`` of a method call, resolved; the data keys must be those of the construction."""
         run = self.resolve(p)
-        for key in _SEEDS:
-            if run[key] is None:
-                run[key] = self.p[key]
+        drawn = [key for key in _SEEDS if run[key] is None]
+        if drawn:
+            run |= {key: {**self.p, **self._saved_seeds(run)}[key] for key in drawn}
         for key in self.data_keys:
             if run[key] != self.p[key]:
                 raise ValueError(
@@ -192,16 +204,37 @@ class Simulator:
         engine.set_weights(network.check_weights(weights))
         return engine
 
-    def _load_label(self, p: Mapping[str, Any]) -> str | None:
-        return "best" if p["LOAD_BEST"] else "last" if p["LOAD_LAST"] else None
+    def _load(
+        self, p: Mapping[str, Any], name: str, *, to_train: bool = False, missing_is_new: bool = False
+    ) -> TrainingState | None:
+        """The state that ``LOAD_BEST`` or ``LOAD_LAST`` asks for; with ``to_train``, other settings are a warning.
 
-    def _load(self, p: Mapping[str, Any], name: str) -> TrainingState | None:
-        label = self._load_label(p)
-        if label is None:
+        ``missing_is_new`` is for folds: one that has no checkpoint yet starts.
+        """
+        path = self._load_path(p, name)
+        if path is None or (missing_is_new and not path.exists()):
             return None
-        path = checkpoint.checkpoint_path(p, p["CHECKPOINT_NAME"] or name, label)
-        state, _ = checkpoint.load(path, {q.name: q.shape for q in self.network(p).projections})
+        state, saved = checkpoint.load(path, {q.name: q.shape for q in self.network(p).projections})
+        may_change = _MAY_CHANGE | ({"SPEAKER_LEFT"} if missing_is_new else set())
+        changed = [k for k in p if k not in may_change and k in saved and saved[k] != p[k]]
+        if changed and to_train:
+            words = ", ".join(f"{k} {saved[k]!r} -> {p[k]!r}" for k in changed)
+            warnings.warn(f"settings differ from those of {path}: {words}", stacklevel=4)
         return state
+
+    @staticmethod
+    def _load_path(p: Mapping[str, Any], name: str) -> Path | None:
+        label = "best" if p["LOAD_BEST"] else "last" if p["LOAD_LAST"] else None
+        return None if label is None else checkpoint.checkpoint_path(p, p["CHECKPOINT_NAME"] or name, label)
+
+    def _saved_seeds(self, p: Mapping[str, Any]) -> dict[str, int]:
+        """Seeds of the run that ``p`` goes on from; empty where it starts a new one."""
+        for name in (p["NAME"], *(f"{p['NAME']}_f{k}" for k in p.get("SPEAKER_LEFT", []))):
+            path = self._load_path(p, name)
+            if path is not None and path.exists():
+                saved = checkpoint.load(path, None)[1]
+                return {key: saved[key] for key in _SEEDS}
+        return {}
 
     def _start_weights(self, p: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Weights for a run without training: loaded if ``p`` says so, else the object's."""
@@ -215,10 +248,11 @@ class Simulator:
         start = time.perf_counter()
         name = p["NAME"] + fold
         network = self.network(p)
-        state = self._load(p, name) or self._fresh(p, network)
+        loaded = self._load(p, name, to_train=True, missing_is_new=bool(fold))
+        state = loaded or self._fresh(p, network)
         run = _RunFiles(p, name, fold.lstrip("_") or "train") if p["WRITE_TO_DISK"] else None
         if run is not None:
-            run.begin(p, state, resumed=self._load_label(p) is not None)
+            run.begin(state, loaded is not None)
         engine = self._engine(p, network, state.weights)
         batches = -(-len(training) // p["N_BATCH"]) + (-(-len(evaluation) // p["N_BATCH"]) if evaluation else 0)
 
@@ -278,15 +312,21 @@ class _RunFiles:
         self.folder = Path(p["OUT_DIR"])
         self.out = results.RunFiles(self.folder, p["NAME"], run, p["DEBUG_HIDDEN_N"])
 
-    def begin(self, p: Mapping[str, Any], state: TrainingState, *, resumed: bool) -> None:
-        """Write the parameters and the checkpoint that a run killed in its first epoch resumes from."""
+    def begin(self, state: TrainingState, loaded: bool) -> None:
+        """Write the parameters and the checkpoint that a run killed in its first epoch resumes from.
+
+        A run that goes on from its own last checkpoint takes over its files. Any other one adds to the results
+        and renames the checkpoints that it would replace.
+        """
         files.check_folder(self.folder)
-        if not resumed:
-            state.results_start = self.out.begin()
-            for label in ("last", "best"):
+        p = self.p
+        own = p["CHECKPOINT_NAME"] in (None, p["NAME"])
+        if loaded and own and not p["LOAD_BEST"]:
+            state.places = self.out.resume(state.places, state.history)
+        else:
+            state.places = self.out.begin(len(state.history))
+            for label in ("last",) if loaded and own else ("last", "best"):
                 self._keep_previous(checkpoint.checkpoint_path(p, self.name, label))
-        elif any(self.out.begin()[n] < size for n, size in state.results_start.items()):
-            warnings.warn(f"results of before the checkpoint are missing from {self.out.text}", stacklevel=4)
         files.write_json(self.folder / f"{self.name}.json", self.p)
         self._checkpoint(state, "last")
 
@@ -306,10 +346,10 @@ class _RunFiles:
         if best:
             checkpoint.save(checkpoint.checkpoint_path(self.p, self.name, "best"), state, self.p, self.name)
         self._checkpoint(state, "last")
-        self.out.write(state.results_start, state.history)
+        self.out.write(state.places, state.history)
 
     def finish(self, state: TrainingState, evaluated: str) -> None:
-        self.out.write(state.results_start, state.history)
+        self.out.write(state.places, state.history)
         results.write_collected(self.folder, self.name, state.collected)
         from eventprop import plots
 

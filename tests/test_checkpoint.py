@@ -12,6 +12,7 @@ import pytest
 
 from eventprop import checkpoint, files, results
 from eventprop.checkpoint import TrainingState
+from eventprop.results import Place
 from eventprop.schedule import LearningRate
 
 SHAPES = {"in_to_hid": (3, 4), "hid_to_out": (4, 2)}
@@ -29,7 +30,7 @@ def state(epoch: int = 2) -> TrainingState:
         best=0.5,
         seconds=1.25,
         history=[{"epoch": 0, "train_loss": float("nan"), "eval_loss": 0.1}],
-        results_start={"a.txt": 3},
+        places={"a.txt": Place(3, 1)},
         collected={"predictions_eval": [np.array([1, 2], np.int32), np.array([2, 2], np.int32)]},
     )
 
@@ -47,7 +48,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
     ):
         assert all(np.array_equal(a[k], b[k]) and a[k].dtype == np.float32 for k in SHAPES)
     assert (found.rate, found.epoch, found.updates, found.best, found.seconds) == (s.rate, 2, 7, 0.5, 1.25)
-    assert found.results_start == s.results_start and np.isnan(found.history[0]["train_loss"])
+    assert found.places == s.places and np.isnan(found.history[0]["train_loss"])
     assert np.array_equal(np.stack(found.collected["predictions_eval"]), [[1, 2], [2, 2]])
     flat = np.load(tmp_path / "x_w_input_hidden_last.npy")
     assert flat.dtype == np.float32 and np.array_equal(flat, s.weights["in_to_hid"].ravel())
@@ -158,7 +159,7 @@ def test_activity_columns() -> None:
         found["hidden_spikes_mean"] == 4.0 and found["hidden_spikes_max"] == 8.0 and found["hidden_spikes_min"] == 0.0
     )
     assert found["neuron_spikes_mean"] == 1.5 and found["neuron_spikes_max"] == 4.0
-    classic = results.RunFiles(Path("."), "x", "train", activity=True)._text_row(record(0))
+    classic = results.RunFiles(Path("."), "x", "train", activity=True)._text_rows([record(0)], False)
     assert len(classic.split()) == 15
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -153,3 +154,122 @@ def test_declarations_are_consistent() -> None:
     for key in KEYS:
         assert key.check(key.default) == key.default
     assert set(shd_parameters.ALIASES.values()) <= {k.name for k in KEYS}
+
+
+# One value other than the default for each key whose feature does not exist yet.
+NOT_YET: dict[str, Any] = {
+    **{"HIDDEN_NEURON_TYPE": "hetLIF", "OUTPUT_NEURON_TYPE": "hetLI", "N_HID_LAYER": 2, "TAU_B": 50.0},
+    **{"B_INCR": 0.2, "B_INIT": 0.1, "PDROP_HIDDEN": 0.1, "REG_TYPE": "Thomas1", "RHO_UPPER": 1.0, "GLB_UPPER": 1.0},
+    **{"REWIRE_SILENT": True, "REWIRE_LIFT": 0.002, "TRAIN_TAU": True, "TRAIN_TAU_OUTPUT": True},
+    **{"MIN_TAU_M": 1.0, "MIN_TAU_SYN": 2.0, "TAU_0": 2.0, "TAU_1": 2.0, "ALPHA": 1.0, "AUGMENTATION": {"blend": 1}},
+    **{"N_INPUT_DELAY": 10, "INPUT_DELAY": 30.0, "HIDDEN_NOISE": 0.1, "HIDDEN_HIDDENFWD_MEAN": 0.0},
+    **{"HIDDEN_HIDDENFWD_STD": 0.0, "TAU_ACCUMULATOR": 10.0, "RESCALE_T": 0.5, "RESCALE_X": 0.5},
+    **{"BALANCE_TRAIN_CLASSES": True, "BALANCE_EVAL_CLASSES": True, "DATA_SET": "SSC", "DATA_BUFFER_NAME": "x"},
+    **{"EVALUATION": "validation_set", "REC_SPIKES": ["input"], "REC_SPIKES_EPOCH_TRIAL": [[0, 0]]},
+    **{"REC_NEURONS": [["output", "V"]], "REC_NEURONS_EPOCH_TRIAL": [[0, 0]], "REC_SYNAPSES": [["in_to_hid", "w"]]},
+    **{"REC_SYNAPSES_EPOCH_TRIAL": [[0, 0]], "W_OUTPUT_EPOCH_TRIAL": [[0, 0]], "TAU_OUTPUT_EPOCH_TRIAL": [[0, 0]]},
+    **{"PROFILE": True, "TEST_ST_INTEGRITY": True, "BACKEND": "hip", "LOSS_TYPE": "sum_weigh_input"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(NOT_YET))
+def test_what_does_not_exist_yet_is_refused_by_name(name: str) -> None:
+    """Fails if a setting without its feature is taken silently."""
+    with pytest.raises(ValueError, match=f"^{name}=.* is not yet available; available: ") as error:
+        resolve_shd({name: NOT_YET[name]})
+    assert "\n" not in str(error.value)
+
+
+def test_every_limited_key_is_in_the_table_above() -> None:
+    assert set(NOT_YET) == {key.name for key in KEYS if key.available is not None}
+
+
+@pytest.mark.parametrize("which", ["choices", "available"])
+def test_each_choice_is_accepted_or_refused_as_declared(which: str) -> None:
+    for key in KEYS:
+        for value in getattr(key, which) or ():
+            if key.available is None or value in key.available:
+                assert resolve_shd({key.name: value})[key.name] == value
+            else:
+                with pytest.raises(ValueError, match=f"{key.name}=.* is not yet available"):
+                    resolve_shd({key.name: value})
+
+
+ODD: list[tuple[Any, list[str]]] = [
+    (None, ["p must be a dictionary of parameters, got None"]),
+    ([("ETA", 1.0)], ["p must be a dictionary of parameters"]),
+    ({("a",): 1}, ["unknown key ('a',)"]),
+    ({"ETA": 10**400}, ["ETA is too large for a floating-point number"]),
+    ({"ETA": 10**5000}, ["ETA is too large for a floating-point number"]),
+    ({"ETA": 1j}, ["ETA must be a number, got 1j"]),
+    ({"ETA": np.float32("nan")}, ["ETA must be finite, got"]),
+    ({"ETA": np.array([1e-3, 1e-2])}, ["ETA must be a number, got array"]),
+    ({"NUM_HIDDEN": np.float64(2.5)}, ["NUM_HIDDEN must be a whole number"]),
+    ({"NUM_HIDDEN": np.bool_(True)}, ["NUM_HIDDEN must be a whole number"]),
+    ({"SPEAKER_LEFT": np.array(3)}, ["SPEAKER_LEFT must be a list of whole numbers, got array(3)"]),
+    ({"SPEAKER_LEFT": [-1]}, ["SPEAKER_LEFT=[-1] must hold different whole numbers from 0"]),
+    ({"REC_SPIKES": "hidden"}, ["REC_SPIKES must be a list of names, got 'hidden'"]),
+    ({"REC_NEURONS": ["V"]}, ["each entry of REC_NEURONS must be a list of population, variable, got 'V'"]),
+    ({"REC_SPIKES_EPOCH_TRIAL": [[1]]}, ["each entry of REC_SPIKES_EPOCH_TRIAL must be a pair"]),
+    ({"AUGMENTATION": {1: 2}}, ["AUGMENTATION must be a dictionary with names as keys"]),
+    ({"AUGMENTATION": {"NORMALISE_SPIKE_NUMBER": np.array([1, 2])}}, ["AUGMENTATION=", "is not yet available"]),
+    ({"TRIAL_MS": 1e308, "DT_MS": 1e-308}, ["make inf steps; 3 to 65535 are possible"]),
+    ({"DT_MS": 5e-324}, ["make inf steps; 3 to 65535 are possible"]),
+    ({"TRIAL_MS": 2.0}, ["make 2 steps; 3 to 65535 are possible"]),
+    ({"TRIAL_MS": 1400.25}, ["TRIAL_MS=1400.25 is no whole multiple of DT_MS=1; 1400 would be"]),
+    ({"TRAIL_MS": np.array([1.0, 2.0])}, ["TRIAL_MS must be a number, got array"]),
+    ({"N_EPOCHS": 7, "N_EPOCH": 9}, ["N_EPOCHS=7 and N_EPOCH=9 mean the same key"]),
+    ({"CHECKPOINT_NAME": "../old"}, ["CHECKPOINT_NAME='../old' must be a file name without slashes"]),
+    ({"ETA": "x", "V_RESET": 3.0, "NAME": ""}, ["ETA must be a number", "V_RESET=3 must be below", "NAME=''"]),
+]
+
+
+@pytest.mark.filterwarnings("ignore:TRAIL_MS is taken")
+@pytest.mark.parametrize(("p", "parts"), ODD, ids=[f"{i}-{parts[0][:30]}" for i, (_, parts) in enumerate(ODD)])
+def test_odd_values_are_refused_by_name(p: Any, parts: list[str]) -> None:
+    """Fails if a value makes the check itself crash, or hides what else is wrong."""
+    with pytest.raises(ValueError) as error:
+        resolve_shd(p)
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_a_bad_key_brings_no_complaint_about_its_default() -> None:
+    """DT_MS is wrong by itself; TRIAL_MS must not be measured against DT_MS's default."""
+    with pytest.raises(ValueError) as error:
+        resolve_shd({"DT_MS": "x", "TRIAL_MS": 100.5})
+    assert str(error.value) == "DT_MS must be a number, got 'x'"
+
+
+def test_numpy_and_paths_become_plain() -> None:
+    """The resolved p is saved as JSON."""
+    given = {"NUM_HIDDEN": 256.0, "N_EPOCH": np.int32(3), "RECURRENT": np.bool_(True), "NAME": np.str_("a")}
+    given |= {"OUT_DIR": Path("runs") / "a", "SPEAKER_LEFT": np.array([0, 2]), "TAU_MEM": 20}
+    given |= {"AUGMENTATION": {"NORMALISE_SPIKE_NUMBER": np.bool_(False)}}
+    resolved = resolve_shd(given)
+    assert json.loads(json.dumps(resolved)) == resolved
+    assert [type(resolved[k]) for k in ("NUM_HIDDEN", "N_EPOCH", "RECURRENT", "NAME", "OUT_DIR", "TAU_MEM")] == [
+        *[int, int, bool, str, str, float]
+    ]
+
+
+def test_short_population_names_stand_for_the_first_layer() -> None:
+    """ "hidden" and "hid_to_hid" of older scripts; tuples as pairs."""
+    free = {k.name: dataclasses.replace(k, available=None) for k in KEYS}
+    assert free["REC_SPIKES"].check(["input", "hidden"]) == ["input", "hidden0"]
+    assert free["REC_NEURONS"].check([("hidden", "V"), ["hidden0", "V"]]) == [["hidden0", "V"], ["hidden0", "V"]]
+    assert free["REC_SYNAPSES"].check([("hid_to_hid", "w")]) == [["hid_to_hid0", "w"]]
+    assert free["REC_SPIKES_EPOCH_TRIAL"].check([(0, 1)]) == [[0, 1]]
+
+
+@pytest.mark.parametrize("name", sorted(shd_parameters.DEAD))
+def test_each_dead_key_warns_and_names_its_successor(name: str) -> None:
+    instead = shd_parameters.DEAD[name]
+    with pytest.warns(UserWarning, match=f"{name} has no effect" + (f"; use {instead}" if instead else "")):
+        assert resolve_shd({name: 1}) == resolve_shd({})
+    assert not instead or instead in simulator_SHD.p
+
+
+def test_choosing_by_an_accuracy_that_does_not_exist_warns() -> None:
+    with pytest.warns(UserWarning, match='CHECKPOINT_BEST="validation" with N_VALIDATE=0'):
+        resolve_shd({"CHECKPOINT_BEST": "validation", "N_VALIDATE": 0})

@@ -199,6 +199,55 @@ def test_test_uses_the_trained_weights_or_a_checkpoint(p: dict[str, Any]) -> Non
     ] == [["0", "0", "nan"]]
 
 
+def test_going_on_loses_no_line_of_the_results(p: dict[str, Any]) -> None:
+    """Lines that were added since (a test, a run from the best epoch) stay; new epochs follow behind them."""
+    p |= {"CHECKPOINT_BEST": "training", "N_EPOCH": 2}
+    SHD_model(p).train(p)
+    SHD_model(p).test({**p, "LOAD_LAST": True})
+    SHD_model(p).train({**p, "LOAD_LAST": True, "N_EPOCH": 3})
+    epochs = [(row[0], row[2] == "nan") for row in without_seconds(Path("out/test_results.txt"))]
+    assert epochs == [("0", False), ("1", False), ("0", True), ("2", False)]
+    before = Path("out/test_results.txt").read_text()
+    with_best = SHD_model(p)
+    with_best.train({**p, "LOAD_BEST": True, "N_EPOCH": 5})
+    after = Path("out/test_results.txt").read_text()
+    assert after.startswith(before) and after.splitlines()[-1].startswith("4 ")
+    assert Path("out/test_state_last_previous.npz").exists()
+    other = {**p, "NAME": "other", "CHECKPOINT_NAME": "test", "LOAD_LAST": True, "N_EPOCH": 6}
+    Path("out/other_results.txt").write_text("mine\n")
+    SHD_model(p).train(other)
+    assert Path("out/other_results.txt").read_text().startswith("mine\n5 ")
+
+
+def test_going_on_with_other_settings_warns(p: dict[str, Any]) -> None:
+    SHD_model(p).train({**p, "N_EPOCH": 1})
+    with pytest.warns(UserWarning, match=r"settings differ from those of .*: ETA 0.005 -> 0.001"):
+        SHD_model(p).train({**p, "N_EPOCH": 2, "LOAD_LAST": True, "ETA": 0.001})
+
+
+def test_drawn_seeds_are_taken_over_when_going_on(p: dict[str, Any]) -> None:
+    """With seeds of None a resumed run must go on with the seeds of its first part, not draw new ones."""
+    p |= {"MODEL_SEED": None, "TRAIN_DATA_SEED": None}
+    SHD_model(p).train({**p, "N_EPOCH": 2})
+    saved = json.loads(Path("out/test.json").read_text())
+    resumed = SHD_model(p)
+    resumed.train({**p, "LOAD_LAST": True})
+    whole = SHD_model({**saved, "N_EPOCH": 4, "OUT_DIR": "whole"})
+    whole.train({**saved, "N_EPOCH": 4, "OUT_DIR": "whole"})
+    assert bits(resumed.weights()) == bits(whole.weights())
+
+
+def test_cross_validation_goes_on(p: dict[str, Any]) -> None:
+    """Folds that are complete are not run again, others go on or start."""
+    p |= {"SPEAKER_LEFT": [0, 3], "N_EPOCH": 2}
+    whole = SHD_model({**p, "OUT_DIR": "whole"})
+    expected, _ = whole.cross_validate_SHD({**p, "OUT_DIR": "whole"})
+    SHD_model(p).cross_validate_SHD({**p, "SPEAKER_LEFT": [0]})
+    found, _ = SHD_model(p).cross_validate_SHD({**p, "LOAD_LAST": True})
+    assert found == expected
+    assert without_seconds(Path("out/test_results.txt")) == without_seconds(Path("whole/test_results.txt"))
+
+
 def test_best_checkpoint_is_of_the_best_epoch(p: dict[str, Any]) -> None:
     p |= {"CHECKPOINT_BEST": "validation"}
     mn = SHD_model(p)
