@@ -113,7 +113,8 @@ def test_every_key_is_read_or_refused(small_data: Path, monkeypatch: pytest.Monk
     p |= {"MIN_EPOCH_ETA_FIXED": 0, "EMA_ALPHA1": 0.95, "EMA_ALPHA2": 0.5}
     mn = simulator_SHD.SHD_model(p)
     mn.train(p)
-    mn.train({**p, "EVALUATION": "speaker", "LOAD_LAST": True, "N_EPOCH": 2})
+    mn.train({**p, "LOAD_LAST": True, "N_EPOCH": 2})
+    mn.train({**p, "EVALUATION": "speaker", "NAME": "speaker"})
     for key in KEYS:
         refused = key.available == (key.default,) or key.name == "AUGMENTATION"
         assert key.name in Watched.read or refused or key.name in WITHOUT_EFFECT_HERE, key.name
