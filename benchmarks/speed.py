@@ -41,7 +41,7 @@ def spike_data(samples: int, num_steps: int, rng: np.random.Generator) -> SpikeS
     )
 
 
-def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator) -> float:
+def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, dropout: float) -> float:
     """Scale the input weights until hidden neurons fire about 9 times; the rate that was reached."""
     weights = engine.network.initial_weights(1)
     base = rng.normal(0.02, 0.03, weights["in_to_hid"].shape).astype(np.float32)
@@ -49,7 +49,8 @@ def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator) 
     for _ in range(12):
         scale = (low + high) / 2
         engine.set_weights({**weights, "in_to_hid": scale * base})
-        rate = float(engine.run(data, np.arange(8), None).spike_counts.mean())
+        counts = engine.run(data, np.arange(8), None, dropout=dropout).spike_counts
+        rate = float(counts.mean())
         low, high = (scale, high) if rate < 9 else (low, scale)
     return rate
 
@@ -115,8 +116,8 @@ def main() -> None:
         data = spike_data(64, steps, np.random.default_rng(0))
         for threads in given.threads:
             engine = CpuEngine(network, threads)
-            rate = firing_weights(engine, data, np.random.default_rng(1))
             for dropout in (0.0, 0.2):
+                rate = firing_weights(engine, data, np.random.default_rng(1), dropout)
                 times = time_steps(engine, data, dropout, given.repeats)
                 median = statistics.median(times)
                 target = TARGETS.get((neurons, threads), float("nan"))
