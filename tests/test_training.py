@@ -364,3 +364,84 @@ def test_loading_the_simulator_is_cheap() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]" and os.listdir(".") == []
+
+
+def test_the_examples_of_the_readme_run(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python of the README must run as it is printed (on less data)."""
+    from eventprop import demo
+
+    monkeypatch.setattr(demo, "SIZES", {"train": 120, "test": 20})
+    blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
+    assert blocks
+    for block in blocks:
+        code = block.split("```")[0].replace("1700, 300", "80, 40").replace('p["N_EPOCH"] = 5', 'p["N_EPOCH"] = 1')
+        names: dict[str, Any] = {}
+        with monkeypatch.context() as patch:
+            patch.setattr(simulator_SHD, "p", {**simulator_SHD.p, "DATA_DIR": str(small_data), "NUM_HIDDEN": 10})
+            exec(compile(code, "README.md", "exec"), names)
+        assert 0.0 <= names["correct_eval"] <= 1.0
+
+
+def test_the_seeds_example_works_as_printed(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The misspelt TRAIL_MS of the example that users were given must shorten the trial."""
+    p = {
+        **simulator_SHD.p,
+        "DATA_DIR": str(small_data),
+        "NUM_HIDDEN": 10,
+        "N_TRAIN": 80,
+        "N_VALIDATE": 20,
+        "N_EPOCH": 1,
+    }
+    p["TRAIL_MS"] = 100
+    with pytest.warns(UserWarning, match="TRAIL_MS is taken for TRIAL_MS"):
+        mn = SHD_model(p)
+        mn.train(p)
+    assert mn.data.train.spikes.num_steps == 100
+
+
+def test_a_missing_file_is_fetched_by_tonic(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tonic is asked for the part that is missing, with DATA_DIR; a failed download says so."""
+    import shutil
+    import types
+
+    from eventprop import shd
+
+    asked: list[tuple[str, bool]] = []
+
+    def fetch(save_to: str, train: bool) -> None:
+        asked.append((save_to, train))
+        if not train:
+            raise ConnectionError("no network")
+        (Path(save_to) / "SHD").mkdir(parents=True)
+        shutil.copy(small_data / "SHD" / "shd_train.h5", Path(save_to) / "SHD")
+
+    datasets = types.ModuleType("tonic.datasets")
+    datasets.SHD = fetch  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tonic", types.ModuleType("tonic"))
+    monkeypatch.setitem(sys.modules, "tonic.datasets", datasets)
+    with pytest.raises(FileNotFoundError, match=r"shd_test.h5 is missing .*ConnectionError: no network"):
+        shd.load_shd("here", 5.0, 700.0)
+    assert asked == [("here", True), ("here", False)]
+
+
+def test_the_command_line_from_start_to_end(small_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """train_test prints accuracy and where everything lies, and leaves both pictures."""
+    from eventprop import cli, shd_parameters
+
+    modes = {
+        "train": SHD_model.train,
+        "train_test": SHD_model.train_test,
+        "cross_validate": SHD_model.cross_validate_SHD,
+    }
+    settings = [f"DATA_DIR={small_data}", "NUM_HIDDEN=10", "DT_MS=5", "TRIAL_MS=700", "N_EPOCH=1", "OUT_DIR=out"]
+    assert cli.main("x", SHD_model, shd_parameters.KEYS, modes, ["train_test", "--recipe", "digits", *settings]) == 0
+    printed = capsys.readouterr().out
+    assert "test accuracy" in printed and "digits_learning.png" in printed
+    assert (
+        Path("out/digits_learning.png").read_bytes()[:4] == Path("out/digits_raster.png").read_bytes()[:4] == b"\x89PNG"
+    )
+    folds = ["cross_validate", *settings, "SPEAKER_LEFT=[0,1]", "NAME=cv"]
+    assert cli.main("x", SHD_model, shd_parameters.KEYS, modes, folds) == 0
+    assert "mean over 2 speakers" in capsys.readouterr().out
+    assert cli.main("x", SHD_model, shd_parameters.KEYS, modes, ["--list-recipes"]) == 0
+    assert "demo\n" in capsys.readouterr().out

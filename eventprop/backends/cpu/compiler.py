@@ -24,7 +24,7 @@ __all__ = ["CompilerError", "cache_folder", "find_compiler", "load_library"]
 _FLAGS = [
     "-std=c++17",
     "-O3",
-    "-march=native",
+    "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native",
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fPIC",
