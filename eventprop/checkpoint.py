@@ -97,7 +97,8 @@ def load(path: Path, shapes: Mapping[str, tuple[int, int]] | None) -> tuple[Trai
     """
     if not path.exists():
         raise FileNotFoundError(
-            f"there is no checkpoint {path}; a run with CHECKPOINT true and the same OUT_DIR and NAME writes it"
+            f"there is no checkpoint {path}; a training run of the same OUT_DIR and NAME writes it "
+            "(the last with CHECKPOINT true, the best with CHECKPOINT_BEST set)"
         )
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:

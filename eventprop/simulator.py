@@ -253,6 +253,8 @@ class Simulator:
         run = _RunFiles(p, name, fold.lstrip("_") or "train") if p["WRITE_TO_DISK"] else None
         if run is not None:
             run.begin(state, loaded is not None)
+        if state.epoch >= p["N_EPOCH"]:
+            print(f"All {p['N_EPOCH']} epochs (N_EPOCH) are done; nothing is left to train")
         engine = self._engine(p, network, state.weights)
         batches = -(-len(training) // p["N_BATCH"]) + (-(-len(evaluation) // p["N_BATCH"]) if evaluation else 0)
 
