@@ -96,12 +96,14 @@ class SHD_model(Simulator):
             ``[training accuracy, validation accuracy]`` of each fold's last epoch; seconds per fold.
         """
         run = self._for_run(p)
+        samples = self.training_file(run)
+        folds = {
+            speaker: leave_speaker_out(samples, speaker, run["N_TRAIN"], run["TRAIN_DATA_SEED"])
+            for speaker in run["SPEAKER_LEFT"]
+        }
         accuracies, seconds = [], []
-        for speaker in run["SPEAKER_LEFT"]:
+        for speaker, (training, validation) in folds.items():
             start = time.perf_counter()
-            training, validation = leave_speaker_out(
-                self.training_file(run), speaker, run["N_TRAIN"], run["TRAIN_DATA_SEED"]
-            )
             print(f"Without speaker {speaker}: {len(training)} training, {len(validation)} validation samples")
             result = self._train(run, training, validation, "validation", fold=f"_f{speaker}")
             accuracies.append([result.correct, result.correct_eval])

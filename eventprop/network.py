@@ -99,7 +99,8 @@ class Network:
             array = np.asarray(weights[name])
             if array.shape != shape:
                 raise ValueError(f"weights of {name} have shape {array.shape}; this network needs {shape}")
-            array = np.array(array, dtype=np.float32, order="C")
+            with np.errstate(over="ignore"):
+                array = np.array(array, dtype=np.float32, order="C")
             if not np.isfinite(array).all():
                 raise ValueError(f"weights of {name} hold values that are not finite")
             checked[name] = array

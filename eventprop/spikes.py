@@ -64,11 +64,12 @@ def bin_events(
     while first < n:
         last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _BLOCK, side="right")) - 1)
         part = slice(offsets[first], offsets[last])
-        quotient = np.asarray(times_ms[part], np.float64) / dt_ms
-        steps = np.floor(quotient + 1e-6).astype(np.int64)
+        floor = np.floor(np.asarray(times_ms[part], np.float64) / dt_ms + 1e-6)
         sample = np.repeat(np.arange(last - first), np.diff(offsets[first : last + 1]))
-        keep = steps < num_steps - 1
-        cells = (sample[keep] * num_steps + steps[keep]) * num_channels + channels[part][keep].astype(np.int64)
+        keep = floor < num_steps - 1
+        cells = (sample[keep] * num_steps + floor[keep].astype(np.int64)) * num_channels + channels[part][keep].astype(
+            np.int64
+        )
         cells.sort()
         cells = cells[np.diff(cells, prepend=-1) != 0]
         steps_parts.append((cells // num_channels % num_steps).astype(np.uint16))

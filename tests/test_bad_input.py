@@ -185,6 +185,14 @@ def test_bad_runs(small_data: Path, change: dict[str, Any], message: str) -> Non
     assert os.listdir(".") == []
 
 
+def test_cross_validation_checks_all_speakers_first(small_data: Path) -> None:
+    """A speaker that does not exist is refused before the first fold is trained."""
+    p = p_small(small_data, SPEAKER_LEFT=[0, 11])
+    with pytest.raises(ValueError, match="SPEAKER_LEFT has 11, but the training data has 10 speakers"):
+        SHD_model(p).cross_validate_SHD(p)
+    assert os.listdir(".") == []
+
+
 def test_data_keys_cannot_change_after_construction(small_data: Path) -> None:
     p = p_small(small_data)
     mn = SHD_model(p)

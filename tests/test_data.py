@@ -29,6 +29,12 @@ def test_binning_by_hand() -> None:
     assert (len(spikes), spikes.num_steps, spikes.steps.dtype, spikes.offsets.dtype) == (3, 10, np.uint16, np.int64)
 
 
+def test_times_far_beyond_the_trial_are_cut_off() -> None:
+    """Fails if a huge time wraps around to a step of the trial, or to one that does not exist."""
+    spikes = from_samples([{"x": [1, 2, 0], "t": [1e300, 3.0, 1e19]}], 5, 1.0, 10.0)
+    assert pairs(spikes, 0) == [(3, 2)]
+
+
 def test_every_grid_point_lands_in_its_own_step() -> None:
     """The reference's floor of a quotient is one step low for dt such as 0.1."""
     for dt in (0.1, 0.01, 0.3, 0.7, 1.0):
