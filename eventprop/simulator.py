@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,7 +72,7 @@ class Gradients(NamedTuple):
     grads: dict[str, np.ndarray]
 
 
-class Simulator:
+class Simulator(ABC):
     """A benchmark's network, data and runs.
 
     Args:
@@ -103,12 +104,13 @@ class Simulator:
 
     # What a benchmark supplies
 
+    @abstractmethod
     def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
         """``p`` complete and validated, as a new dict."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load_data(self, p: Mapping[str, Any]) -> Dataset:
-        raise NotImplementedError
+        """The data set that ``p`` names, binned to its steps."""
 
     # Inspection
 

@@ -8,7 +8,7 @@ and ``dt`` alone is computed once, in double precision.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import models
 from eventprop.network import Network
@@ -68,12 +68,25 @@ def _neuron(struct: str, model: models.NeuronModel, synapse: models.SynapseModel
     """The struct of a population: constants, forward step, spike, quiet test and, backwards, step and jump."""
     constants = {**model.constants, **synapse.constants}
     names = (*model.parameters, *constants)
-    state = {"Isyn": "x", **{v: f"(x + {i + 1} * P)" for i, v in enumerate(model.state)}}
-    adjoint = {v: f"(a + {i} * P)" for i, v in enumerate(model.adjoint)}
 
     def function(head: str, code: str, body: str) -> str:
-        return f"    static {head} {{\n{_values(names, 'c', code)}{body}    }}\n"
+        return f"    static {head} {{\n        (void)c;\n{_values(names, 'c', code)}{body}    }}\n"
 
+    return (
+        f"struct {struct} {{  // {model.name}\n"
+        f"    static constexpr int n_state = {len(model.state)}, n_adjoint = {len(model.adjoint)}, "
+        f"n_recorded = {max(1, len(model.recorded))};\n"
+        f"    static constexpr bool jump_changes_gradient = {_changes(model.jump, synapse.gradient)};\n"
+        + _constants(constants, model.parameters)
+        + _forward(function, model, synapse)
+        + _backward(function, model, synapse)
+        + "};\n"
+    )
+
+
+def _forward(function: Callable[[str, str, str], str], model: models.NeuronModel, synapse: models.SynapseModel) -> str:
+    """Start of a trial, step, quiet test and spike."""
+    state = {"Isyn": "x", **{v: f"(x + {i + 1} * P)" for i, v in enumerate(model.state)}}
     one_lane = "".join(f"        real &{v} = {a}[lane];\n        (void){v};\n" for v, a in state.items())
     start = "".join(f"            {a}[l] = {_cpp(model.state.get(v, '0.0'))};\n" for v, a in state.items())
     update = f"{synapse.decay} Isyn += current[l]; {model.update}"
@@ -81,62 +94,61 @@ def _neuron(struct: str, model: models.NeuronModel, synapse: models.SynapseModel
         f"            fired[l] = {_cpp(model.threshold)};\n            any |= fired[l];\n" if model.threshold else ""
     )
     record = "".join(f"        recorded[{i}] = {_cpp(e)};\n" for i, e in enumerate(model.recorded.values()))
-    replay = "".join(f"        const real {v} = recorded[{i}];\n" for i, v in enumerate(model.recorded))
-    lane_adjoint = "".join(f"        real &{v} = {a}[lane];\n" for v, a in adjoint.items() if v in _names(model.jump))
-    quiet = model.quiet
-    parts = [
-        f"struct {struct} {{  // {model.name}",
-        f"    static constexpr int n_state = {len(model.state)}, n_adjoint = {len(model.adjoint)}, "
-        f"n_recorded = {max(1, len(model.recorded))};",
-        f"    static constexpr bool jump_changes_gradient = {_changes(model.jump, synapse.gradient)};",
-        _constants(constants, model.parameters).rstrip("\n"),
+    return (
         function(
             "void start(const real *c, real *x)",
             " ".join(model.state.values()),
-            f"        (void)c;\n        for (int l = 0; l < P; ++l) {{\n{start}        }}\n",
-        ).rstrip("\n"),
-        function(
+            f"        for (int l = 0; l < P; ++l) {{\n{start}        }}\n",
+        )
+        + function(
             "int step(const real *c, real *__restrict x, const real *__restrict current, int *__restrict fired)",
             update + model.threshold,
             "        int any = 0;\n        (void)fired;\n" + _lane_loop(state, update, fires) + "        return any;\n",
-        ).rstrip("\n"),
-        function(
+        )
+        + function(
             "int quiet(const real *c, const real *x)",
-            quiet,
+            model.quiet,
             "        int still = 1;\n"
-            + _lane_loop(state, "", f"            still &= {_cpp(quiet)};\n" if quiet else "")
+            + _lane_loop(state, "", f"            still &= {_cpp(model.quiet)};\n")
             + "        return still;\n",
-        ).rstrip("\n"),
-        function(
+        )
+        + function(
             "void spike(const real *c, real *x, int lane, real *recorded)",
             " ".join(model.recorded.values()) + model.reset,
-            one_lane + "        (void)recorded;\n" + record + f"        {_cpp(model.reset)}\n",
-        ).rstrip("\n"),
+            f"{one_lane}        (void)recorded;\n{record}        {_cpp(model.reset)}\n",
+        )
+    )
+
+
+def _backward(function: Callable[[str, str, str], str], model: models.NeuronModel, synapse: models.SynapseModel) -> str:
+    """Step back in time with what synapses collect, jump at a spike, and what goes back through synapses."""
+    adjoint = {v: f"(a + {i} * P)" for i, v in enumerate(model.adjoint)}
+    replay = "".join(f"        const real {v} = recorded[{i}];\n" for i, v in enumerate(model.recorded))
+    one_lane = "".join(f"        real &{v} = {a}[lane];\n" for v, a in adjoint.items() if v in _names(model.jump))
+    collect = f"            out[l] = {_cpp(synapse.gradient)};\n"
+    carry = f"            out[l] = {_cpp(synapse.transport)};\n"
+    return (
         function(
             "void back(const real *c, real *__restrict a, real *__restrict out)",
             model.adjoint_update + synapse.gradient,
-            _lane_loop(adjoint, model.adjoint_update, f"            out[l] = {_cpp(synapse.gradient)};\n"),
-        ).rstrip("\n"),
-        function(
+            _lane_loop(adjoint, model.adjoint_update, collect),
+        )
+        + function(
             "void jump(const real *c, real *a, int lane, real R, const real *recorded)",
             model.jump,
-            lane_adjoint
-            + replay
-            + f"        (void)a, (void)lane, (void)R, (void)recorded;\n        {_cpp(model.jump)}\n",
-        ).rstrip("\n"),
-        function(
+            f"{one_lane}{replay}        (void)a, (void)lane, (void)R, (void)recorded;\n        {_cpp(model.jump)}\n",
+        )
+        + function(
             "void gradient(const real *c, const real *__restrict a, real *__restrict out)",
             synapse.gradient,
-            _lane_loop(adjoint, "", f"            out[l] = {_cpp(synapse.gradient)};\n"),
-        ).rstrip("\n"),
-        function(
+            _lane_loop(adjoint, "", collect),
+        )
+        + function(
             "void transport(const real *c, const real *__restrict a, real *__restrict out)",
             synapse.transport,
-            "        (void)c;\n" + _lane_loop(adjoint, "", f"            out[l] = {_cpp(synapse.transport)};\n"),
-        ).rstrip("\n"),
-        "};",
-    ]
-    return "\n".join(parts) + "\n"
+            _lane_loop(adjoint, "", carry),
+        )
+    )
 
 
 def _readout(loss: models.Loss, model: models.NeuronModel, synapse: models.SynapseModel) -> str:
