@@ -1,0 +1,1 @@
+"""Eventprop: exact gradients in spiking neural networks. What the benchmarks share."""

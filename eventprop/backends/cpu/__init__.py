@@ -1,0 +1,1 @@
+"""The CPU backend: C++ generated from the declarations in ``models.py``, driven through ctypes."""
