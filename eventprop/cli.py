@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -130,7 +131,9 @@ def _summary(simulator: Simulator, p: Mapping[str, Any], mode: str, outcome: Any
         print(f"mean over {len(accuracies)} speakers: training {trained:.1%}, left out {left_out:.1%}")
     elif simulator.evaluated is not None:
         subset, result = simulator.evaluated
-        print(f"{'test' if 'test' in mode else 'validation'} accuracy {result.accuracy:.2%} of {len(subset)} samples")
+        if mode != "test":  # test() has said so itself
+            what = "test" if mode == "train_test" else "validation"
+            print(f"{what} accuracy {result.accuracy:.2%} of {len(subset)} samples")
         _by_speaker(simulator, subset, result.predictions == result.labels)
     if not p["WRITE_TO_DISK"]:
         return
@@ -181,7 +184,9 @@ def _describe(rest: str) -> str:
         "_results.csv": "the same and more, with named columns",
         "_state_last.npz": "checkpoint: LOAD_LAST=true goes on from it",
         "_state_best.npz": "checkpoint of the best epoch (LOAD_BEST=true)",
+        "_state_last_previous.npz": "checkpoint of an earlier run of this name",
+        "_state_best_previous.npz": "best checkpoint of an earlier run of this name",
     }
     if "_w_" in rest:
         return "weights, flat: element pre * n_post + post"
-    return known.get(rest, "")
+    return known.get(re.sub(r"^_f\d+", "", rest), "")
