@@ -305,3 +305,23 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "nonsense++")
     with pytest.raises(compiler.CompilerError, match="named by CXX, 'nonsense"):
         compiler.find_compiler()
+
+
+def test_a_cache_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names the folder and the variable that names another."""
+    from eventprop.backends.cpu import compiler
+
+    Path("file").write_text("")
+    monkeypatch.setenv("EVENTPROP_CACHE", "file/x")
+    with pytest.raises(compiler.CompilerError, match=r"cannot be kept in file/x .*EVENTPROP_CACHE"):
+        compiler.load_library("int main() {}")
+
+
+def test_a_compiler_that_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Shows what the compiler printed and leaves nothing in the cache."""
+    from eventprop.backends.cpu import compiler
+
+    monkeypatch.setenv("EVENTPROP_CACHE", "cache")
+    with pytest.raises(compiler.CompilerError, match=r"(?s)could not build the CPU engine:.*nonsense"):
+        compiler.load_library("nonsense")
+    assert os.listdir("cache") == []

@@ -94,9 +94,17 @@ def load_library(source: str) -> ctypes.CDLL:
 
 
 def _build(compiler: str, source: str, library: Path) -> None:
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=library.parent):
+            pass
+    except OSError as error:
+        raise CompilerError(
+            f"compiled engines cannot be kept in {library.parent} ({error.strerror or error}); "
+            "name a folder that can be written in the environment variable EVENTPROP_CACHE"
+        ) from None
     print("Building the CPU engine (once for this kind of network) ...", end=" ", file=sys.stderr, flush=True)
     start = time.perf_counter()
-    library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         code = Path(folder) / "engine.cpp"
         code.write_text(source)
