@@ -4,11 +4,15 @@ Each of 20 words is a sequence of three sounds; in a sound, two or three formant
 straight lines, and a broad burst marks its beginning. Word ``c + 10`` is word ``c`` played backwards: both have the
 same spike counts in each channel, so only a classifier that uses time tells them apart. Ten speakers differ in
 channel shift and tempo; samples vary in both, in loudness, in missing formants and in noise.
+
+The files carry the version of this module's recipe as an attribute; those of another version are made anew.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,13 +20,17 @@ from eventprop.shd import NUM_CHANNELS, Dataset, Part, load_shd, write_shd
 from eventprop.spikes import bin_events
 from eventprop.streams import stream
 
-__all__ = ["FOLDER", "load_demo"]
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+__all__ = ["FOLDER", "class_names", "load_demo", "make_demo", "make_part"]
 
 FOLDER = "DEMO"
 CLASSES, SPEAKERS = 20, 10
 SIZES = {"train": 2000, "test": 500}
 _SEED = 20210
-_VERSION = 1
+_VERSION = 1  # of the samples; another number for other samples
+_ATTRIBUTE = "demo_version"
 _SOUNDS, _FORMANTS = 3, 3
 _BLOCK = 250  # samples made at a time
 
@@ -32,37 +40,85 @@ Samples = list[tuple[np.ndarray, np.ndarray]]
 def load_demo(data_dir: str | Path, dt_ms: float, trial_ms: float, write: bool = True) -> Dataset:
     """The data set, made on first use and kept in ``<data_dir>/DEMO`` unless ``write`` is False.
 
+    Files that are unreadable or of another version are made anew; several processes may do this at once.
+
     Raises:
-        ValueError: files that are there are broken; names the file.
+        ValueError: files of this version are broken inside; names the file.
+        OSError: the folder cannot be written.
     """
     folder = Path(data_dir) / FOLDER
-    paths = {part: folder / f"shd_{part}.h5" for part in SIZES}
-    mark = folder / f"version_{_VERSION}"
-    if mark.exists() and all(path.exists() for path in paths.values()):
-        return load_shd(data_dir, dt_ms, trial_ms, FOLDER)
-    made = {part: make_part(part, n) for part, n in SIZES.items()}
-    if write:
-        _write(folder, mark, made)
-        return load_shd(data_dir, dt_ms, trial_ms, FOLDER)
-    train, test = (_binned(*made[part], dt_ms, trial_ms) for part in SIZES)
-    return Dataset(FOLDER, train, test, NUM_CHANNELS, CLASSES, class_names())
+    if not _complete(folder):
+        if not write:
+            train, test = (_binned(*make_part(part, n), dt_ms, trial_ms) for part, n in SIZES.items())
+            return Dataset(FOLDER, train, test, NUM_CHANNELS, CLASSES, class_names())
+        with _lock(folder):
+            if not _complete(folder):  # another process may have made it meanwhile
+                _make(folder, _SEED, SIZES)
+    return load_shd(data_dir, dt_ms, trial_ms, FOLDER)
+
+
+def make_demo(data_dir: str | Path, seed: int = _SEED, n_train: int | None = None, n_test: int | None = None) -> None:
+    """Make ``<data_dir>/DEMO/shd_train.h5`` and ``shd_test.h5``, in place of any that are there.
+
+    ``load_demo`` then reads these, whatever their seed and size.
+
+    Args:
+        seed: of all samples, words and speakers.
+        n_train, n_test: samples of the parts, 2000 and 500 where None; half of the words need 10.
+
+    Raises:
+        ValueError: a part without samples.
+        OSError: the folder cannot be written.
+    """
+    sizes = {
+        "train": SIZES["train"] if n_train is None else n_train,
+        "test": SIZES["test"] if n_test is None else n_test,
+    }
+    if min(sizes.values()) < 1:
+        raise ValueError(f"n_train and n_test must be at least 1, got {sizes['train']} and {sizes['test']}")
+    folder = Path(data_dir) / FOLDER
+    with _lock(folder):
+        _make(folder, seed, sizes)
 
 
 def class_names() -> tuple[str, ...]:
+    """Names of the 20 words; word c + 10 is word c backwards."""
     return tuple([f"word {c}" for c in range(10)] + [f"word {c} backwards" for c in range(10)])
 
 
-def _write(folder: Path, mark: Path, made: dict[str, tuple[Samples, np.ndarray, np.ndarray]]) -> None:
+def _lock(folder: Path) -> FileLock:
+    """Lock of the folder, which is made: one process at a time writes there."""
     from filelock import FileLock
 
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        if mark.exists():
-            return
-        print(f"Making the DEMO data set in {folder}")
-        for part, (samples, labels, speakers) in made.items():
-            write_shd(folder / f"shd_{part}.h5", samples, labels, speakers, class_names())
-        mark.touch()
+    return FileLock(folder / ".lock")
+
+
+def _make(folder: Path, seed: int, sizes: Mapping[str, int]) -> None:
+    """Write both files; whoever calls holds the lock."""
+    print(f"Making the DEMO data set in {folder}")
+    for part, n in sizes.items():
+        samples, labels, speakers = make_part(part, n, seed)
+        attributes = {_ATTRIBUTE: _VERSION, "seed": seed}
+        write_shd(folder / f"shd_{part}.h5", samples, labels, speakers, class_names(), attributes)
+
+
+def _complete(folder: Path) -> bool:
+    """Whether both files are there and of this version."""
+    return all(_version(folder / f"shd_{part}.h5") == _VERSION for part in SIZES)
+
+
+def _version(path: Path) -> int | None:
+    """Version in the file; None where there is no file, no HDF5 file or no version in it."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return int(file.attrs.get(_ATTRIBUTE, -1))
+    except PermissionError:
+        raise
+    except OSError:
+        return None
 
 
 def _binned(samples: Samples, labels: np.ndarray, speakers: np.ndarray, dt_ms: float, trial_ms: float) -> Part:
@@ -74,7 +130,13 @@ def _binned(samples: Samples, labels: np.ndarray, speakers: np.ndarray, dt_ms: f
 
 
 def make_part(part: str, n: int, seed: int = _SEED) -> tuple[Samples, np.ndarray, np.ndarray]:
-    """Samples (times in seconds, float16, ascending; units uint16), labels and speakers of a part."""
+    """Samples of a part, "train" or "test".
+
+    A block of samples has its own stream of randomness, ``[seed, part, first sample]``.
+
+    Returns:
+        Times (seconds, float16, ascending) and units (uint16) of each sample; labels and speakers, ``(n,)``.
+    """
     rng = stream(seed, part)
     labels = rng.permutation(np.arange(n) % CLASSES)
     speakers = rng.permutation(np.arange(n) % SPEAKERS)

@@ -1,13 +1,13 @@
 """Data in the HDF5 layout of the Spiking Heidelberg Digits (Cramer et al. 2020).
 
 A file has ``spikes/times`` (seconds) and ``spikes/units`` (channels), one entry of its own length per sample,
-``labels``, ``extra/speaker`` and ``extra/keys`` (names of the classes).
+``labels``, and where known ``extra/speaker`` and ``extra/keys`` (names of the classes).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,11 @@ __all__ = ["NUM_CHANNELS", "Dataset", "Part", "load_shd", "write_shd"]
 
 NUM_CHANNELS = 700
 _SLICE = 256  # samples read at a time
-_PAGE = "zenkelab.org/resources/spiking-heidelberg-datasets-shd"
+_PAGE = (
+    "the Heidelberg spiking data sets page, zenkelab.org/resources/spiking-heidelberg-datasets-shd/ "
+    "(files: zenkelab.org/datasets/)"
+)
+_KINDS = {"f": "floating-point numbers", "iu": "whole numbers"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Dataset:
+    """Both files; ``class_names`` is empty where the files name no classes."""
+
     name: str
     train: Part
     test: Part
@@ -45,7 +51,12 @@ class Dataset:
 def load_shd(data_dir: str | Path, dt_ms: float, trial_ms: float, folder: str = "SHD") -> Dataset:
     """Read ``<data_dir>/<folder>/shd_train.h5`` and ``shd_test.h5``, binned to ``dt_ms``.
 
-    Files that are missing are downloaded by tonic where it is installed.
+    Files of SHD that are missing are downloaded by tonic where it is installed. There are as many classes as
+    ``extra/keys`` has names, or else as the highest label of both files says.
+
+    Args:
+        trial_ms: length of a trial; later spikes are cut off (see :func:`eventprop.spikes.bin_events`).
+        folder: folder in ``data_dir`` and name of the data set; only "SHD" is downloaded.
 
     Raises:
         FileNotFoundError: names the missing file and where to get it.
@@ -54,7 +65,7 @@ def load_shd(data_dir: str | Path, dt_ms: float, trial_ms: float, folder: str = 
     paths = [Path(data_dir) / folder / f"shd_{part}.h5" for part in ("train", "test")]
     for path in paths:
         if not path.is_file():
-            _download(path, Path(data_dir))
+            _fetch(path, Path(data_dir), folder)
     (train, names), (test, more) = (_read_file(path, dt_ms, trial_ms) for path in paths)
     classes = max(len(names), len(more)) or int(max(train.labels.max(), test.labels.max())) + 1
     for path, part in zip(paths, (train, test), strict=True):
@@ -64,86 +75,117 @@ def load_shd(data_dir: str | Path, dt_ms: float, trial_ms: float, folder: str = 
     return Dataset(folder, train, test, NUM_CHANNELS, classes, names or more)
 
 
-def _download(path: Path, data_dir: Path) -> None:
-    """Have tonic fetch the file; else say what is missing."""
-    why = "tonic, which would download it, is not installed (pip install tonic)"
+def _fetch(path: Path, data_dir: Path, folder: str) -> None:
+    """Have tonic download the file; else say what is missing."""
+    why = _download(path, data_dir) if folder == "SHD" else "only SHD can be downloaded"
+    if why is not None:
+        raise FileNotFoundError(
+            f"{path.name} is missing in {path.parent}; {why}. Get it from {_PAGE}, unpack it and put it there, "
+            'or set DATA_DIR to where it is; DATA_SET="DEMO" needs no download'
+        )
+
+
+def _download(path: Path, data_dir: Path) -> str | None:
+    """Download ``path`` by tonic; returns why that did not work."""
     try:
         from tonic.datasets import SHD
     except ImportError:
-        pass
-    else:
-        print(f"{path} is missing; downloading it")
-        try:
-            SHD(save_to=str(data_dir), train=path.stem == "shd_train")
-            if path.is_file():
-                return
-            why = "the download by tonic did not bring it"
-        except Exception as error:  # whatever the network or the server says
-            why = f"the download by tonic failed: {type(error).__name__}: {error}"
-    raise FileNotFoundError(
-        f"{path.name} is missing in {path.parent}; {why}. Get it from {_PAGE}, unpack it and put it there, "
-        'or set DATA_DIR to where it is; DATA_SET="DEMO" needs no download'
-    )
+        return "tonic, which would download it, is not installed (pip install tonic)"
+    except Exception as error:  # whatever is wrong with tonic's own installation
+        return f"tonic, which would download it, cannot be imported: {type(error).__name__}: {error}"
+    print(f"{path} is missing; downloading it")
+    try:
+        SHD(save_to=str(data_dir), train=path.stem == "shd_train")
+    except Exception as error:  # whatever the network or the server says
+        return f"the download by tonic failed: {type(error).__name__}: {error}"
+    return None if path.is_file() else "the download by tonic did not bring it"
 
 
 def _read_file(path: Path, dt_ms: float, trial_ms: float) -> tuple[Part, tuple[str, ...]]:
+    """Spikes, labels, speakers and names of the classes of one file."""
     import h5py
 
     try:
         file = h5py.File(path, "r")
+    except (PermissionError, BlockingIOError):  # nothing is wrong with the file
+        raise
     except OSError as error:
         raise ValueError(
             f"{path} is not a readable HDF5 file ({error}); it may be a broken download: delete it and get it again"
         ) from None
     with file:
-        for name in ("spikes/times", "spikes/units", "labels"):
-            if name not in file:
-                raise ValueError(f"{path} has no dataset {name!r}, so it is not in SHD's layout")
-        n = len(file["labels"])
-        if n == 0:
-            raise ValueError(f"{path} holds no samples")
-        for name in ("spikes/times", "spikes/units", "extra/speaker"):
-            if name in file and len(file[name]) != n:
-                raise ValueError(f"{path} has {n} labels but {len(file[name])} entries in {name!r}")
+        n = _check_layout(path, file)
         try:
             labels = _whole(path, "labels", file["labels"][:])
             speakers = _whole(path, "extra/speaker", file["extra/speaker"][:]) if "extra/speaker" in file else None
             keys = file["extra/keys"][:] if "extra/keys" in file else []
             spikes = _read_spikes(path, file, n, dt_ms, trial_ms)
-        except OSError as error:
+        except (OSError, RuntimeError, KeyError) as error:  # what h5py raises for damaged blocks
             raise ValueError(f"{path} is damaged ({error}); delete it and get it again") from None
     names = tuple(k.decode() if isinstance(k, bytes) else str(k) for k in keys)
     return Part(spikes, labels, speakers), names
 
 
+def _check_layout(path: Path, file: Any) -> int:
+    """Number of samples of a file whose datasets are all there, of one length and of the right kind."""
+    import h5py
+
+    for name in ("spikes/times", "spikes/units", "labels"):
+        if name not in file:
+            raise ValueError(f"{path} has no dataset {name!r}, so it is not in SHD's layout")
+    per_sample = [name for name in ("labels", "spikes/times", "spikes/units", "extra/speaker") if name in file]
+    for name in per_sample:
+        if not isinstance(file[name], h5py.Dataset) or file[name].ndim != 1:
+            raise ValueError(f"{path}: {name!r} must be a dataset with one entry per sample")
+    n = len(file["labels"])
+    if n == 0:
+        raise ValueError(f"{path} holds no samples")
+    for name in per_sample:
+        if len(file[name]) != n:
+            raise ValueError(f"{path} has {n} labels but {len(file[name])} entries in {name!r}")
+    for name, kinds in (("spikes/times", "f"), ("spikes/units", "iu")):
+        kind = h5py.check_vlen_dtype(file[name].dtype)
+        if kind is None or np.dtype(kind).kind not in kinds:
+            raise ValueError(f"{path}: {name!r} must hold a list of {_KINDS[kinds]} per sample")
+    return n
+
+
 def _whole(path: Path, name: str, values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind not in "iu" or values.ndim != 1 or (values.size and values.astype(np.int64).min() < 0):
+    """Labels or speakers as int32."""
+    if values.dtype.kind not in "iu":
         raise ValueError(f"{path}: {name!r} must be whole numbers from 0")
+    wrong = (values < 0) | (values > np.iinfo(np.int32).max)
+    if wrong.any():
+        number = int(np.argmax(wrong))
+        raise ValueError(f"{path}: {name!r} must be whole numbers from 0; sample {number} has {values[number]}")
     return values.astype(np.int32)
 
 
 def _read_spikes(path: Path, file: Any, n: int, dt_ms: float, trial_ms: float) -> SpikeSet:
     """Slice by slice, so that only the binned spikes of the file are in memory at once."""
-    parts = []
+    steps, channels, lengths = [], [], []
     for first in range(0, n, _SLICE):
         last = min(n, first + _SLICE)
         times, units = file["spikes/times"][first:last], file["spikes/units"][first:last]
-        lengths = np.array([len(t) for t in times])
         for number, (t, u) in enumerate(zip(times, units, strict=True), first):
             if len(t) != len(u):
                 raise ValueError(f"{path}: sample {number} has {len(t)} times but {len(u)} units")
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        offsets = np.concatenate([[0], np.cumsum([len(t) for t in times])]).astype(np.int64)
         flat_times = np.concatenate(list(times)).astype(np.float64)
         flat_units = np.concatenate(list(units))
         _check_spikes(path, flat_times, flat_units, offsets, first)
-        parts.append(bin_events(flat_times * 1e3, flat_units, offsets, NUM_CHANNELS, dt_ms, trial_ms))
-    lengths = np.concatenate([np.diff(p.offsets) for p in parts])
+        part = bin_events(flat_times * 1e3, flat_units, offsets, NUM_CHANNELS, dt_ms, trial_ms)
+        steps.append(part.steps)
+        channels.append(part.channels)
+        lengths.append(np.diff(part.offsets))
+    all_steps = np.concatenate(steps)
+    steps.clear()  # else all steps and channels would be held twice
     return SpikeSet(
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        steps=np.concatenate([p.steps for p in parts]),
-        channels=np.concatenate([p.channels for p in parts]),
+        offsets=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
+        steps=all_steps,
+        channels=np.concatenate(channels),
         num_channels=NUM_CHANNELS,
-        num_steps=parts[0].num_steps,
+        num_steps=part.num_steps,
     )
 
 
@@ -172,14 +214,26 @@ def write_shd(
     labels: np.ndarray,
     speakers: np.ndarray,
     class_names: Sequence[str],
+    attributes: Mapping[str, int] | None = None,
 ) -> None:
     """Write a file of that layout, whole or not at all.
 
     Args:
-        samples: times in seconds (ascending) and units of each sample.
+        samples: times in seconds (ascending, written as float16) and units (uint16) of each of ``n`` samples.
+        labels: ``(n,)`` numbers of classes from 0.
+        speakers: ``(n,)`` numbers of speakers from 0.
+        attributes: attributes of the file, which SHD's own files do not have.
+
+    Raises:
+        ValueError: lengths that do not fit each other.
     """
     import h5py
 
+    if not len(samples) == len(labels) == len(speakers):
+        raise ValueError(f"{len(samples)} samples, {len(labels)} labels and {len(speakers)} speakers: not the same")
+    for number, (times, units) in enumerate(samples):
+        if len(times) != len(units):
+            raise ValueError(f"sample {number} has {len(times)} times but {len(units)} units")
     temporary = path.with_name(f".{path.name}.part")
     try:
         with h5py.File(temporary, "w") as file:
@@ -190,7 +244,8 @@ def write_shd(
             file["labels"] = np.asarray(labels, np.uint16)
             file["extra/speaker"] = np.asarray(speakers, np.uint16)
             file["extra/keys"] = [name.encode() for name in class_names]
-        with temporary.open("rb") as written:
+            file.attrs.update(attributes or {})
+        with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except BaseException:

@@ -1,8 +1,12 @@
-"""Spikes of many samples as flat arrays of steps and channels, on the grid of the simulation."""
+"""Spikes of many samples as flat arrays of steps and channels, on the grid of the simulation.
+
+An event at time t belongs to step ``floor(t / dt)``; the quotient is rounded up where it is a millionth of its value
+below a whole number, so that 0.3 ms is step 3 of 0.1 ms, in single precision too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +14,9 @@ import numpy as np
 
 __all__ = ["SpikeSet", "bin_events", "from_samples"]
 
-_MOST_STEPS = 65535
-_BLOCK = 4_000_000  # events binned at a time
+_MOST_STEPS = _MOST_CHANNELS = 65535
+_TOLERANCE = 1e-6
+_BLOCK = 1_000_000  # events worked on at a time
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,55 @@ class SpikeSet:
         return len(self.offsets) - 1
 
     def sample(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and channels of one sample's spikes."""
+        """Steps and channels of one sample's spikes, as views.
+
+        Raises:
+            IndexError: there is no sample ``index``; they are counted from 0, not from the end.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"there is no sample {index}; there are {len(self)}")
         part = slice(self.offsets[index], self.offsets[index + 1])
         return self.steps[part], self.channels[part]
 
+    def select(self, indices: np.ndarray | Sequence[int]) -> SpikeSet:
+        """The samples ``indices``, in that order, repeated where an index is.
+
+        Args:
+            indices: ``(m,)`` whole numbers from 0 to ``n - 1``.
+
+        Returns:
+            Set of ``m`` samples in new arrays.
+
+        Raises:
+            ValueError: indices are not a list of whole numbers.
+            IndexError: names an index that is not there.
+        """
+        wanted = np.asarray(indices)
+        if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
+            raise ValueError("indices must be a list of whole numbers")
+        wanted = wanted.astype(np.int64)
+        outside = (wanted < 0) | (wanted >= len(self))
+        if outside.any():
+            raise IndexError(f"there is no sample {wanted[outside][0]}; there are {len(self)}")
+        starts = self.offsets[:-1][wanted]
+        lengths = self.offsets[1:][wanted] - starts
+        offsets = _offsets(lengths)
+        steps, channels = (np.empty(offsets[-1], np.uint16) for _ in range(2))
+        for first, last in _blocks(offsets):
+            to = slice(offsets[first], offsets[last])
+            shift = np.repeat(starts[first:last] - offsets[first:last], lengths[first:last])
+            source = np.arange(to.start, to.stop) + shift
+            steps[to], channels[to] = self.steps[source], self.channels[source]
+        return SpikeSet(offsets, steps, channels, self.num_channels, self.num_steps)
+
 
 def bin_events(
-    times_ms: np.ndarray, channels: np.ndarray, offsets: np.ndarray, num_channels: int, dt_ms: float, trial_ms: float
+    times_ms: np.ndarray,
+    channels: np.ndarray,
+    offsets: np.ndarray,
+    num_channels: int,
+    dt_ms: float,
+    trial_ms: float,
 ) -> SpikeSet:
     """Events on the grid: step ``floor(t / dt)``, one spike at most per channel and step.
 
@@ -50,66 +97,114 @@ def bin_events(
 
     Args:
         times_ms: ``(events,)``, not negative, in any order within a sample.
-        channels: ``(events,)`` whole numbers below ``num_channels``.
+        channels: ``(events,)`` whole numbers from 0 to ``num_channels - 1``.
         offsets: ``(n + 1,)``; sample i has the events ``offsets[i]`` to ``offsets[i + 1]``.
+        num_channels: 65535 at most.
+
+    Returns:
+        Set of ``n`` samples, sorted by step, then channel.
+
+    Raises:
+        ValueError: more steps or channels than 65535, arrays whose lengths do not fit each other, or a sample (it is
+            named) with a time that is negative or not a number, or a channel out of range.
     """
-    num_steps = round(trial_ms / dt_ms)
-    if num_steps > _MOST_STEPS:
-        raise ValueError(
-            f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {num_steps} steps; {_MOST_STEPS} are possible"
-        )
-    steps_parts, channel_parts, counts = [], [], []
-    n = len(offsets) - 1
-    first = 0
-    while first < n:
-        last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _BLOCK, side="right")) - 1)
+    num_steps = _num_steps(dt_ms, trial_ms)
+    if not 1 <= num_channels <= _MOST_CHANNELS:
+        raise ValueError(f"there can be 1 to {_MOST_CHANNELS} channels, not {num_channels}")
+    if not len(times_ms) == len(channels) == offsets[-1]:
+        raise ValueError(f"{len(times_ms)} times, {len(channels)} channels, but offsets end at {offsets[-1]}")
+    step_parts, channel_parts = [np.zeros(0, np.uint16)], [np.zeros(0, np.uint16)]
+    counts = np.zeros(len(offsets) - 1, np.int64)
+    for first, last in _blocks(offsets):
         part = slice(offsets[first], offsets[last])
-        floor = np.floor(np.asarray(times_ms[part], np.float64) / dt_ms + 1e-6)
-        sample = np.repeat(np.arange(last - first), np.diff(offsets[first : last + 1]))
+        bounds = offsets[first : last + 1] - offsets[first]
+        times, numbers = np.asarray(times_ms[part], np.float64), channels[part]
+        _check_events(times, numbers, bounds, first, num_channels)
+        with np.errstate(over="ignore"):
+            floor = np.floor(times / dt_ms * (1 + _TOLERANCE))
         keep = floor < num_steps - 1
-        cells = (sample[keep] * num_steps + floor[keep].astype(np.int64)) * num_channels + channels[part][keep].astype(
-            np.int64
-        )
+        sample = np.repeat(np.arange(last - first), np.diff(bounds))[keep]
+        cells = sample * num_steps + floor[keep].astype(np.int64)
+        cells = cells * num_channels + numbers[keep].astype(np.int64)
         cells.sort()
         cells = cells[np.diff(cells, prepend=-1) != 0]
-        steps_parts.append((cells // num_channels % num_steps).astype(np.uint16))
-        channel_parts.append((cells % num_channels).astype(np.uint16))
-        counts.append(np.bincount(cells // (num_channels * num_steps), minlength=last - first))
-        first = last
-    empty = np.zeros(0, np.uint16)
+        rows, columns = np.divmod(cells, num_channels)
+        step_parts.append((rows % num_steps).astype(np.uint16))
+        channel_parts.append(columns.astype(np.uint16))
+        counts[first:last] = np.bincount(rows // num_steps, minlength=last - first)
     return SpikeSet(
-        offsets=np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
-        if counts
-        else np.zeros(1, np.int64),
-        steps=np.concatenate(steps_parts) if steps_parts else empty,
-        channels=np.concatenate(channel_parts) if channel_parts else empty,
+        offsets=_offsets(counts),
+        steps=np.concatenate(step_parts),
+        channels=np.concatenate(channel_parts),
         num_channels=num_channels,
         num_steps=num_steps,
     )
 
 
 def from_samples(X: Sequence[Mapping[str, Any]], num_channels: int, dt_ms: float, trial_ms: float) -> SpikeSet:
-    """Spike set of samples ``{"x": channel numbers, "t": times in ms}``.
+    """Spike set of samples ``{"x": channel numbers, "t": times in ms}``; times may be in any order.
 
     Raises:
         ValueError: names the sample and what is wrong with it.
     """
-    times, channels = [], []
+    times, channels = [np.zeros(0)], [np.zeros(0, np.int64)]
     for number, sample in enumerate(X):
         t, x = _checked(sample, number, num_channels)
         times.append(t)
         channels.append(x)
-    offsets = np.cumsum([0, *(t.size for t in times)])
-    empty = [np.zeros(0)]
-    return bin_events(
-        np.concatenate(times or empty), np.concatenate(channels or empty), offsets, num_channels, dt_ms, trial_ms
-    )
+    offsets = _offsets(np.array([t.size for t in times[1:]], np.int64))
+    return bin_events(np.concatenate(times), np.concatenate(channels), offsets, num_channels, dt_ms, trial_ms)
+
+
+def _num_steps(dt_ms: float, trial_ms: float) -> int:
+    if not (0 < dt_ms < np.inf and 0 < trial_ms < np.inf):
+        raise ValueError(f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} must be positive")
+    num_steps = round(trial_ms / dt_ms)
+    if num_steps > _MOST_STEPS:
+        raise ValueError(
+            f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {num_steps} steps; {_MOST_STEPS} are possible"
+        )
+    return num_steps
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    """Where each sample begins, and the end: ``(n + 1,)`` int64."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _blocks(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Ranges of samples with ``_BLOCK`` events at most, or one sample."""
+    first, n = 0, len(offsets) - 1
+    while first < n:
+        last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _BLOCK, side="right")) - 1)
+        yield first, last
+        first = last
+
+
+def _check_events(times: np.ndarray, channels: np.ndarray, bounds: np.ndarray, first: int, num_channels: int) -> None:
+    """A negative time or a channel too high would land in another sample's cells."""
+    for right, values, what in (
+        (times >= 0, times, "time {:g} ms must be a number and not negative"),
+        ((channels >= 0) & (channels < num_channels), channels, f"channel {{}} is not one of 0 to {num_channels - 1}"),
+    ):
+        if not right.all():
+            at = int(np.argmin(right))
+            number = first + int(np.searchsorted(bounds, at, side="right")) - 1
+            raise ValueError(f"sample {number}: {what.format(values[at])}")
 
 
 def _checked(sample: Mapping[str, Any], number: int, num_channels: int) -> tuple[np.ndarray, np.ndarray]:
-    if not isinstance(sample, Mapping) or not {"x", "t"} <= set(sample):
-        raise ValueError(f'sample {number} must be a dictionary with "x" (channels) and "t" (times in ms)')
-    t, x = np.asarray(sample["t"]), np.asarray(sample["x"])
+    """Times (float64) and channels (int64) of a sample that may hold anything."""
+    form = f'sample {number} must be a dictionary with "x" (channels) and "t" (times in ms)'
+    if not isinstance(sample, Mapping):
+        raise ValueError(form)
+    missing = [key for key in ("x", "t") if key not in sample]
+    if missing:
+        raise ValueError(f'{form}; it lacks "{missing[0]}"')
+    try:
+        t, x = np.asarray(sample["t"]), np.asarray(sample["x"])
+    except ValueError:
+        raise ValueError(f"sample {number}: x and t must be flat lists of numbers") from None
     if t.ndim != 1 or t.shape != x.shape:
         raise ValueError(f"sample {number}: x and t must be lists of one length, got shapes {x.shape} and {t.shape}")
     if t.size == 0:
