@@ -20,7 +20,7 @@ import numpy as np
 
 from eventprop import parameters, shd_parameters
 from eventprop.backends.cpu.engine import CpuEngine
-from eventprop.network import adam_parameters, describe
+from eventprop.network import Randomness, adam_parameters, describe
 from eventprop.spikes import SpikeSet
 
 BATCH, SPIKES, CHANNELS, EPOCH = 32, 9000, 700, 8156
@@ -49,7 +49,7 @@ def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, 
     for _ in range(12):
         scale = (low + high) / 2
         engine.set_weights({**weights, "in_to_hid": scale * base})
-        counts = engine.run(data, np.arange(8), None, dropout=dropout).spike_counts
+        counts = engine.run(data, np.arange(8), None, randomness=Randomness(input_dropout=dropout)).spike_counts
         rate = float(counts.mean())
         low, high = (scale, high) if rate < 9 else (low, scale)
     return rate
@@ -63,7 +63,7 @@ def time_steps(engine: CpuEngine, data: SpikeSet, dropout: float, repeats: int) 
     for step in range(repeats + 3):
         samples, labels = rng.permutation(len(data))[:BATCH], rng.integers(0, 20, BATCH)
         start = time.perf_counter()
-        engine.run(data, samples, labels, learn=True, dropout=dropout, dropout_seed=step)
+        engine.run(data, samples, labels, learn=True, randomness=Randomness(input_dropout=dropout, input_seed=step))
         engine.gradient_norm()
         engine.update(adam_parameters(adam, 1e-9, step + 1))
         times.append((time.perf_counter() - start) / BATCH * 1e3)

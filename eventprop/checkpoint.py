@@ -1,9 +1,10 @@
 """Checkpoints: one file with everything that a run needs to go on as if it had never stopped.
 
-The file is a NumPy archive without pickled objects: weights, optimiser moments, collected arrays, and a JSON text
-with epoch, update count, learning rate, averages, history and the resolved ``p``. Random streams follow from
-the seeds in ``p`` and the epoch, so they need no state. Beside it the weights are exported as flat float32
-arrays (element ``pre * n_post + post``), one file per synapse population.
+The file is a NumPy archive without pickled objects: weights, time constants that are not simply those of ``p``,
+optimiser moments, collected arrays, and a JSON text with epoch, update count, learning rate, averages, history and the
+resolved ``p``. Random streams follow from the seeds in ``p`` and the epoch, so they need no state. Beside it weights are
+exported as flat float32 arrays (element ``pre * n_post + post``), one file per synapse population, and time constants
+``(size,)``, one file per population and time constant.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from typing import Any
 import numpy as np
 
 from eventprop import files
+from eventprop.network import Network
 from eventprop.results import Place
 from eventprop.schedule import LearningRate
 
 __all__ = ["TrainingState", "checkpoint_path", "load", "save"]
 
-_FORMAT = 1
+_FORMAT = 2  # 1 had no time constants: they were those of p
 _PLAIN = ("epoch", "updates", "best", "seconds", "history")
-_FLAT_NAMES = {"in_to_hid": "input_hidden", "hid_to_hid0": "hidden0_hidden0", "hid_to_out": "hidden_output"}
+_FLAT_TIME_CONSTANTS = {"tau_mem": "taum", "tau_syn": "tausyn", "tau_b": "taub"}
 
 
 @dataclass
@@ -34,7 +36,8 @@ class TrainingState:
     """What a run carries from one epoch to the next.
 
     Attributes:
-        weights, moments: by synapse population (and moment), ``(n_pre, n_post)`` float32.
+        weights: by synapse population, ``(n_pre, n_post)`` float32.
+        moments: by moment, then by what it belongs to, as :meth:`Network.trained_shapes` names it.
         rate: the learning rate's schedule.
         epoch: epochs completed.
         updates: optimiser steps taken.
@@ -43,6 +46,8 @@ class TrainingState:
         history: one record per completed epoch, for the results files.
         places: where the run's lines are in the results files, by file name.
         collected: confusion matrices and predictions, one array per epoch, by name.
+        time_constants: those that were drawn, trained or set, by population and name, ``(size,)`` float32; all others
+            are those of ``p``.
     """
 
     weights: dict[str, np.ndarray]
@@ -55,6 +60,7 @@ class TrainingState:
     history: list[dict[str, Any]] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
     collected: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    time_constants: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
 def checkpoint_path(p: Mapping[str, Any], name: str, label: str) -> Path:
@@ -63,7 +69,7 @@ def checkpoint_path(p: Mapping[str, Any], name: str, label: str) -> Path:
 
 
 def save(path: Path, state: TrainingState, p: Mapping[str, Any], flat_prefix: str = "") -> None:
-    """Write the checkpoint and, with ``flat_prefix`` (``NAME``), the flat weight arrays beside it."""
+    """Write the checkpoint and, with ``flat_prefix`` (``NAME``), the flat arrays beside it."""
     meta = {
         "format": _FORMAT,
         "p": dict(p),
@@ -73,6 +79,7 @@ def save(path: Path, state: TrainingState, p: Mapping[str, Any], flat_prefix: st
     }
     arrays: dict[str, np.ndarray] = {"meta": np.array(json.dumps(meta))}
     arrays |= {f"w/{name}": w for name, w in state.weights.items()}
+    arrays |= {f"tau/{q}/{name}": a for q, values in state.time_constants.items() for name, a in values.items()}
     arrays |= {f"{role}/{name}": a for role, values in state.moments.items() for name, a in values.items()}
     arrays |= {f"collected/{name}": np.stack(rows) for name, rows in state.collected.items() if rows}
     buffer = io.BytesIO()
@@ -80,16 +87,35 @@ def save(path: Path, state: TrainingState, p: Mapping[str, Any], flat_prefix: st
     files.write_bytes(path, buffer.getvalue())
     if flat_prefix:
         label = path.stem.rsplit("_", 1)[1]
-        for name, w in state.weights.items():
-            flat = path.with_name(f"{flat_prefix}_w_{_FLAT_NAMES.get(name, name)}_{label}.npy")
-            files.write_array(flat, w.ravel())
+        for name, array in _flat(state).items():
+            files.write_array(path.with_name(f"{flat_prefix}_{name}_{label}.npy"), array)
 
 
-def load(path: Path, shapes: Mapping[str, tuple[int, int]] | None) -> tuple[TrainingState, dict[str, Any]]:
+def _flat(state: TrainingState) -> dict[str, np.ndarray]:
+    """Weights and time constants as flat arrays, by the names of their files."""
+    arrays = {f"w_{_flat_name(name)}": w.ravel() for name, w in state.weights.items()}
+    return arrays | {
+        f"{_FLAT_TIME_CONSTANTS[name]}_{q}": a
+        for q, values in state.time_constants.items()
+        for name, a in values.items()
+    }
+
+
+def _flat_name(projection: str) -> str:
+    """What the older program calls a synapse population in its files, e.g. ``hidden0_hidden1``."""
+    for prefix, step in (("hid_to_hidfwd", 1), ("hid_to_hid", 0)):
+        layer = projection.removeprefix(prefix)
+        if layer.isdecimal():
+            return f"hidden{layer}_hidden{int(layer) + step}"
+    return {"in_to_hid": "input_hidden", "hid_to_out": "hidden_output"}[projection]
+
+
+def load(path: Path, network: Network | None, *, to_train: bool = True) -> tuple[TrainingState, dict[str, Any]]:
     """The state in ``path`` and the ``p`` it was made with.
 
     Args:
-        shapes: shape of each synapse population of the network that will take it; None for no check.
+        network: what will take it; None for no check.
+        to_train: whether the optimiser's moments must fit, too.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -104,12 +130,16 @@ def load(path: Path, shapes: Mapping[str, tuple[int, int]] | None) -> tuple[Trai
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         meta = json.loads(str(arrays.pop("meta")))
-        if meta["format"] != _FORMAT:
-            raise ValueError(f"it has format {meta['format']}, this version reads {_FORMAT}")
+        if meta["format"] not in range(1, _FORMAT + 1):
+            raise ValueError(f"it has format {meta['format']}, this version reads 1 to {_FORMAT}")
         groups: dict[str, dict[str, np.ndarray]] = {}
         for name, array in arrays.items():
             group, _, rest = name.partition("/")
             groups.setdefault(group, {})[rest] = array
+        time_constants: dict[str, dict[str, np.ndarray]] = {}
+        for name, array in groups.pop("tau", {}).items():
+            population, _, rest = name.partition("/")
+            time_constants.setdefault(population, {})[rest] = array
         collected = {name: list(rows) for name, rows in groups.pop("collected", {}).items()}
         state = TrainingState(
             weights=groups.pop("w"),
@@ -117,27 +147,45 @@ def load(path: Path, shapes: Mapping[str, tuple[int, int]] | None) -> tuple[Trai
             rate=LearningRate(**meta["rate"]),
             places={name: Place(**place) for name, place in meta["places"].items()},
             collected=collected,
+            time_constants=time_constants,
             **{k: meta[k] for k in _PLAIN},
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a whole checkpoint of this program: {error}") from None
-    if shapes is not None:
-        _check_shapes(path, state, shapes)
+    if network is not None:
+        _check(path, state, network, to_train)
     return state, meta["p"]
 
 
-def _check_shapes(path: Path, state: TrainingState, shapes: Mapping[str, tuple[int, int]]) -> None:
-    for role, values in {"w": state.weights, **state.moments}.items():
-        found = {name: array.shape for name, array in values.items()}
-        if found != dict(shapes):
-            differing = [
-                f"{name} is {found.get(name, 'absent')} there and {shapes.get(name, 'absent')} here"
-                for name in sorted(set(found) | set(shapes))
-                if found.get(name) != shapes.get(name)
-            ]
-            raise ValueError(
-                f"{path} is of another network: {'; '.join(differing)} (check NUM_HIDDEN, RECURRENT and the data set)"
-            )
-        for name, array in values.items():
+def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -> None:
+    """Weights, moments and time constants are there for all that the network has, of its shapes, and finite."""
+    found = {"w": state.weights, **(state.moments if to_train else {})}
+    expected = {"w": {q.name: q.shape for q in network.projections}}
+    expected |= dict.fromkeys(found.keys() - {"w"}, network.trained_shapes())
+    for role, arrays in found.items():
+        _check_shapes(path, arrays, expected[role])
+    needed = {f"{q.name}.{n}": (q.size,) for q in network.populations for n in q.per_neuron if n in q.time_constants}
+    own = {f"{q}.{n}": a for q, values in state.time_constants.items() for n, a in values.items()}
+    shared = {f"{q.name}.{n}": (q.size,) for q in network.populations for n in q.time_constants}
+    _check_shapes(path, own, needed | {name: shape for name, shape in shared.items() if name in own})
+    for role, arrays in {**found, "tau": own}.items():
+        for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise ValueError(f"{path} holds values that are not finite in {role}/{name}")
+
+
+def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]) -> None:
+    found = {name: array.shape for name, array in arrays.items()}
+    differing = [
+        f"{name} is {found.get(name, 'absent')} there and {expected.get(name, 'absent')} here"
+        for name in sorted(set(found) | set(expected))
+        if found.get(name) != expected.get(name)
+    ]
+    if differing:
+        raise ValueError(f"{path} is of another network: {'; '.join(differing)} (check {_keys_to_check(differing)})")
+
+
+def _keys_to_check(differing: list[str]) -> str:
+    if all("tau_" in name.split(" ")[0] for name in differing):
+        return "TRAIN_TAU, TRAIN_TAU_B, TRAIN_TAU_OUTPUT, HIDDEN_NEURON_TYPE, OUTPUT_NEURON_TYPE and NUM_HIDDEN"
+    return "NUM_HIDDEN, N_HID_LAYER, N_INPUT_DELAY, RECURRENT and the data set"

@@ -59,7 +59,7 @@ class Progress:
         for phase, label in (("train", "training"), ("eval", self.evaluated)):
             if record[f"{phase}_loss"] == record[f"{phase}_loss"]:
                 parts.append(f"{label} {record[f'{phase}_accuracy']:6.1%} (loss {record[f'{phase}_loss']:.3f})")
-        parts.append(f"{record['silent_neurons']} silent neurons")
+        parts.append(f"{record['silent_neurons']} silent neurons{', rewired' if record.get('rewired') else ''}")
         parts.append(f"{record['seconds']:.1f} s")
         tqdm.write("  ".join(parts), file=sys.stdout)
         sys.stdout.flush()

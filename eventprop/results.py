@@ -1,9 +1,10 @@
 """Results files: the classic blank-separated one, a CSV with named columns, confusion matrices, predictions.
 
 ``<NAME>_results.txt`` has one line per epoch: epoch, training accuracy, training loss, evaluation accuracy,
-evaluation loss, with ``DEBUG_HIDDEN_N`` nine columns of hidden activity, and seconds since the run began. Runs of
-one name follow each other in both files. After each epoch a run's lines are written anew from its history, so that
-a run that was killed and resumed leaves what an unbroken one leaves; lines of other runs are never touched.
+evaluation loss, with ``DEBUG_HIDDEN_N`` nine columns of activity for each hidden layer, and seconds since the run
+began. The CSV always has nine such columns, of all hidden neurons together. Runs of one name follow each other in both
+files. After each epoch a run's lines are written anew from its history, so that a run that was killed and resumed
+leaves what an unbroken one leaves; lines of other runs are never touched.
 """
 
 from __future__ import annotations
@@ -91,9 +92,15 @@ class RunFiles:
 
     def _text_rows(self, history: Sequence[Record], heading: bool) -> bytes:
         names = ["epoch", "train_accuracy", "train_loss", "eval_accuracy", "eval_loss"]
-        if self.activity:
-            names += ACTIVITY_COLUMNS
-        rows = [[*(_short(r[n]) for n in names), f"{r['seconds']:.3f}"] for r in history]
+        layers = ACTIVITY_COLUMNS if self.activity else []
+        rows = [
+            [
+                *(_short(r[n]) for n in names),
+                *(_short(layer[n]) for layer in r.get("layers", [r]) for n in layers),
+                f"{r['seconds']:.3f}",
+            ]
+            for r in history
+        ]
         return "".join(" ".join(row) + "\n" for row in rows).encode()
 
     def _table_rows(self, history: Sequence[Record], heading: bool) -> bytes:
@@ -115,7 +122,7 @@ def _short(value: float | int) -> str:
 
 
 def activity_columns(counts: np.ndarray, batch: int, silent: int) -> dict[str, float | int]:
-    """``DEBUG_HIDDEN_N``'s columns from spike counts ``(samples, neurons)`` in order of presentation.
+    """``DEBUG_HIDDEN_N``'s columns of some neurons, by spike counts ``(samples, neurons)`` in order of presentation.
 
     Total hidden spikes of a sample, and spikes of a neuron averaged over each batch: mean, s.d., least, most.
     """

@@ -6,14 +6,14 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import models
 from eventprop.parameters import Key, resolve
+from eventprop.shd_checks import check_together
 
 __all__ = ["KEYS", "resolve_shd"]
 
-_SUMS = ("sum", "sum_weigh_linear", "sum_weigh_exp", "sum_weigh_sigmoid")
 _NEURONS = (("hidden", "hidden0"),)
 _SYNAPSES = (("hid_to_hid", "hid_to_hid0"),)
-_LOSSES = ("first_spike", "first_spike_exp", "max", *_SUMS, "sum_weigh_input", "avg_xentropy")
 
 
 def _later(name: str, group: str, kind: str, default: Any, sentence: str, unit: str = "", **more: Any) -> Key:
@@ -33,6 +33,14 @@ _GENERAL = (
         "Folder of data sets; missing files are downloaded to it by tonic, if installed.",
     ),
     Key("DT_MS", "General", "float", 1.0, "Time step of the simulation.", "ms", above=0.0),
+    Key(
+        "SPIKE_TIMING",
+        "General",
+        "str",
+        "grid",
+        "When neurons spike: at the ends of steps (grid), as published, or at the true times within steps (exact).",
+        choices=("grid", "exact"),
+    ),
     Key(
         "BUILD",
         "General",
@@ -97,7 +105,7 @@ _EXPERIMENT = (
         "Experiment",
         "int",
         None,
-        "Seed of initial weights and input dropout; None draws one.",
+        "Seed of initial weights and time constants, dropout, noise and rewiring; None draws one.",
         optional=True,
         least=0,
     ),
@@ -124,11 +132,19 @@ _EXPERIMENT = (
 )
 
 _NETWORK = (
-    Key("NUM_HIDDEN", "Network", "int", 256, "Hidden neurons.", least=1, most=65535),
-    Key("RECURRENT", "Network", "bool", False, "Whether hidden neurons are connected all to all, themselves included."),
-    _later("N_HID_LAYER", "Network", "int", 1, "Hidden layers.", least=1),
-    _later("N_INPUT_DELAY", "Network", "int", 0, "Delayed copies of the input.", least=0),
-    _later("INPUT_DELAY", "Network", "float", 50.0, "Delay from one copy of the input to the next.", "ms", above=0.0),
+    Key("NUM_HIDDEN", "Network", "int", 256, "Neurons in each hidden layer.", least=1, most=65535),
+    Key("RECURRENT", "Network", "bool", False, "Whether hidden layers are connected all to all, each with itself."),
+    Key("N_HID_LAYER", "Network", "int", 1, "Hidden layers, each fed by the one before.", least=1, most=100),
+    Key("N_INPUT_DELAY", "Network", "int", 0, "Delayed copies of all input channels, besides the original.", least=0),
+    Key(
+        "INPUT_DELAY",
+        "Network",
+        "float",
+        50.0,
+        "Delay from one copy to the next, a multiple of DT_MS.",
+        "ms",
+        above=0.0,
+    ),
 )
 
 
@@ -149,21 +165,24 @@ _MODEL = (
         "Model",
         "str",
         "LIF",
-        "Hidden neurons.",
+        "Hidden neurons; hetLIF draws time constants around TAU_MEM and TAU_SYN for each, ALIF adapts its threshold.",
         choices=("LIF", "hetLIF", "ALIF"),
-        available=("LIF",),
     ),
-    Key("OUTPUT_NEURON_TYPE", "Model", "str", "LI", "Output neurons.", choices=("LI", "hetLI"), available=("LI",)),
-    _later("TAU_B", "Model", "float", 100.0, "Time constant of adaptation of ALIF neurons.", "ms", above=0.0),
-    _later("B_INCR", "Model", "float", 0.1, "Increment of the adaptation at a spike."),
-    _later("B_INIT", "Model", "float", 0.0, "Adaptation at the start of a trial."),
+    Key(
+        "OUTPUT_NEURON_TYPE",
+        "Model",
+        "str",
+        "LI",
+        "Output neurons; hetLI draws time constants for each; first-spike losses take LIF, and LI as LIF.",
+        choices=("LI", "hetLI", "LIF"),
+    ),
+    Key("TAU_B", "Model", "float", 100.0, "Time constant of the adaptation of ALIF neurons.", "ms", above=0.0),
+    Key("B_INCR", "Model", "float", 0.1, "What a spike of an ALIF neuron adds to its threshold."),
+    Key("B_INIT", "Model", "float", 0.0, "What is added to the threshold of ALIF neurons at the start of a trial."),
     *_weights("INPUT_HIDDEN", 0.078, 0.045, "from input to hidden neurons"),
     *_weights("HIDDEN_OUTPUT", 0.2, 0.37, "from hidden to output neurons"),
     *_weights("HIDDEN_HIDDEN", 0.2, 0.37, "of recurrent connections"),
-    _later("HIDDEN_HIDDENFWD_MEAN", "Model", "float", 0.02, "Mean of initial weights between hidden layers."),
-    _later(
-        "HIDDEN_HIDDENFWD_STD", "Model", "float", 0.01, "Standard deviation of initial weights between hidden layers."
-    ),
+    *_weights("HIDDEN_HIDDENFWD", 0.02, 0.01, "from one hidden layer to the next"),
     Key(
         "PDROP_INPUT",
         "Model",
@@ -173,24 +192,51 @@ _MODEL = (
         least=0.0,
         below=1.0,
     ),
-    _later("PDROP_HIDDEN", "Model", "float", 0.0, "Probability with which a hidden spike is suppressed in training."),
-    _later("HIDDEN_NOISE", "Model", "float", 0.0, "Membrane noise of hidden neurons in training.", "1/sqrt(ms)"),
+    Key(
+        "PDROP_HIDDEN",
+        "Model",
+        "float",
+        0.0,
+        "Probability with which a hidden spike is dropped in training: the neuron is reset, its spike goes nowhere.",
+        least=0.0,
+        below=1.0,
+    ),
+    Key(
+        "HIDDEN_NOISE",
+        "Model",
+        "float",
+        0.0,
+        "Noise on hidden membranes in training: what 1 ms adds has this standard deviation.",
+        "1/sqrt(ms)",
+        least=0.0,
+    ),
     Key(
         "REG_TYPE",
         "Model",
         "str",
         "none",
-        "Regularisation of hidden activity.",
-        choices=("none", "simple", "Thomas1"),
-        available=("none", "simple"),
+        "Regularisation of hidden activity: simple for each neuron, Thomas1 also for each layer.",
+        choices=tuple(models.REGULARISERS),
     ),
     Key("LBD_UPPER", "Model", "float", 0.000005, "Strength of regularisation for neurons above NU_UPPER.", least=0.0),
     Key("LBD_LOWER", "Model", "float", 0.001, "Strength of regularisation for neurons below NU_UPPER.", least=0.0),
     Key("NU_UPPER", "Model", "float", 2.0, "Target of spikes per hidden neuron and trial.", "spikes", least=0.0),
-    _later("RHO_UPPER", "Model", "float", 5000.0, "Target of spikes of the hidden layer per trial.", "spikes"),
-    _later("GLB_UPPER", "Model", "float", 1e-5, "Strength of regularisation by the hidden layer's spikes."),
-    _later("REWIRE_SILENT", "Model", "bool", False, "Whether silent hidden neurons are rewired."),
-    _later("REWIRE_LIFT", "Model", "float", 0.0, "What is added to weights onto silent neurons in place of rewiring."),
+    Key("RHO_UPPER", "Model", "float", 5000.0, "Thomas1's target of spikes per layer and trial.", "spikes", least=0.0),
+    Key("GLB_UPPER", "Model", "float", 1e-5, "Strength of Thomas1's regularisation above RHO_UPPER.", least=0.0),
+    Key(
+        "REWIRE_SILENT",
+        "Model",
+        "bool",
+        False,
+        "Whether hidden neurons that were silent in an epoch get new feed-forward weights, drawn as at the start.",
+    ),
+    Key(
+        "REWIRE_LIFT",
+        "Model",
+        "float",
+        0.0,
+        "What is added to silent neurons' feed-forward weights, in place of new ones; 0 for new ones.",
+    ),
 )
 
 _LEARNING = (
@@ -240,14 +286,16 @@ _LEARNING = (
         "Learning",
         "str",
         "reference",
-        "Scale of gradients in training: reference divides the loss's by TAU_MEM, as published strengths of "
-        "regularisation expect; true takes them as they are.",
+        "Scale of gradients in training: reference divides the loss's by TAU_MEM (max: TRIAL_MS; first spikes: 1), as "
+        "published strengths of regularisation expect; true takes them as they are.",
         choices=("reference", "true"),
     ),
-    _later("TRAIN_TAU", "Learning", "bool", False, "Whether hidden time constants are trained."),
-    _later("MIN_TAU_M", "Learning", "float", 3.0, "Lower bound of membrane time constants.", "ms"),
-    _later("MIN_TAU_SYN", "Learning", "float", 1.0, "Lower bound of synaptic time constants.", "ms"),
-    _later("TRAIN_TAU_OUTPUT", "Learning", "bool", False, "Whether time constants of the outputs are trained."),
+    Key("TRAIN_TAU", "Learning", "bool", False, "Whether tau_mem and tau_syn of hidden neurons are trained."),
+    Key("TRAIN_TAU_B", "Learning", "bool", False, "Whether tau_b of ALIF neurons is trained."),
+    Key("MIN_TAU_M", "Learning", "float", 3.0, "Least tau_mem that is trained or drawn.", "ms", above=0.0),
+    Key("MIN_TAU_SYN", "Learning", "float", 1.0, "Least tau_syn that is trained or drawn.", "ms", above=0.0),
+    Key("MIN_TAU_B", "Learning", "float", 1.0, "Least tau_b that is trained.", "ms", above=0.0),
+    Key("TRAIN_TAU_OUTPUT", "Learning", "bool", False, "Whether tau_mem and tau_syn of outputs are trained."),
     Key("TRAIN_W", "Learning", "bool", True, "Whether weights onto hidden neurons are trained."),
     Key("TRAIN_W_OUTPUT", "Learning", "bool", True, "Whether weights onto output neurons are trained."),
 )
@@ -314,7 +362,7 @@ _RECORDING = (
 )
 
 _LOSS = (
-    Key("LOSS_TYPE", "Loss", "str", "sum_weigh_exp", "Loss function.", choices=_LOSSES, available=_SUMS),
+    Key("LOSS_TYPE", "Loss", "str", "sum_weigh_exp", "Loss function.", choices=tuple(models.LOSSES)),
     Key(
         "EVALUATION",
         "Loss",
@@ -340,10 +388,10 @@ _LOSS = (
     ),
     Key("AVG_SNSUM", "Loss", "bool", False, "Whether regularisation sees spike counts averaged over the batch."),
     Key("REDUCED_CLASSES", "Loss", "ints", None, "Classes to use; None for all.", optional=True),
-    _later("TAU_0", "Loss", "float", 1.0, "Softmin temperature of the first-spike losses.", "ms"),
-    _later("TAU_1", "Loss", "float", 100.0, "Time scale of the penalty of first_spike_exp.", "ms"),
-    _later("ALPHA", "Loss", "float", 5e-5, "Strength of the penalty of late first spikes."),
-    _later("TAU_ACCUMULATOR", "Loss", "float", 20.0, "Time constant of the input average of sum_weigh_input.", "ms"),
+    Key("TAU_0", "Loss", "float", 1.0, "Temperature of the softmax over first spikes.", "ms", above=0.0),
+    Key("TAU_1", "Loss", "float", 100.0, "Time scale of the penalty of first_spike_exp.", "ms", above=0.0),
+    Key("ALPHA", "Loss", "float", 5e-5, "Strength of the penalty of late first spikes.", least=0.0),
+    Key("TAU_ACCUMULATOR", "Loss", "float", 20.0, "Time constant of sum_weigh_input's input average.", "ms", above=0.0),
     Key(
         "AUGMENTATION",
         "Loss",
@@ -378,46 +426,13 @@ def resolve_shd(p: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: everything that is wrong, one line each.
     """
     resolved, problems = resolve(p, KEYS, ALIASES, DEAD)
-    problems += _check_together(resolved)
+    problems += check_together(resolved)
     if problems:
         raise ValueError("\n".join(problems))
     if resolved["SPK_REC_STEPS"] is None:
         resolved["SPK_REC_STEPS"] = round(resolved["TRIAL_MS"] / resolved["DT_MS"])
     if resolved["CHECKPOINT_BEST"] == "validation" and resolved["N_VALIDATE"] == 0:
         warnings.warn('CHECKPOINT_BEST="validation" with N_VALIDATE=0: train() has nothing to choose by', stacklevel=3)
+    if resolved["REWIRE_LIFT"] != 0.0 and not resolved["REWIRE_SILENT"]:
+        warnings.warn(f"REWIRE_LIFT={resolved['REWIRE_LIFT']:g} has no effect without REWIRE_SILENT", stacklevel=3)
     return resolved
-
-
-def _check_together(p: Mapping[str, Any]) -> list[str]:
-    """What no key can check alone; a key that is wrong by itself is absent and takes no part."""
-    problems = []
-    if {"TRIAL_MS", "DT_MS"} <= p.keys():
-        problems += _check_steps(p["TRIAL_MS"], p["DT_MS"], p.get("SPK_REC_STEPS"))
-    if {"V_RESET", "V_THRESH"} <= p.keys() and p["V_RESET"] >= p["V_THRESH"]:
-        problems.append(f"V_RESET={p['V_RESET']:g} must be below V_THRESH={p['V_THRESH']:g}")
-    for key in ("NAME", "CHECKPOINT_NAME"):
-        value = p.get(key)
-        if value is not None and (not value.strip() or any(c in value for c in "/\\\0") or value in (".", "..")):
-            problems.append(f"{key}={value!r} must be a file name without slashes")
-    for key in ("SPEAKER_LEFT", "REDUCED_CLASSES"):
-        values = p.get(key)
-        if values is not None and (not values or len(set(values)) < len(values) or min(values) < 0):
-            problems.append(f"{key}={values} must hold different whole numbers from 0, at least one")
-    return problems
-
-
-def _check_steps(trial_ms: float, dt_ms: float, spk_rec_steps: int | None) -> list[str]:
-    """A trial is a whole number of steps that fits 16 bits, and the recording buffer divides it."""
-    problems = []
-    ratio = trial_ms / dt_ms
-    if ratio > 1e9:
-        return [f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {ratio:g} steps; 3 to 65535 are possible"]
-    steps = round(ratio)
-    if abs(steps * dt_ms - trial_ms) > 1e-6 * trial_ms:
-        near = max(3, steps) * dt_ms
-        problems.append(f"TRIAL_MS={trial_ms:.10g} is no whole multiple of DT_MS={dt_ms:.10g}; {near:.10g} would be")
-    if not 3 <= steps <= 65535:
-        problems.append(f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {steps} steps; 3 to 65535 are possible")
-    elif spk_rec_steps is not None and steps % spk_rec_steps:
-        problems.append(f"SPK_REC_STEPS={spk_rec_steps} does not divide the {steps} steps of a trial")
-    return problems

@@ -11,9 +11,10 @@ import numpy as np
 
 from eventprop.backends import BatchResult, Engine
 from eventprop.checkpoint import TrainingState
-from eventprop.network import adam_parameters
+from eventprop.network import Network, Randomness, adam_parameters
 from eventprop.progress import Progress
 from eventprop.results import activity_columns
+from eventprop.rewiring import rewire
 from eventprop.splits import Subset
 from eventprop.streams import stream, stream_seed
 
@@ -21,12 +22,15 @@ __all__ = ["Outcome", "TrainingDiverged", "evaluate", "train"]
 
 
 class TrainingDiverged(ArithmeticError):
-    """A loss, gradient or weight is not finite any more."""
+    """A loss, gradient, weight or time constant is not finite any more."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One pass over some samples, in order of presentation: ``(n,)`` arrays, counts ``(n, hidden neurons)``."""
+    """One pass over some samples, in order of presentation: ``(n,)`` arrays, counts ``(n, hidden neurons)``.
+
+    A prediction is -1, and never correct, where the loss goes by first spikes and no output spiked.
+    """
 
     labels: np.ndarray
     predictions: np.ndarray
@@ -53,6 +57,8 @@ def train(
 ) -> Outcome | None:
     """Train from ``state`` to ``N_EPOCH`` epochs; ``state`` is brought up to date after each of them.
 
+    The engine must hold the state's weights and time constants.
+
     Returns:
         The last epoch's evaluation; None where there was none.
 
@@ -62,7 +68,6 @@ def train(
     Raises:
         TrainingDiverged: names layer, epoch and batch; files hold what the last good epoch left.
     """
-    engine.set_weights(state.weights)
     engine.set_optimiser_state(state.moments)
     before, evaluated = state.seconds, None
     start = time.perf_counter()
@@ -73,11 +78,13 @@ def train(
         monitored = trained if p["EMA_WHICH"] == "training" else evaluated
         rate = state.rate.working
         state.rate.after_epoch(p, epoch, None if monitored is None else monitored.accuracy)
-        state.weights, state.moments = engine.weights(), engine.optimiser_state()
-        _check_weights(state.weights, epoch)
+        silent = _silent(trained, evaluated)
+        if p["REWIRE_SILENT"] and silent.any():
+            engine.set_weights(rewire(engine.network, engine.weights(), silent, p, epoch))
+        _take(state, engine, epoch)
         state.epoch = epoch + 1
         state.seconds = before + time.perf_counter() - start
-        state.history.append(epoch_record(epoch, p, trained, evaluated, rate, state.seconds))
+        state.history.append(epoch_record(epoch, p, engine.network, trained, evaluated, rate, state.seconds))
         collect(p, state, {"train": trained, "eval": evaluated}, engine)
         after_epoch(state, best)
         progress.epoch(state.history[-1])
@@ -95,20 +102,12 @@ def _train_epoch(
     order = training.indices
     if p["SHUFFLE"]:
         order = order[stream(p["TRAIN_DATA_SEED"], "shuffle", epoch).permutation(order.size)]
-    dropout_seed = stream_seed(p["MODEL_SEED"], "input dropout", epoch)
+    randomness = _randomness(p, epoch)
     results: list[BatchResult] = []
     correct, loss = 0, 0.0
     for first, samples in progress.batches(epoch, "training", _batches(order, p["N_BATCH"])):
         labels = training.part.labels[samples]
-        result = engine.run(
-            training.part.spikes,
-            samples,
-            labels,
-            learn=True,
-            dropout=p["PDROP_INPUT"],
-            dropout_seed=dropout_seed,
-            first=first,
-        )
+        result = engine.run(training.part.spikes, samples, labels, learn=True, randomness=randomness, first=first)
         norm = engine.gradient_norm()
         if not (np.isfinite(norm) and np.isfinite(result.loss).all()):
             raise TrainingDiverged(_diverged(engine, result, epoch, first // p["N_BATCH"]))
@@ -117,16 +116,27 @@ def _train_epoch(
         engine.update(adam_parameters(p, state.rate.working, state.updates), factor)
         state.rate.after_update(p)
         results.append(result)
-        correct += int(np.sum(result.scores.argmax(axis=1) == labels))
+        correct += int(np.sum(result.predictions == labels))
         loss += float(result.loss.sum())
         progress.running(correct, first + samples.size, loss)
     return _outcome(training.part.labels[order], results)
 
 
+def _randomness(p: Mapping[str, Any], epoch: int) -> Randomness:
+    return Randomness(
+        input_dropout=p["PDROP_INPUT"],
+        hidden_dropout=p["PDROP_HIDDEN"],
+        noise=p["HIDDEN_NOISE"],
+        input_seed=stream_seed(p["MODEL_SEED"], "input dropout", epoch),
+        hidden_seed=stream_seed(p["MODEL_SEED"], "hidden dropout", epoch),
+        noise_seed=stream_seed(p["MODEL_SEED"], "hidden noise", epoch),
+    )
+
+
 def evaluate(
     engine: Engine, p: Mapping[str, Any], evaluation: Subset, progress: Progress | None = None, epoch: int = 0
 ) -> Outcome:
-    """Present ``evaluation`` without learning and without dropout."""
+    """Present ``evaluation`` without learning, dropout or noise."""
     batches: Iterator[tuple[int, np.ndarray]] = _batches(evaluation.indices, p["N_BATCH"])
     if progress is not None:
         batches = progress.batches(epoch, progress.evaluated, batches)
@@ -143,7 +153,7 @@ def _batches(order: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
 def _outcome(labels: np.ndarray, results: list[BatchResult]) -> Outcome:
     return Outcome(
         labels=labels,
-        predictions=np.concatenate([r.scores.argmax(axis=1) for r in results]).astype(np.int32),
+        predictions=np.concatenate([r.predictions for r in results]).astype(np.int32),
         loss=np.concatenate([r.loss for r in results]),
         spike_counts=np.concatenate([r.spike_counts for r in results]),
     )
@@ -157,17 +167,28 @@ def _is_best(p: Mapping[str, Any], state: TrainingState, trained: Outcome, evalu
     return True
 
 
+def _silent(*passes: Outcome | None) -> np.ndarray:
+    """Hidden neurons without a spike in any of the passes, ``(hidden neurons,)``."""
+    return np.sum([o.spike_counts.sum(axis=0) for o in passes if o is not None], axis=0) == 0
+
+
 def epoch_record(
     epoch: int,
     p: Mapping[str, Any],
+    network: Network,
     trained: Outcome | None,
     evaluated: Outcome | None,
     rate: float,
     seconds: float,
 ) -> dict[str, Any]:
-    """One row of the results files."""
-    passes = [o for o in (trained, evaluated) if o is not None]
-    silent = int(np.sum(sum(o.spike_counts.sum(axis=0) for o in passes) == 0))
+    """One row of the results files: columns on activity are of all hidden neurons, and of each layer if several."""
+    counts = next(o for o in (trained, evaluated) if o is not None).spike_counts
+    silent = _silent(trained, evaluated)
+    ends = np.cumsum([layer.size for layer in network.hidden])[:-1]
+    layers = [
+        activity_columns(c, p["N_BATCH"], int(s.sum()))
+        for c, s in zip(np.split(counts, ends, axis=1), np.split(silent, ends), strict=True)
+    ]
     return {
         "epoch": epoch,
         "train_accuracy": trained.accuracy if trained else 0.0,
@@ -175,19 +196,25 @@ def epoch_record(
         "eval_accuracy": evaluated.accuracy if evaluated else 0.0,
         "eval_loss": evaluated.mean_loss if evaluated else float("nan"),
         "learning_rate": rate,
-        **activity_columns(passes[0].spike_counts, p["N_BATCH"], silent),
+        **activity_columns(counts, p["N_BATCH"], int(silent.sum())),
+        **({"layers": layers} if len(layers) > 1 else {}),
+        **({"rewired": True} if p["REWIRE_SILENT"] and trained is not None and silent.any() else {}),
         "seconds": seconds,
     }
 
 
 def collect(p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, Outcome | None], engine: Engine) -> None:
-    """Confusion matrices ``[predicted, true]`` and predictions of this epoch, where ``p`` asks for them."""
+    """Confusion matrices ``[predicted, true]`` and predictions of this epoch, where ``p`` asks for them.
+
+    A sample without a prediction (-1) is in no matrix: what its column lacks, was not recognised as anything.
+    """
     for phase, outcome in outcomes.items():
         if p["COLLECT_CONFUSION"]:
             n = engine.network.output.size
             matrix = np.zeros((n, n))
             if outcome is not None:
-                np.add.at(matrix, (outcome.predictions, outcome.labels), 1)
+                made = outcome.predictions >= 0
+                np.add.at(matrix, (outcome.predictions[made], outcome.labels[made]), 1)
             state.collected.setdefault(f"confusion_{phase}", []).append(matrix)
         if p["REC_PREDICTIONS"] and outcome is not None:
             state.collected.setdefault(f"predictions_{phase}", []).append(outcome.predictions)
@@ -196,6 +223,7 @@ def collect(p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, O
 
 def _diverged(engine: Engine, result: BatchResult, epoch: int, batch: int) -> str:
     bad = [name for name, g in engine.gradients().items() if not np.isfinite(g).all()]
+    bad += _not_finite(engine.time_constant_gradients())
     what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
     return (
         f"{what} is not finite in epoch {epoch}, batch {batch}; nothing was learned from this batch. "
@@ -203,9 +231,16 @@ def _diverged(engine: Engine, result: BatchResult, epoch: int, batch: int) -> st
     )
 
 
-def _check_weights(weights: Mapping[str, np.ndarray], epoch: int) -> None:
-    bad = [name for name, w in weights.items() if not np.isfinite(w).all()]
+def _not_finite(values: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
+    return [f"{n} of {q}" for q, arrays in values.items() for n, a in arrays.items() if not np.isfinite(a).all()]
+
+
+def _take(state: TrainingState, engine: Engine, epoch: int) -> None:
+    """Bring weights, time constants and moments of ``state`` up to date, if all are finite."""
+    weights, time_constants = engine.weights(), engine.time_constants()
+    bad = [f"weights of {name}" for name, w in weights.items() if not np.isfinite(w).all()]
+    bad += [f"time constants {name}" for name in _not_finite(time_constants)]
     if bad:
-        raise TrainingDiverged(
-            f"weights of {', '.join(bad)} are not finite after epoch {epoch}; a smaller ETA may help"
-        )
+        raise TrainingDiverged(f"{', '.join(bad)} are not finite after epoch {epoch}; a smaller ETA may help")
+    state.weights, state.moments = weights, engine.optimiser_state()
+    state.time_constants = {q: {n: time_constants[q][n] for n in own} for q, own in state.time_constants.items()}

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from eventprop.network import Network
+from eventprop.network import Network, Randomness
 from eventprop.spikes import SpikeSet
 
 __all__ = ["BatchResult", "Engine", "build"]
@@ -24,11 +24,14 @@ class BatchResult:
 
     Attributes:
         scores: class scores, ``(n, classes)``.
+        predictions: class with the largest score, ``(n,)``, the first of equal ones; -1 where the loss goes by first
+            spikes and no output spiked.
         loss: loss of each sample, ``(n,)``; zeros where no labels were given.
         spike_counts: spikes of every hidden neuron in each sample, ``(n, hidden neurons)``, layer after layer.
     """
 
     scores: np.ndarray
+    predictions: np.ndarray
     loss: np.ndarray
     spike_counts: np.ndarray
 
@@ -46,12 +49,11 @@ class Engine(Protocol):
         labels: np.ndarray | None,
         *,
         learn: bool = False,
-        dropout: float = 0.0,
-        dropout_seed: int = 0,
+        randomness: Randomness | None = None,
         first: int = 0,
     ) -> BatchResult:
         """Present ``samples`` (numbers into ``spikes``) as one batch; with ``learn``, gradients are those of the
-        mean loss over this batch. ``first`` is the batch's position in the epoch, for the dropout stream."""
+        mean loss over this batch. ``first`` is the batch's position in the epoch, for the random streams."""
         ...
 
     def gradient_norm(self) -> float:
@@ -59,11 +61,16 @@ class Engine(Protocol):
         ...
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Gradients of the last batch by synapse population, ``(n_pre, n_post)``."""
+        """Gradients of the last batch by synapse population, ``(n_pre, n_post)``; 0 where not trained."""
+        ...
+
+    def time_constant_gradients(self) -> dict[str, dict[str, np.ndarray]]:
+        """Gradients of the last batch by the trained time constants: population, name, ``(size,)``."""
         ...
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0) -> None:
-        """One step of the optimiser with the gradients times ``factor``."""
+        """One step of the optimiser with the gradients times ``factor``; trained time constants stay above their
+        bounds."""
         ...
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -72,14 +79,21 @@ class Engine(Protocol):
 
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None: ...
 
+    def time_constants(self) -> dict[str, dict[str, np.ndarray]]:
+        """Time constants by population and name, float32 ``(size,)``."""
+        ...
+
+    def set_time_constants(self, values: Mapping[str, Mapping[str, np.ndarray]]) -> None: ...
+
     def optimiser_state(self) -> dict[str, dict[str, np.ndarray]]:
-        """Moments by name, then by synapse population, shaped like the weights."""
+        """Moments by name, then by what they belong to: names and shapes of ``network.trained_shapes()``."""
         ...
 
     def set_optimiser_state(self, state: Mapping[str, Mapping[str, np.ndarray]]) -> None: ...
 
     def spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and neurons of the spikes of sample ``index`` of the last batch in "input" or "hidden0"."""
+        """Steps and neurons of the spikes of sample ``index`` of the last batch in "input", "hidden0", ..., and "output"
+        where it spikes."""
         ...
 
 

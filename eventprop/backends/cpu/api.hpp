@@ -7,8 +7,9 @@ using eventprop::Engine;
 using eventprop::Panels;
 
 namespace {
+eventprop::Layer &layer_of(Engine *e, int layer) { return layer < int(e->hidden.size()) ? e->hidden[layer] : e->output; }
 eventprop::Weights &weights_of(Engine *e, int layer, int recurrent) {
-    auto &l = layer < int(e->hidden.size()) ? e->hidden[layer] : e->output;
+    auto &l = layer_of(e, layer);
     return recurrent ? l.recurrent : l.forward;
 }
 template <class F> int guarded(F &&f) {
@@ -21,21 +22,36 @@ extern "C" {
 int engine_panel() { return eventprop::P; }
 int engine_row_spare() { return int(Panels::stride_of(0) / eventprop::P); }
 
-Engine *engine_create(int K, int n_input, int n_hidden, int threads) {
-    try { return new Engine(K, n_input, n_hidden, threads); } catch (...) { return nullptr; }
+Engine *engine_create(int K, int n_input, int copies, int delay, int n_hidden, int threads) {
+    try { return new Engine(K, {n_input, copies, delay}, n_hidden, threads); } catch (...) { return nullptr; }
 }
 void engine_destroy(Engine *e) { delete e; }
 
-// Layer `layer` counts the hidden ones from 0; the read-out comes last.
+// Layer `layer` counts the hidden ones from 0; the read-out comes last. parameters: [parameter][n].
 int engine_layer(Engine *e, int layer, int n, const double *parameters, double dt) {
     return guarded([&] {
         const bool hidden = layer < int(e->hidden.size());
-        auto &l = hidden ? e->hidden[layer] : e->output;
+        auto &l = layer_of(e, layer);
         l.n = n;
+        l.dt = dt;
         l.n_panels = eventprop::panels(n);
-        l.constants.resize(hidden ? Hidden::n_constants : Output::n_constants);
-        (hidden ? Hidden::constants : Output::constants)(parameters, dt, l.constants.data());
+        l.parameters.assign(parameters, parameters + size_t(n) * (hidden ? Hidden::n_parameters : Output::n_parameters));
+        hidden ? l.compute<Hidden>() : l.compute<Output>();
     });
+}
+// The layer's next trained parameter, in the order in which the model has them: [panel][P] each, at least `least`.
+int engine_trained(Engine *e, int layer, real *w, real *g, real *m, real *v, double least) {
+    return guarded([&] { layer_of(e, layer).trained.push_back({w, g, m, v, real(least)}); });
+}
+// Takes over values that were written into the arrays of trained parameters.
+int engine_take_trained(Engine *e) {
+    return guarded([&] {
+        for (auto &l : e->hidden) e->take_trained(l);
+        e->take_trained(e->output);
+    });
+}
+int engine_loss(Engine *e, int number, int n, const double *parameters) {
+    return guarded([&] { e->set_loss(number, parameters, n); });
 }
 // w, g, m, v: [panel][n_pre + spare][P]
 void engine_weights(Engine *e, int layer, int recurrent, int n_pre, int trained, real *w, real *g, real *m, real *v) {
@@ -46,8 +62,11 @@ void engine_weights(Engine *e, int layer, int recurrent, int n_pre, int trained,
     x.trained = trained;
     x.present = true;
 }
-int engine_regulariser(Engine *e, int n, const double *parameters) {
-    return guarded([&] { e->regulariser.assign(parameters, parameters + n); });
+int engine_regulariser(Engine *e, int number, int n, const double *parameters) {
+    return guarded([&] {
+        e->regulariser_number = number;
+        e->regulariser.assign(parameters, parameters + n);
+    });
 }
 int engine_run(Engine *e, const BatchView *batch) { return guarded([&] { e->run(*batch); }); }
 int engine_zero_gradients(Engine *e) { return guarded([&] { e->zero_gradients(); }); }
@@ -59,9 +78,11 @@ int engine_update(Engine *e, const double *parameters, double factor) {
         e->update(values, real(factor));
     });
 }
-// Spikes of sample i of the last batch: layer -1 is the input. Returns their number; copies where ids is given.
+// Spikes of sample i of the last batch: layer -1 is the input, the last one the read-out. Returns their number; copies
+// where ids is given.
 int64_t engine_spikes(Engine *e, int i, int layer, uint16_t *steps, uint16_t *ids) {
-    const auto &s = layer < 0 ? e->slots[i].input : e->slots[i].layers[layer].spikes;
+    const auto &slot = e->slots[i];
+    const auto &s = layer < 0 ? slot.input : layer < int(e->hidden.size()) ? slot.layers[layer].spikes : slot.output.spikes;
     if (ids)
         for (int k = 0; k < e->K; ++k)
             for (uint32_t j = s.step_start[k]; j < s.step_start[k + 1]; ++j) {

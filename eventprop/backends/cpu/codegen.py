@@ -2,21 +2,30 @@
 
 A snippet of GeNNCode becomes the body of a loop over the lanes of a panel: its variables are loaded, the snippet
 runs, changed variables are stored. The compiler turns such loops into vector code. What depends on parameters
-and ``dt`` alone is computed once, in double precision.
+and ``dt`` alone is computed once, in double precision; where a parameter differs between neurons, so do the
+constants that follow from it, and these are loaded lane by lane.
+
+One library serves every loss and regulariser, any number of layers, and noise and dropout of any size; neuron types
+and which of their parameters differ between neurons or are trained are built in.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import models
-from eventprop.network import Network
+from eventprop.network import Network, Population
 
-__all__ = ["generate"]
+__all__ = ["generate", "losses_of"]
 
 _NUMBER = re.compile(r"(?<![\w.])(\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)(?![\w.])")
 _FUNCTIONS = ("exp", "expm1", "fmax", "fmin", "sqrt", "fabs", "log")
+
+
+def losses_of(loss: models.Loss) -> list[models.Loss]:
+    """The losses that share a library with ``loss``, in the order of their numbers there."""
+    return [other for other in models.LOSSES.values() if other.spiking == loss.spiking]
 
 
 def _names(code: str) -> set[str]:
@@ -38,154 +47,282 @@ def _changes(code: str, expression: str) -> str:
     return "true" if _assigned(code) & _names(expression) else "false"
 
 
-def _values(names: Iterable[str], source: str, code: str) -> str:
+def _values(names: Iterable[str], source: str, code: str, indent: int = 8) -> str:
     """Declarations of those of ``names`` that ``code`` uses, from the array ``source``."""
     used = _names(code)
-    return "".join(f"        const real {n} = {source}[{i}];\n" for i, n in enumerate(names) if n in used)
+    return "".join(f"{' ' * indent}const real {n} = {source}[{i}];\n" for i, n in enumerate(names) if n in used)
 
 
-def _lane_loop(arrays: Mapping[str, str], code: str, tail: str = "") -> str:
+def _lane_loop(arrays: Mapping[str, str], code: str, head: str = "", tail: str = "") -> str:
     """A loop over lanes: load the variables of ``arrays`` that are used, run ``code``, store what it changed."""
-    used, changed = _names(code + tail), _assigned(code)
+    used, changed = _names(head + code + tail), _assigned(code)
     loads = "".join(f"            real {n} = {a}[l];\n" for n, a in arrays.items() if n in used)
     stores = "".join(f"            {a}[l] = {n};\n" for n, a in arrays.items() if n in changed)
-    body = f"            {_cpp(code)}\n" if code else ""
+    body = f"{head}            {_cpp(code)}\n" if code else head
     return f"        for (int l = 0; l < P; ++l) {{\n{loads}{body}{stores}{tail}        }}\n"
 
 
-def _constants(names: Mapping[str, str], parameters: tuple[str, ...]) -> str:
-    lines = "".join(f"        const double {n} = p[{i}];\n" for i, n in enumerate(parameters))
-    lines += "".join(f"        const double {n} = {_cpp(e, 'double')};\n" for n, e in names.items())
-    everything = (*parameters, *names)
-    lines += "".join(f"        c[{i}] = real({n});\n" for i, n in enumerate(everything))
+def _rows(names: Iterable[str], base: str, first: int = 0) -> dict[str, str]:
+    """Rows of P lanes: where each of ``names`` is, from ``base`` on."""
+    return {n: f"({base} + {first + i} * P)" for i, n in enumerate(names)}
+
+
+class _Struct:
+    """The struct of a population: constants, forward step, spike, quiet test and, backwards, step and jump.
+
+    Args:
+        struct: its name in C++.
+        population: whose model, per-neuron and trained parameters it is made for.
+    """
+
+    def __init__(self, struct: str, population: Population, synapse: models.SynapseModel) -> None:
+        self.struct, self.model, self.synapse = struct, population.model, synapse
+        self.trained = [n for n in self.model.parameters if n in population.trained]
+        self.constants = {**self.model.constants, **synapse.constants}
+        self.names = (*self.model.parameters, *self.constants)
+        varying = set(population.per_neuron)
+        for name, expression in self.constants.items():
+            if _names(expression) & varying:
+                varying.add(name)
+        self.lanes = [n for n in self.names if n in varying]
+        self.state = {"Isyn": "x", **_rows(self.model.state, "x", 1)}
+        self.adjoint = _rows(self.model.adjoint, "a")
+
+    def scalars(self, code: str) -> str:
+        """Declarations of the constants in ``code`` that are the same for all neurons."""
+        used = _names(code) - set(self.lanes)
+        return "".join(f"        const real {n} = c[{i}];\n" for i, n in enumerate(self.names) if n in used)
+
+    def per_lane(self) -> dict[str, str]:
+        """Constants that differ between neurons, as rows of the panel's array ``h``."""
+        return _rows(self.lanes, "h")
+
+    def of_lane(self, code: str) -> str:
+        """Declarations of the constants in ``code`` that differ between neurons, for one ``lane``."""
+        used = _names(code)
+        return "".join(f"        const real {n} = {a}[lane];\n" for n, a in self.per_lane().items() if n in used)
+
+    def loop(self, arrays: Mapping[str, str], code: str, head: str = "", tail: str = "") -> str:
+        """The loop over lanes, with the constants that it uses."""
+        return self.scalars(head + code + tail) + _lane_loop({**self.per_lane(), **arrays}, code, head, tail)
+
+    @staticmethod
+    def function(head: str, body: str, template: str = "") -> str:
+        return f"    {template}static {head} {{\n        (void)c, (void)h;\n{body}    }}\n"
+
+    def text(self) -> str:
+        m = self.model
+        indices = ", ".join(str(self.names.index(n)) for n in self.lanes) or "0"
+        trained = ", ".join(str(self.names.index(n)) for n in self.trained) or "0"
+        return (
+            f"struct {self.struct} {{  // {m.name}\n"
+            f"    static constexpr int n_parameters = {len(m.parameters)}, n_constants = {len(self.names)}, "
+            f"n_lanes = {len(self.lanes)};\n"
+            f"    static constexpr int lane_index[] = {{{indices}}}, trained_index[] = {{{trained}}};\n"
+            f"    static constexpr int v_row = {list(self.state).index('V')};\n"
+            f"    static constexpr int n_state = {len(m.state)}, n_adjoint = {len(m.adjoint)}, "
+            f"n_recorded = {max(1, len(m.recorded))}, n_collect = {len(self.trained)};\n"
+            f"    static constexpr bool spiking = {'true' if m.threshold else 'false'}, "
+            f"jump_changes_gradient = {_changes(m.jump, self.synapse.gradient)};\n"
+            + self.compute_constants()
+            + self.forward()
+            + self.backward()
+            + "};\n"
+        )
+
+    def compute_constants(self) -> str:
+        lines = "".join(f"        const double {n} = p[{i}];\n" for i, n in enumerate(self.model.parameters))
+        lines += "".join(f"        const double {n} = {_cpp(e, 'double')};\n" for n, e in self.constants.items())
+        lines += "".join(f"        c[{i}] = real({n});\n" for i, n in enumerate(self.names))
+        return f"    static void constants(const double *p, double dt, real *c) {{\n{lines}        (void)dt;\n    }}\n"
+
+    def forward(self) -> str:
+        """Start of a trial, step, quiet test and spike."""
+        m, state = self.model, self.state
+        start = "".join(f"            {a}[l] = {_cpp(m.state.get(v, '0.0'))};\n" for v, a in state.items())
+        keep = "".join(f"                keep[{i} * P + l] = {v};\n" for i, v in enumerate(state))
+        arrive = f"            {_cpp(self.synapse.decay)}\n            Isyn += current[l];\n"
+        arrive += f"            if constexpr (kept) {{\n{keep}            }}\n"
+        fires = f"            fired[l] = {_cpp(m.threshold)};\n            any |= fired[l];\n" if m.threshold else ""
+        if m.perturb:
+            noise = f"            if constexpr (noisy) {{ const real noise = normal[l]; {_cpp(m.perturb)} }}\n"
+        else:
+            noise = ""
+        stores = "".join(f"            {a}[l] = {v};\n" for v, a in state.items())
+        code = self.synapse.decay + m.update + m.perturb + m.threshold
+        loads = "".join(f"            real {v} = {a}[l];\n" for v, a in {**self.per_lane(), **state}.items())
+        loads = "".join(
+            line + "\n" for line in loads.splitlines() if (_names(line) & (_names(code) | set(state))) - {"real", "l"}
+        )
+        recorded = " ".join(m.recorded.values()) + m.reset
+        one_lane = "".join(f"        real &{v} = {a}[lane];\n        (void){v};\n" for v, a in state.items())
+        record = "".join(f"        recorded[{i}] = {_cpp(e)};\n" for i, e in enumerate(m.recorded.values()))
+        return (
+            self.function("void start(const real *c, const real *h, real *x)", self.loop({}, "", "", start))
+            + self.function(
+                "int step(const real *c, const real *h, real *__restrict x, const real *__restrict current, "
+                "int *__restrict fired, const real *__restrict normal, real *__restrict keep)",
+                "        int any = 0;\n        (void)fired, (void)normal, (void)keep;\n"
+                + self.scalars(code)
+                + f"        for (int l = 0; l < P; ++l) {{\n{loads}{arrive}            {_cpp(m.update)}\n{noise}"
+                + f"{stores}{fires}        }}\n        return any;\n",
+                "template <bool noisy, bool kept> ",
+            )
+            + self.function(
+                "int quiet(const real *c, const real *h, const real *x)",
+                "        int still = 1;\n"
+                + self.loop(state, "", "", f"            still &= {_cpp(m.quiet)};\n")
+                + "        return still;\n",
+            )
+            + self.function(
+                "void spike(const real *c, const real *h, real *x, int lane, real *recorded)",
+                f"{self.scalars(recorded)}{self.of_lane(recorded)}{one_lane}"
+                f"        (void)recorded;\n{record}        {_cpp(m.reset)}\n",
+            )
+        )
+
+    def backward(self) -> str:
+        """Step back in time with what synapses collect, jump at a spike, what goes back through synapses."""
+        m, synapse, adjoint = self.model, self.synapse, self.adjoint
+        replay = "".join(f"        const real {v} = recorded[{i}];\n" for i, v in enumerate(m.recorded))
+        one_lane = "".join(f"        real &{v} = {a}[lane];\n" for v, a in adjoint.items() if v in _names(m.jump))
+        collect = f"            out[l] = {_cpp(synapse.gradient)};\n"
+        carry = f"            out[l] = {_cpp(synapse.transport)};\n"
+        kept = {v: f"(keep + {i} * P)" for i, v in enumerate(self.state)}
+        sums = "".join(f"            sum[{i} * P + l] += {_cpp(m.collect[n])};\n" for i, n in enumerate(self.trained))
+        return (
+            self.function(
+                "void back(const real *c, const real *h, real *__restrict a, real *__restrict out)",
+                self.loop(adjoint, m.adjoint_update, "", collect),
+            )
+            + self.function(
+                "void jump(const real *c, const real *h, real *a, int lane, real R, const real *recorded)",
+                f"{self.scalars(m.jump)}{self.of_lane(m.jump)}{one_lane}{replay}"
+                f"        (void)a, (void)lane, (void)R, (void)recorded;\n        {_cpp(m.jump)}\n",
+            )
+            + self.function(
+                "void gradient(const real *c, const real *h, const real *__restrict a, real *__restrict out)",
+                self.loop(adjoint, "", "", collect),
+            )
+            + self.function(
+                "void transport(const real *c, const real *h, const real *__restrict a, real *__restrict out)",
+                self.loop(adjoint, "", "", carry),
+            )
+            + self.function(
+                "void collect(const real *c, const real *h, const real *__restrict a, const real *__restrict keep, "
+                "real *__restrict sum)",
+                "        (void)a, (void)keep, (void)sum;\n" + self.loop({**adjoint, **kept}, "", "", sums),
+            )
+        )
+
+
+def _switch(head: str, bodies: Sequence[str], default: str = "") -> str:
+    """A function of ``which`` with one body for each."""
+    cases = "".join(f"        case {i}: {{\n{b}            break;\n        }}\n" for i, b in enumerate(bodies) if b)
+    return f"    static {head} {{\n        switch (which) {{\n{cases}        default: break;\n        }}\n{default}    }}\n"
+
+
+def _traffic_tau(loss: models.Loss) -> str:
+    return "tau_accumulator" if "traffic" in _names(loss.weight) else ""
+
+
+def _readout(losses: Sequence[models.Loss], output: _Struct) -> str:
+    """The struct of the losses; a loss is named by its number, its parameters are in ``q``."""
+
+    def parameters(loss: models.Loss, code: str) -> str:
+        return _values(loss.parameters, "q", code)
+
+    def rows(loss: models.Loss) -> dict[str, str]:
+        return _rows(loss.state, "r")
+
+    def of_lane(loss: models.Loss, code: str) -> str:
+        used = _names(code)
+        return "".join(f"        const real {v} = {a}[lane];\n" for v, a in rows(loss).items() if v in used)
+
+    def flags(name: str, values: Iterable[bool]) -> str:
+        return _switch(
+            f"bool {name}(int which)",
+            ["        return true;\n" if v else "" for v in values],
+            "        return false;\n",
+        )
+
+    def value(head: str, expressions: Iterable[tuple[models.Loss, str]]) -> str:
+        bodies = [f"{parameters(o, e)}{of_lane(o, e)}        return {_cpp(e)};\n" if e else "" for o, e in expressions]
+        return _switch(head, bodies, "        return real(0);\n")
+
+    def start(loss: models.Loss) -> str:
+        return "".join(
+            f"        for (int l = 0; l < P; ++l) {a}[l] = {_cpp(loss.state[v])};\n" for v, a in rows(loss).items()
+        )
+
+    arguments = "const real *c, const real *h, const real *q"
+    impulses = "".join(loss.impulse for loss in losses)
     return (
-        f"    static constexpr int n_constants = {len(everything)};\n"
-        f"    static void constants(const double *p, double dt, real *c) {{\n{lines}        (void)dt;\n    }}\n"
-    )
-
-
-def _neuron(struct: str, model: models.NeuronModel, synapse: models.SynapseModel) -> str:
-    """The struct of a population: constants, forward step, spike, quiet test and, backwards, step and jump."""
-    constants = {**model.constants, **synapse.constants}
-    names = (*model.parameters, *constants)
-
-    def function(head: str, code: str, body: str) -> str:
-        return f"    static {head} {{\n        (void)c;\n{_values(names, 'c', code)}{body}    }}\n"
-
-    return (
-        f"struct {struct} {{  // {model.name}\n"
-        f"    static constexpr int n_state = {len(model.state)}, n_adjoint = {len(model.adjoint)}, "
-        f"n_recorded = {max(1, len(model.recorded))};\n"
-        f"    static constexpr bool jump_changes_gradient = {_changes(model.jump, synapse.gradient)};\n"
-        + _constants(constants, model.parameters)
-        + _forward(function, model, synapse)
-        + _backward(function, model, synapse)
+        "struct Readout {\n"
+        f"    static constexpr int n_state = {max(1, *(len(loss.state) for loss in losses))};\n"
+        f"    static constexpr bool impulse_changes_gradient = {_changes(impulses, output.synapse.gradient)};\n"
+        + flags("uses_traffic", ("traffic" in _names(loss.weight) for loss in losses))
+        + flags("per_step", (loss.per_step for loss in losses))
+        + flags("has_cusps", (bool(loss.cusp) for loss in losses))
+        + value("real weight(int which, const real *q, real x, real traffic)", ((o, o.weight) for o in losses))
+        + _switch("void start(int which, real *r)", [start(loss) for loss in losses])
+        + _switch(
+            f"void read(int which, {arguments}, const real *x, real *__restrict r, real weight, real step, real steps)",
+            [output.loop({**output.state, **rows(o)}, o.read) if o.read else "" for o in losses],
+            "        (void)c, (void)h, (void)q, (void)x, (void)r, (void)weight, (void)step, (void)steps;\n",
+        )
+        + value("real score(int which, const real *r, int lane)", ((o, "" if o.spiking else o.score) for o in losses))
+        + _switch(
+            f"void impulse(int which, {arguments}, real *__restrict a, const real *e, const real *r, real weight, "
+            "real step, real steps)",
+            [output.loop({**output.adjoint, **rows(o), "error": "e"}, o.impulse) if o.impulse else "" for o in losses],
+            "        (void)c, (void)h, (void)q, (void)a, (void)e, (void)r, (void)weight, (void)step, (void)steps;\n",
+        )
+        + value("real cusp(int which, const real *r, int lane, real error)", ((o, o.cusp) for o in losses))
+        + value(
+            "int cusp_step(int which, const real *r, int lane)", ((o, "max_step" if o.cusp else "") for o in losses)
+        )
+        + value("real traffic_tau(int which, const real *q)", ((o, _traffic_tau(o)) for o in losses))
+        + value(
+            "real spike_score(int which, const real *q, real t)", ((o, o.score if o.spiking else "") for o in losses)
+        )
+        + value(
+            "real first_spike(int which, const real *q, real t, real error, real label, real batch, real trial)",
+            ((o, o.first_spike) for o in losses),
+        )
+        + value("real penalty(int which, const real *q, real t, real trial)", ((o, o.penalty) for o in losses))
+        + _switch(
+            "void phantom(int which, const real *q, real *a, int lane, real batch, real trial)",
+            [
+                "".join(
+                    f"        real &{v} = {a}[lane];\n" for v, a in output.adjoint.items() if v in _names(o.phantom)
+                )
+                + f"{parameters(o, o.phantom)}        {_cpp(o.phantom)}\n"
+                if o.phantom
+                else ""
+                for o in losses
+            ],
+            "        (void)q, (void)a, (void)lane, (void)batch, (void)trial;\n",
+        )
         + "};\n"
     )
 
 
-def _forward(function: Callable[[str, str, str], str], model: models.NeuronModel, synapse: models.SynapseModel) -> str:
-    """Start of a trial, step, quiet test and spike."""
-    state = {"Isyn": "x", **{v: f"(x + {i + 1} * P)" for i, v in enumerate(model.state)}}
-    one_lane = "".join(f"        real &{v} = {a}[lane];\n        (void){v};\n" for v, a in state.items())
-    start = "".join(f"            {a}[l] = {_cpp(model.state.get(v, '0.0'))};\n" for v, a in state.items())
-    update = f"{synapse.decay} Isyn += current[l]; {model.update}"
-    fires = (
-        f"            fired[l] = {_cpp(model.threshold)};\n            any |= fired[l];\n" if model.threshold else ""
-    )
-    record = "".join(f"        recorded[{i}] = {_cpp(e)};\n" for i, e in enumerate(model.recorded.values()))
+def _regulariser(hidden: _Struct) -> str:
+    bodies = []
+    for regulariser in models.REGULARISERS.values():
+        code = regulariser.jump
+        adjoint = "".join(f"        real &{v} = {a}[lane];\n" for v, a in hidden.adjoint.items() if v in _names(code))
+        bodies.append(f"{_values(regulariser.parameters, 'q', code)}{adjoint}        {_cpp(code)}\n" if code else "")
     return (
-        function(
-            "void start(const real *c, real *x)",
-            " ".join(model.state.values()),
-            f"        for (int l = 0; l < P; ++l) {{\n{start}        }}\n",
+        "struct Regulariser {\n"
+        + _switch(
+            "void jump(int which, const real *q, real *a, int lane, real spike_count, real layer_count, "
+            "real num_neurons, real batch)",
+            bodies,
+            "        (void)q, (void)a, (void)lane, (void)spike_count, (void)layer_count, (void)num_neurons, (void)batch;\n",
         )
-        + function(
-            "int step(const real *c, real *__restrict x, const real *__restrict current, int *__restrict fired)",
-            update + model.threshold,
-            "        int any = 0;\n        (void)fired;\n" + _lane_loop(state, update, fires) + "        return any;\n",
-        )
-        + function(
-            "int quiet(const real *c, const real *x)",
-            model.quiet,
-            "        int still = 1;\n"
-            + _lane_loop(state, "", f"            still &= {_cpp(model.quiet)};\n")
-            + "        return still;\n",
-        )
-        + function(
-            "void spike(const real *c, real *x, int lane, real *recorded)",
-            " ".join(model.recorded.values()) + model.reset,
-            f"{one_lane}        (void)recorded;\n{record}        {_cpp(model.reset)}\n",
-        )
-    )
-
-
-def _backward(function: Callable[[str, str, str], str], model: models.NeuronModel, synapse: models.SynapseModel) -> str:
-    """Step back in time with what synapses collect, jump at a spike, and what goes back through synapses."""
-    adjoint = {v: f"(a + {i} * P)" for i, v in enumerate(model.adjoint)}
-    replay = "".join(f"        const real {v} = recorded[{i}];\n" for i, v in enumerate(model.recorded))
-    one_lane = "".join(f"        real &{v} = {a}[lane];\n" for v, a in adjoint.items() if v in _names(model.jump))
-    collect = f"            out[l] = {_cpp(synapse.gradient)};\n"
-    carry = f"            out[l] = {_cpp(synapse.transport)};\n"
-    return (
-        function(
-            "void back(const real *c, real *__restrict a, real *__restrict out)",
-            model.adjoint_update + synapse.gradient,
-            _lane_loop(adjoint, model.adjoint_update, collect),
-        )
-        + function(
-            "void jump(const real *c, real *a, int lane, real R, const real *recorded)",
-            model.jump,
-            f"{one_lane}{replay}        (void)a, (void)lane, (void)R, (void)recorded;\n        {_cpp(model.jump)}\n",
-        )
-        + function(
-            "void gradient(const real *c, const real *__restrict a, real *__restrict out)",
-            synapse.gradient,
-            _lane_loop(adjoint, "", collect),
-        )
-        + function(
-            "void transport(const real *c, const real *__restrict a, real *__restrict out)",
-            synapse.transport,
-            _lane_loop(adjoint, "", carry),
-        )
-    )
-
-
-def _readout(loss: models.Loss, model: models.NeuronModel, synapse: models.SynapseModel) -> str:
-    names = (*model.parameters, *model.constants, *synapse.constants)
-    state = {v: f"(x + {i + 1} * P)" for i, v in enumerate(model.state)}
-    reads = {v: f"(r + {i} * P)" for i, v in enumerate(loss.state)}
-    adjoint = {v: f"(a + {i} * P)" for i, v in enumerate(model.adjoint)}
-    start = "".join(f"            {a}[l] = {_cpp(loss.state[v])};\n" for v, a in reads.items())
-    score = "".join(f"        const real {v} = {a}[lane];\n" for v, a in reads.items() if v in _names(loss.score))
-    return (
-        f"struct Readout {{  // {loss.name}\n"
-        f"    static constexpr int n_state = {len(loss.state)};\n"
-        f"    static constexpr bool impulse_changes_gradient = {_changes(loss.impulse, synapse.gradient)};\n"
-        f"    static real weight(real x) {{ (void)x; return {_cpp(loss.weight)}; }}\n"
-        f"    static void start(real *r) {{\n        for (int l = 0; l < P; ++l) {{\n{start}        }}\n    }}\n"
-        "    static void read(const real *c, const real *x, real *__restrict r, real weight, real steps) {\n"
-        f"        (void)c;\n{_values(names, 'c', loss.read)}{_lane_loop({**state, **reads}, loss.read)}    }}\n"
-        f"    static real score(const real *r, int lane) {{\n{score}        return {_cpp(loss.score)};\n    }}\n"
-        "    static void impulse(const real *c, real *__restrict a, const real *e, real weight, real steps) {\n"
-        f"        (void)c;\n{_values(names, 'c', loss.impulse)}"
-        f"{_lane_loop({**adjoint, 'error': 'e'}, loss.impulse)}    }}\n"
-        "};\n"
-    )
-
-
-def _regulariser(regulariser: models.Regulariser, model: models.NeuronModel) -> str:
-    adjoint = "".join(
-        f"        real &{v} = (a + {i} * P)[lane];\n"
-        for i, v in enumerate(model.adjoint)
-        if v in _names(regulariser.jump)
-    )
-    return (
-        f"struct Regulariser {{  // {regulariser.name}\n"
-        "    static void jump(const real *p, real *a, int lane, real spike_count, real batch) {\n"
-        "        (void)p, (void)a, (void)lane, (void)spike_count, (void)batch;\n"
-        f"{_values(regulariser.parameters, 'p', regulariser.jump)}{adjoint}"
-        f"        {_cpp(regulariser.jump)}\n    }}\n}};\n"
+        + "};\n"
     )
 
 
@@ -203,26 +340,26 @@ def _optimiser(optimiser: models.OptimiserModel) -> str:
     )
 
 
-def generate(network: Network, real: str = "float", panel: int = 64) -> str:
+def generate(network: Network, real: str = "float") -> str:
     """The C++ source of an engine for networks of this kind; sizes and parameters are not part of it.
 
     Args:
         real: "float", or "double" for checking.
-        panel: lanes of a panel, a multiple of 16.
     """
-    hidden = network.hidden[0].model
     synapse = models.EXPONENTIAL_SYNAPSE
+    hidden = _Struct("Hidden", network.hidden[0], synapse)
+    output = _Struct("Output", network.output, synapse)
     return (
         "#include <cmath>\n"
         f"typedef {real} real;\n"
-        f"namespace eventprop {{ constexpr int P = {panel}; }}\n"
-        "using eventprop::P;\n"
         "#if defined(__AVX512F__)\n#define VECTOR_BYTES 64\n#elif defined(__AVX__)\n#define VECTOR_BYTES 32\n"
-        "#else\n#define VECTOR_BYTES 16\n#endif\n\n"
-        + _neuron("Hidden", hidden, synapse)
-        + _neuron("Output", network.output.model, synapse)
-        + _readout(network.loss, network.output.model, synapse)
-        + _regulariser(network.regulariser, hidden)
+        "#else\n#define VECTOR_BYTES 16\n#endif\n"
+        "namespace eventprop { constexpr int P = VECTOR_BYTES == 64 ? 64 : 32; }  // lanes of a panel\n"
+        "using eventprop::P;\n\n"
+        + hidden.text()
+        + output.text()
+        + _readout(losses_of(network.loss), output)
+        + _regulariser(hidden)
         + _optimiser(models.ADAM)
         + '#include "api.hpp"\n'
     )

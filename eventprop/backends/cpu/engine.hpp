@@ -1,95 +1,46 @@
-// Eventprop on a grid of steps, one sample per task: forward sweep, spike log, reverse sweep.
+// Eventprop, one sample per task: forward sweep, spike log, reverse sweep; then gradients, gathered over the samples.
 //
-// Included by generated code that defines `real`, the neuron models (Hidden, Output), `Readout`, `Regulariser`
-// and `Optimiser`. Neurons are kept in panels of P lanes: a population's arrays are [panel][row][P], so that
-// one panel's weights stay in the inner caches while many spikes are gathered, and neuron updates are plain
-// loops over lanes that the compiler turns into vector code.
-//
-// Conventions (steps k = 0 .. K-1): a spike stamped k happens at the end of step k and reaches its targets'
-// current in step k + 1; no spike is emitted in step K-1. Adjoint row m belongs to time m * dt.
+// Included by generated code that defines `real`, the neuron models (Hidden, Output), `Readout`, `Regulariser`,
+// `Optimiser` and whether spike times are exact. Neurons are kept in panels of P lanes: a population's arrays are
+// [panel][row][P], so that one panel's weights stay in the inner caches while many spikes are gathered, and neuron
+// updates are plain loops over lanes that the compiler turns into vector code.
 #pragma once
-#include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <memory>
 #include <utility>
 
-#include "panels.hpp"
+#include "grid.hpp"
 #include "pool.hpp"
 
 namespace eventprop {
 
-// Everything that one sample keeps between its forward sweep and the gathering of gradients.
-struct LayerTrace {
-    SpikeLists spikes;
-    std::vector<real> recorded;           // [spike][n_recorded], in order of step
-    std::vector<real> error;              // R of each spike
-    Buffer gradient;                      // [panel][row m][P]: what a synapse collects at time m * dt
-    int rows = 0;                         // rows of `gradient` that are not zero
-};
-struct Slot {
-    SpikeLists input;
-    std::vector<LayerTrace> layers;
-    LayerTrace output;
-};
-
-// A uniform 32-bit number for each (seed, sample, step, channel); Bernoulli draws of input dropout.
-inline uint32_t mix(uint32_t x) {
-    x ^= x >> 16; x *= 0x7feb352dU; x ^= x >> 15; x *= 0x846ca68bU; x ^= x >> 16;
-    return x;
-}
-inline uint32_t draw(uint32_t key, uint32_t step, uint32_t channel) { return mix(key ^ mix(step << 16 | channel)); }
-
-// A population and the synapses into it. Weights and their gradients are [panel][pre][P].
-struct Weights {
-    Panels w{}, g{}, m{}, v{};
-    int n_pre = 0;
-    bool trained = false, present = false;
-};
-struct Layer {
-    int n = 0, n_panels = 0;
-    std::vector<real> constants;          // of the model, [constant]
-    Weights forward, recurrent;
-};
-
-struct Scratch {                          // one per thread
-    Buffer drive, state, adjoint, transport_row, transport;
-    std::vector<uint8_t> keep;
-};
-
-struct BatchView {                        // the spike set and the samples of it to present
-    const int64_t *offsets;
-    const uint16_t *steps, *channels;
-    const int64_t *samples;               // [n]
-    const int32_t *labels;                // [n]
-    int32_t n, learn, average_counts;
-    uint32_t dropout_seed;
-    double dropout, batch, loss_scale;
-    float *scores;                        // [n][outputs]
-    double *loss;                         // [n]
-    float *counts;                        // [n][sum of hidden sizes]: spikes in the trial
-    int64_t first;                        // position of samples[0] in the epoch, for the dropout stream
-};
-
 class Engine {
 public:
-    int K, n_input;
+    int K, which = 0;                     // steps; number of the loss and of the regulariser
+    int regulariser_number = 0;
+    Delays input;
     std::vector<Layer> hidden;
     Layer output;
+    std::vector<real> loss_parameters, regulariser;
     std::vector<real> weight_of_step;     // the loss's weight at x = k / K
-    std::vector<real> regulariser;
     std::vector<Slot> slots;
     std::vector<Scratch> scratch;
+    std::unique_ptr<Normal> normal;
     Pool pool;
 
-    Engine(int K, int n_input, int n_hidden, int threads) : K(K), n_input(n_input), hidden(n_hidden), scratch(threads), pool(threads) {
+    Engine(int K, Delays input, int n_hidden, int threads)
+        : K(K), input(input), hidden(n_hidden), scratch(threads), pool(threads) {}
+
+    void set_loss(int number, const double *parameters, int n) {
+        which = number;
+        loss_parameters.assign(parameters, parameters + n);
         weight_of_step.resize(K);
-        for (int k = 0; k < K; ++k) weight_of_step[k] = Readout::weight(real(k) / real(K));
+        for (int k = 0; k < K; ++k) weight_of_step[k] = Readout::weight(which, q(), real(k) / real(K), real(0));
     }
 
     void run(const BatchView &b) {
         if (slots.size() < size_t(b.n)) slots.resize(b.n);
         for (auto &s : slots) s.layers.resize(hidden.size());
+        if (b.noise > 0 && !normal) normal = std::make_unique<Normal>();
         const bool apart = b.learn && b.average_counts;
         pool.run(b.n, [&](int i, int thread) {
             forward(b, i, scratch[thread]);
@@ -104,6 +55,9 @@ public:
 
     void zero_gradients() {
         for_weights([](Weights &w, int p) { std::memset(w.g.at(p, 0), 0, sizeof(real) * w.n_pre * P); });
+        each_layer([](Layer &l) {
+            for (Trained &a : l.trained) std::fill(a.g, a.g + size_t(l.n_panels) * P, real(0));
+        });
     }
 
     // Sum of squares of all trained gradients, in an order that does not depend on the threads.
@@ -119,6 +73,10 @@ public:
         });
         double s = 0;
         for (double x : part) s += x;
+        each_layer([&](Layer &l) {
+            for (Trained &a : l.trained)
+                for (int j = 0; j < l.n; ++j) s += double(a.g[j]) * double(a.g[j]);
+        });
         return s;
     }
 
@@ -127,6 +85,24 @@ public:
         for_weights([&](Weights &w, int p) {
             Optimiser::update(parameters, factor, w.n_pre * P, w.w.at(p, 0), w.g.at(p, 0), w.m.at(p, 0), w.v.at(p, 0));
         });
+        each_layer([&](Layer &l) {
+            if (l.trained.empty()) return;
+            for (Trained &a : l.trained) {
+                Optimiser::update(parameters, factor, l.n, a.w, a.g, a.m, a.v);
+                for (int j = 0; j < l.n; ++j) a.w[j] = std::max(a.w[j], a.least);
+            }
+            take_trained(l);
+        });
+    }
+
+    // The model's constants from the values of the trained parameters.
+    void take_trained(Layer &l) {
+        const bool read_out = &l == &output;
+        for (size_t i = 0; i < l.trained.size(); ++i) {
+            const int row = read_out ? Output::trained_index[i] : Hidden::trained_index[i];
+            std::copy(l.trained[i].w, l.trained[i].w + l.n, l.parameters.begin() + size_t(row) * l.n);
+        }
+        read_out ? l.compute<Output>() : l.compute<Hidden>();
     }
 
     std::vector<std::pair<Weights *, int>> weight_tasks() {
@@ -140,6 +116,10 @@ public:
     }
 
 private:
+    std::vector<float> mean_counts;
+
+    const real *q() const { return loss_parameters.data(); }
+    real trial() const { return real(K * output.dt); }
     template <class F> void each_layer(F &&f) {
         for (auto &l : hidden) f(l);
         f(output);
@@ -157,9 +137,8 @@ private:
         in.step_start.assign(K + 1, 0);
         in.id.resize(n);
         size_t kept = 0;
-        if (b.dropout > 0) {
-            const uint32_t key = mix(b.dropout_seed ^ mix(uint32_t(b.first + i)));
-            const uint32_t limit = uint32_t(std::min(4294967295.0, b.dropout * 4294967296.0));
+        if (b.input_dropout > 0) {
+            const uint32_t key = key_of(b.input_seed, uint32_t(b.first + i)), limit = limit_of(b.input_dropout);
             t.keep.resize(n);
             uint8_t *keep = t.keep.data();
             for (int64_t s = 0; s < n; ++s) keep[s] = draw(key, steps[s], channels[s]) >= limit;
@@ -174,7 +153,36 @@ private:
         }
         in.id.resize(kept);
         for (int k = 0; k < K; ++k) in.step_start[k + 1] += in.step_start[k];
-        in.index_by_id(n_input, K);
+        in.index_by_id(input.n, K);
+        if (Readout::uses_traffic(which)) smooth_input(slot);
+    }
+
+    // traffic[k]: the smoothed number of input spikes at the start of step k
+    void smooth_input(Slot &slot) {
+        const double tau = Readout::traffic_tau(which, q()), decay = std::exp(-output.dt / tau);
+        slot.traffic.resize(K);
+        double x = 0;
+        for (int k = 0; k < K; ++k) {
+            x *= decay;
+            for (int i = 0, j = k - 1; i < input.copies && j >= 0; ++i, j -= input.delay)
+                x += 0.01 / tau * (slot.input.step_start[j + 1] - slot.input.step_start[j]);
+            slot.traffic[k] = Readout::weight(which, q(), real(k) / real(K), real(x));
+        }
+    }
+    const real *weights_of_steps(const Slot &slot) const {
+        return Readout::uses_traffic(which) ? slot.traffic.data() : weight_of_step.data();
+    }
+
+    Draws draws_of(const BatchView &b, int i, int layer) const {
+        Draws d;
+        const uint32_t sample = uint32_t(b.first + i);
+        d.dropout = b.hidden_dropout > 0;
+        d.dropout_key = key_of(b.hidden_seed, sample, layer);
+        d.dropout_limit = limit_of(b.hidden_dropout);
+        d.noise = real(b.noise * std::sqrt(hidden[layer].dt));
+        d.noise_key = key_of(b.noise_seed, sample, layer);
+        d.normal = normal.get();
+        return d;
     }
 
     void forward(const BatchView &b, int i, Scratch &t) {
@@ -183,208 +191,186 @@ private:
         const SpikeLists *source = &slot.input;
         float *counts = b.counts + size_t(i) * total_hidden();
         for (size_t l = 0; l < hidden.size(); ++l) {
-            sweep(hidden[l], *source, slot.layers[l], t);
+            int rows;
+            const Panels drive = drive_of(hidden[l], *source, l ? one_copy(hidden[l - 1].n) : input, t, rows);
+            sweep<Hidden>(hidden[l], drive, rows, K, slot.layers[l], draws_of(b, i, int(l)), b.learn, t);
             source = &slot.layers[l].spikes;
             for (int j = 0; j < hidden[l].n; ++j) counts[j] = float(source->id_start[j + 1] - source->id_start[j]);
             counts += hidden[l].n;
         }
-        read_out(b, i, *source, slot, t);
+        int rows;
+        const Panels drive = drive_of(output, *source, one_copy(hidden.back().n), t, rows);
+        if constexpr (Output::spiking) {
+            sweep<Output>(output, drive, rows, K, slot.output, Draws{}, b.learn, t);
+            score_first_spikes(b, i, slot);
+        } else {
+            read_steps(output, drive, rows, K, weights_of_steps(slot), which, q(), slot, b.learn, t);
+            score_voltages(b, i, slot, t);
+        }
     }
 
-    Panels drive_of(const Layer &l, const SpikeLists &source, Scratch &t, int &rows) {
-        rows = source.last() + 1;
+    static Delays one_copy(int n) { return {n, 1, 0}; }
+
+    Panels drive_of(const Layer &l, const SpikeLists &source, Delays delays, Scratch &t, int &rows) {
+        rows = source.id.empty() ? 0 : std::min(K - 1, source.last() + 1 + (delays.copies - 1) * delays.delay);
         Panels drive{nullptr, Panels::stride_of(K)};
         t.drive.reserve(drive.stride * l.n_panels);
         drive.data = t.drive.data;
-        gather_drive(source, rows, l.forward.w, l.n_panels, drive);
+        gather_drive(source, delays, rows, l.forward.w, l.n_panels, drive);
         return drive;
     }
 
-    void sweep(const Layer &l, const SpikeLists &source, LayerTrace &out, Scratch &t) {
-        int rows;
-        const Panels drive = drive_of(l, source, t, rows);
-        constexpr int VARS = 1 + Hidden::n_state;
-        t.state.reserve(size_t(l.n_panels) * VARS * P);
-        real *state = t.state.data;
-        const real *c = l.constants.data();
-        for (int p = 0; p < l.n_panels; ++p) Hidden::start(c, state + p * VARS * P);
-        SpikeLists &spikes = out.spikes;
-        spikes.step_start.assign(K + 1, 0);
-        spikes.id.clear();
-        out.recorded.clear();
-        alignas(64) real current[P], none[P] = {};
-        alignas(64) int fired[P];
-        int k = 0;
-        for (; k < K; ++k) {
-            const uint32_t from = k ? spikes.step_start[k - 1] : 0, to = uint32_t(spikes.id.size());
-            const bool driven = k > 0 && k <= rows;
-            if (!driven && from == to && k > rows && k % 4 == 0 && quiet(l, state)) break;
-            spikes.step_start[k] = to;
-            for (int p = 0; p < l.n_panels; ++p) {
-                const real *in = driven ? drive.at(p, k - 1) : none;
-                if (from < to && l.recurrent.present) {
-                    store(current, sum_rows(load(in), l.recurrent.w.at(p, 0), spikes.id.data(), from, to));
-                    in = current;
-                }
-                real *x = state + p * VARS * P;
-                if (Hidden::step(c, x, in, fired) && k < K - 1) {
-                    const int n = std::min(P, l.n - p * P);
-                    for (int lane = 0; lane < n; ++lane)
-                        if (fired[lane]) {
-                            real value[Hidden::n_recorded];
-                            Hidden::spike(c, x, lane, value);
-                            spikes.id.push_back(uint16_t(p * P + lane));
-                            out.recorded.insert(out.recorded.end(), value, value + Hidden::n_recorded);
-                        }
-                }
-            }
+    // error[j] = (1[j == label] - softmax(score)[j]) * scale; returns -log softmax(score)[label]
+    template <class Score, class Error> double softmax_error(int label, double scale, Score &&score, Error &&error) const {
+        const int n = output.n;
+        double top = score(0), sum = 0;
+        for (int j = 1; j < n; ++j) top = std::max(top, double(score(j)));
+        for (int j = 0; j < n; ++j) sum += std::exp(score(j) - top);
+        for (int j = 0; j < n; ++j) error(j) = real(((j == label) - std::exp(score(j) - top) / sum) * scale);
+        return std::log(sum) - (score(label) - top);
+    }
+
+    void score_voltages(const BatchView &b, int i, Slot &slot, Scratch &t) {
+        float *scores = b.scores + size_t(i) * output.n;
+        for (int j = 0; j < output.n; ++j)
+            scores[j] = float(Readout::score(which, slot.readout.data + size_t(j / P) * Readout::n_state * P, j % P));
+        if (!b.labels) return;
+        const double scale = b.loss_scale / b.batch;
+        const size_t width = size_t(output.n_panels) * P;
+        const bool steps = Readout::per_step(which);
+        slot.error.assign(width * (steps ? K : 1), real(0));
+        if (!steps) {
+            b.loss[i] = softmax_error(b.labels[i], scale, [&](int j) { return double(scores[j]); },
+                                      [&](int j) -> real & { return slot.error[j]; });
+            return;
         }
-        for (; k <= K; ++k) spikes.step_start[k] = uint32_t(spikes.id.size());
-        spikes.index_by_id(l.n, K);
-    }
-
-    static bool quiet(const Layer &l, const real *state) {
-        for (int p = 0; p < l.n_panels; ++p)
-            if (!Hidden::quiet(l.constants.data(), state + p * (1 + Hidden::n_state) * P)) return false;
-        return true;
-    }
-
-    void read_out(const BatchView &b, int i, const SpikeLists &source, Slot &slot, Scratch &t) {
-        int rows;
-        const Layer &l = output;
-        const Panels drive = drive_of(l, source, t, rows);
-        constexpr int VARS = 1 + Output::n_state + Readout::n_state;
-        t.state.reserve(size_t(l.n_panels) * VARS * P);
-        const real *c = l.constants.data();
-        alignas(64) real none[P] = {};
-        alignas(64) int fired[P];
-        float *scores = b.scores + size_t(i) * l.n;
-        for (int p = 0; p < l.n_panels; ++p) {
-            real *x = t.state.data + p * VARS * P;
-            Output::start(c, x);
-            Readout::start(x + (1 + Output::n_state) * P);
-            for (int k = 0; k < K; ++k) {
-                Readout::read(c, x, x + (1 + Output::n_state) * P, weight_of_step[k], real(K));
-                Output::step(c, x, k > 0 && k <= rows ? drive.at(p, k - 1) : none, fired);
-            }
-            for (int lane = 0; lane < std::min(P, l.n - p * P); ++lane)
-                scores[p * P + lane] = float(Readout::score(x + (1 + Output::n_state) * P, lane));
+        double sum = 0;
+        for (int k = 0; k < K; ++k) {
+            const real *v = t.voltages.data + width * k;
+            real *e = slot.error.data() + width * k;
+            sum += softmax_error(b.labels[i], scale, [&](int j) { return double(v[j]); }, [&](int j) -> real & { return e[j]; });
         }
-        if (b.labels) b.loss[i] = softmax_error(b, i, slot, scores);
+        b.loss[i] = sum / K;
     }
 
-    // error[j] = (1[j == label] - softmax(score)[j]) * scale / batch; returns -log softmax(score)[label]
-    double softmax_error(const BatchView &b, int i, Slot &slot, const float *scores) const {
-        const int n = output.n, label = b.labels[i];
-        double top = scores[0], sum = 0;
-        for (int j = 1; j < n; ++j) top = std::max(top, double(scores[j]));
-        for (int j = 0; j < n; ++j) sum += std::exp(scores[j] - top);
-        slot.output.error.assign(size_t(output.n_panels) * P, real(0));
-        for (int j = 0; j < n; ++j)
-            slot.output.error[j] = real(((j == label) - std::exp(scores[j] - top) / sum) * b.loss_scale / b.batch);
-        return std::log(sum) - (scores[label] - top);
+    // Time of each output's first spike, or `none`.
+    double first_spike_time(const Slot &slot, int j, double none) const {
+        const SpikeLists &s = slot.output.spikes;
+        return s.id_start[j] == s.id_start[j + 1] ? none : (s.step[s.id_start[j]] + 1) * output.dt;
+    }
+
+    void score_first_spikes(const BatchView &b, int i, Slot &slot) {
+        float *scores = b.scores + size_t(i) * output.n;
+        const double end = K * output.dt;
+        b.silent[i] = slot.output.spikes.id.empty();
+        std::vector<double> exact(output.n);
+        for (int j = 0; j < output.n; ++j) {
+            exact[j] = double(Readout::spike_score(which, q(), real(first_spike_time(slot, j, end + 1))));
+            scores[j] = float(exact[j]);
+        }
+        if (!b.labels) return;
+        const int label = b.labels[i];
+        slot.error.assign(size_t(output.n_panels) * P, real(0));
+        b.loss[i] = softmax_error(label, b.loss_scale / b.batch, [&](int j) { return exact[j]; },
+                                  [&](int j) -> real & { return slot.error[j]; });
+        b.loss[i] += double(Readout::penalty(which, q(), real(first_spike_time(slot, label, end)), trial()));
     }
 
     void backward(const BatchView &b, int i, Scratch &t) {
         Slot &slot = slots[i];
-        reverse_output(slot, t);
+        for (auto &trace : slot.layers) clear_collected(trace, hidden[0].n_panels, Hidden::n_collect);
+        clear_collected(slot.output, output.n_panels, Output::n_collect);
+        if constexpr (Output::spiking) reverse_spiking_output(b, i, slot, t);
+        else reverse_readout(output, slot, K, weights_of_steps(slot), which, q(), t);
+        const float *counts = (b.average_counts ? mean_counts.data() : b.counts + size_t(i) * total_hidden()) + total_hidden();
         for (int l = int(hidden.size()) - 1; l >= 0; --l) {
-            const Layer &above = size_t(l) + 1 < hidden.size() ? hidden[l + 1] : output;
+            const bool last = size_t(l) + 1 == hidden.size();
             LayerTrace &trace = slot.layers[l];
-            const int rows = size_t(l) + 1 < hidden.size() ? slot.layers[l + 1].rows : slot.output.rows;
-            errors_from_above(trace, above, rows, t);
-            const float *counts = b.average_counts ? mean_counts.data() : b.counts + size_t(i) * total_hidden();
-            for (int q = 0; q < l; ++q) counts += hidden[q].n;
+            errors_from_above(trace, last ? output : hidden[l + 1], last ? slot.output.rows : slot.layers[l + 1].rows, K, t);
+            if (last && Readout::has_cusps(which)) add_cusps(output, slot.error.data(), slot.readout.data, which, trace, K);
+            counts -= hidden[l].n;
             reverse_hidden(b, hidden[l], trace, counts, l > 0, t);
         }
     }
 
-    // Adjoints of the read-out, back to the row that the last hidden layer's first spike samples.
-    void reverse_output(Slot &slot, Scratch &t) {
-        const Layer &l = output;
-        LayerTrace &trace = slot.output;
-        const SpikeLists &source = slot.layers.back().spikes;
-        const size_t stride = Panels::stride_of(K);
-        trace.gradient.reserve(stride * l.n_panels);
-        t.transport.reserve(stride * l.n_panels);
-        trace.rows = source.id.empty() ? 0 : K;
-        if (source.id.empty()) return;
-        constexpr int VARS = Output::n_adjoint;
-        t.adjoint.reserve(size_t(VARS) * P);
-        const real *c = l.constants.data();
-        for (int p = 0; p < l.n_panels; ++p) {
-            real *x = t.adjoint.data;
-            std::fill(x, x + VARS * P, real(0));
-            const real *error = trace.error.data() + p * P;
-            Panels g{trace.gradient.data, stride}, d{t.transport.data, stride};
-            for (int m = K - 1; m >= 1; --m) {
-                Output::back(c, x, g.at(p, m));
-                Readout::impulse(c, x, error, weight_of_step[m], real(K));
-                if (Readout::impulse_changes_gradient) Output::gradient(c, x, g.at(p, m));
-                Output::transport(c, x, d.at(p, m));
-            }
-        }
+    static void clear_collected(LayerTrace &trace, int n_panels, int n) {
+        trace.collected.reserve(std::max(size_t(1), size_t(n_panels) * n * P));
+        std::fill(trace.collected.data, trace.collected.data + size_t(n_panels) * n * P, real(0));
     }
 
-    // R of each spike from the layer above, whose transport rows are in t.transport
-    void errors_from_above(LayerTrace &trace, const Layer &above, int rows, Scratch &t) {
+    void reverse_spiking_output(const BatchView &b, int i, Slot &slot, Scratch &t) {
+        LayerTrace &trace = slot.output;
         const SpikeLists &spikes = trace.spikes;
+        const int label = b.labels[i];
+        clear_adjoint(output, Output::n_adjoint, t);
+        trace.rows = spikes.last() + 1;
         trace.error.assign(spikes.id.size(), real(0));
-        const size_t stride = Panels::stride_of(K);
-        for (int k = 0; k + 1 < rows; ++k)
-            for (uint32_t s = spikes.step_start[k]; s < spikes.step_start[k + 1]; ++s)
-                trace.error[s] = dot_row(above.forward.w, spikes.id[s], t.transport.data + size_t(k + 1) * P, stride, above.n_panels);
+        std::vector<uint8_t> seen(output.n);
+        for (size_t s = 0; s < spikes.id.size(); ++s) {
+            const int j = spikes.id[s];
+            if (!seen[j])
+                trace.error[s] = Readout::first_spike(which, q(), real(first_spike_time(slot, j, 0)), slot.error[j],
+                                                      real(j == label), real(b.batch), trial());
+            seen[j] = 1;
+        }
+        if (!seen[label]) {
+            Readout::phantom(which, q(), t.adjoint.data + size_t(label / P) * Output::n_adjoint * P, label % P, real(b.batch), trial());
+            trace.rows = K;
+        }
+        reverse<Output>(output, trace, K, true, t, [](real *, uint32_t, int) {});
+    }
+
+    static void clear_adjoint(const Layer &l, int n_adjoint, Scratch &t) {
+        t.adjoint.reserve(size_t(l.n_panels) * n_adjoint * P);
+        std::fill(t.adjoint.data, t.adjoint.data + size_t(l.n_panels) * n_adjoint * P, real(0));
     }
 
     void reverse_hidden(const BatchView &b, const Layer &l, LayerTrace &trace, const float *counts, bool keep_transport, Scratch &t) {
-        const SpikeLists &spikes = trace.spikes;
-        const size_t stride = Panels::stride_of(K);
-        trace.gradient.reserve(stride * l.n_panels);
-        if (keep_transport) t.transport.reserve(stride * l.n_panels);
-        trace.rows = spikes.last() + 1;   // before the last spike's jump, seen backwards, all adjoints are 0
-        constexpr int VARS = Hidden::n_adjoint;
-        t.adjoint.reserve(size_t(l.n_panels) * VARS * P);
-        t.transport_row.reserve(size_t(l.n_panels) * P);
-        real *x = t.adjoint.data, *row = t.transport_row.data;
-        std::fill(x, x + size_t(l.n_panels) * VARS * P, real(0));
-        const real *c = l.constants.data();
-        const Panels g{trace.gradient.data, stride}, d{t.transport.data, stride};
-        for (int m = trace.rows - 1; m >= 0; --m) {
-            for (int p = 0; p < l.n_panels; ++p) Hidden::back(c, x + p * VARS * P, g.at(p, m));
-            for (uint32_t s = spikes.step_start[m]; s < spikes.step_start[m + 1]; ++s) {
-                const int p = spikes.id[s] / P, lane = spikes.id[s] % P;
-                Hidden::jump(c, x + p * VARS * P, lane, trace.error[s], &trace.recorded[size_t(s) * Hidden::n_recorded]);
-                Regulariser::jump(regulariser.data(), x + p * VARS * P, lane, real(counts[spikes.id[s]]), real(b.batch));
-                if (Hidden::jump_changes_gradient) Hidden::gradient(c, x + p * VARS * P, g.at(p, m));
-            }
-            if (keep_transport)
-                for (int p = 0; p < l.n_panels; ++p) Hidden::transport(c, x + p * VARS * P, d.at(p, m));
-            if (m > 0 && l.recurrent.present && spikes.step_start[m - 1] < spikes.step_start[m]) {
-                for (int p = 0; p < l.n_panels; ++p) Hidden::transport(c, x + p * VARS * P, row + p * P);
-                for (uint32_t s = spikes.step_start[m - 1]; s < spikes.step_start[m]; ++s)
-                    trace.error[s] += dot_row(l.recurrent.w, spikes.id[s], row, P, l.n_panels);
-            }
-        }
+        clear_adjoint(l, Hidden::n_adjoint, t);
+        trace.rows = trace.spikes.last() + 1;   // before the last spike's jump, seen backwards, all adjoints are 0
+        float sum = 0;
+        for (int j = 0; j < l.n; ++j) sum += counts[j];
+        reverse<Hidden>(l, trace, K, keep_transport, t, [&](real *x, uint32_t s, int lane) {
+            Regulariser::jump(regulariser_number, regulariser.data(), x, lane, real(counts[trace.spikes.id[s]]), real(sum),
+                              real(l.n), real(b.batch));
+        });
     }
 
-    // Weight gradients of the batch: each task owns one panel of one projection and takes the samples in order.
+    // Gradients of the batch: each task owns one panel of one projection and takes the samples in order.
     void gather(int n) {
         auto tasks = weight_tasks();
         pool.run(int(tasks.size()), [&](int i, int) {
-            Weights *w = tasks[i].first;
-            const int p = tasks[i].second;
-            for (int s = 0; s < n; ++s) {
-                Slot &slot = slots[s];
-                const LayerTrace *trace = &slot.output;
-                const SpikeLists *source = &slot.layers.back().spikes;
-                for (size_t l = 0; l < hidden.size(); ++l) {
-                    if (w == &hidden[l].forward) { trace = &slot.layers[l]; source = l ? &slot.layers[l - 1].spikes : &slot.input; }
-                    if (w == &hidden[l].recurrent) { trace = &slot.layers[l]; source = &trace->spikes; }
-                }
-                const Panels g{trace->gradient.data, Panels::stride_of(K)};
-                if (trace->rows > 0) gather_gradient(*source, w->n_pre, trace->rows, g.at(p, 0), w->g.at(p, 0));
-            }
+            for (int s = 0; s < n; ++s) gather_panel(tasks[i].first, tasks[i].second, slots[s]);
         });
+        for (int s = 0; s < n; ++s)
+            for (size_t l = 0; l <= hidden.size(); ++l) {
+                Layer &layer = l < hidden.size() ? hidden[l] : output;
+                const LayerTrace &trace = l < hidden.size() ? slots[s].layers[l] : slots[s].output;
+                const size_t count = layer.trained.size();
+                for (size_t j = 0; j < count; ++j)
+                    for (int a = 0; a < layer.n; ++a)
+                        layer.trained[j].g[a] += trace.collected.data[(size_t(a / P) * count + j) * P + a % P];
+            }
+    }
+
+    void gather_panel(Weights *w, int p, const Slot &slot) {
+        const LayerTrace *trace = &slot.output;
+        const SpikeLists *source = &slot.layers.back().spikes;
+        Delays delays = one_copy(w->n_pre);
+        for (size_t l = 0; l < hidden.size(); ++l) {
+            if (w == &hidden[l].forward) {
+                trace = &slot.layers[l];
+                source = l ? &slot.layers[l - 1].spikes : &slot.input;
+                if (l == 0) delays = input;
+            }
+            if (w == &hidden[l].recurrent) { trace = &slot.layers[l]; source = &trace->spikes; }
+        }
+        const Panels g{trace->gradient.data, Panels::stride_of(K)};
+        for (int c = 0; c < delays.copies; ++c) {
+            const int shift = c * delays.delay;
+            if (trace->rows > shift)
+                gather_gradient(*source, delays.n, trace->rows - shift, g.at(p, shift), w->g.at(p, size_t(c) * delays.n));
+        }
     }
 
     void average(const BatchView &b) {
@@ -394,8 +380,6 @@ private:
             for (size_t j = 0; j < n; ++j) mean_counts[j] += b.counts[i * n + j];
         for (float &x : mean_counts) x /= float(b.n);
     }
-
-    std::vector<float> mean_counts;
 
     size_t total_hidden() const {
         size_t n = 0;

@@ -11,13 +11,14 @@ import numpy as np
 
 import models
 from eventprop.backends import BatchResult
-from eventprop.backends.cpu.codegen import generate
+from eventprop.backends.cpu.codegen import generate, losses_of
 from eventprop.backends.cpu.compiler import load_library
-from eventprop.network import Network, Population, Projection
+from eventprop.network import Network, Population, Projection, Randomness
 from eventprop.spikes import SpikeSet
 
 __all__ = ["CpuEngine", "available_threads"]
 
+_ROLES = ("w", "g", *models.ADAM.state)
 _SAMPLES_PER_THREAD = 4  # presented at a time: their adjoint traces should stay in the caches
 
 
@@ -40,13 +41,18 @@ class _Batch(ctypes.Structure):
         ("n", ctypes.c_int32),
         ("learn", ctypes.c_int32),
         ("average_counts", ctypes.c_int32),
-        ("dropout_seed", ctypes.c_uint32),
-        ("dropout", ctypes.c_double),
+        ("input_seed", ctypes.c_uint32),
+        ("hidden_seed", ctypes.c_uint32),
+        ("noise_seed", ctypes.c_uint32),
+        ("input_dropout", ctypes.c_double),
+        ("hidden_dropout", ctypes.c_double),
+        ("noise", ctypes.c_double),
         ("batch", ctypes.c_double),
         ("loss_scale", ctypes.c_double),
         ("scores", ctypes.c_void_p),
         ("loss", ctypes.c_void_p),
         ("counts", ctypes.c_void_p),
+        ("silent", ctypes.c_void_p),
         ("first", ctypes.c_int64),
     )
 
@@ -56,11 +62,14 @@ def _prototypes(lib: ctypes.CDLL) -> None:
     for name, result, arguments in (
         ("engine_panel", i, []),
         ("engine_row_spare", i, []),
-        ("engine_create", p, [i, i, i, i]),
+        ("engine_create", p, [i, i, i, i, i, i]),
         ("engine_destroy", None, [p]),
         ("engine_layer", i, [p, i, i, p, d]),
         ("engine_weights", None, [p, i, i, i, i, p, p, p, p]),
-        ("engine_regulariser", i, [p, i, p]),
+        ("engine_trained", i, [p, i, p, p, p, p, d]),
+        ("engine_take_trained", i, [p]),
+        ("engine_loss", i, [p, i, i, p]),
+        ("engine_regulariser", i, [p, i, i, p]),
         ("engine_run", i, [p, p]),
         ("engine_zero_gradients", i, [p]),
         ("engine_gradient_norm2", d, [p]),
@@ -102,34 +111,56 @@ class CpuEngine:
         _prototypes(self._lib)
         self._panel, self._spare = self._lib.engine_panel(), self._lib.engine_row_spare()
         self._handle = self._lib.engine_create(
-            network.num_steps, network.num_input, len(network.hidden), self.num_threads
+            network.num_steps,
+            network.num_input,
+            network.copies,
+            network.delay_steps,
+            len(network.hidden),
+            self.num_threads,
         )
         if not self._handle:
             raise MemoryError("the CPU engine could not be created: out of memory or threads")
-        layers = [*network.hidden, network.output]
-        self._layers = {population.name: number for number, population in enumerate(layers)}
-        for number, population in enumerate(layers):
-            self._set_layer(number, population)
+        self._layers = {population.name: number for number, population in enumerate(network.populations)}
+        self._constants = network.initial_time_constants()
+        self._trained: dict[str, dict[str, np.ndarray]] = {}
+        for population in network.populations:
+            self._set_layer(population)
+            for name in population.trained:
+                self._trained[f"{population.name}.{name}"] = self._place_trained(population, name)
         self._arrays = {p.name: self._place(p) for p in network.projections}
-        values = [network.regulariser_parameters[n] for n in network.regulariser.parameters]
-        parameters = np.array(values, dtype=np.float64)
-        _check(self._lib.engine_regulariser(self._handle, parameters.size, _address(parameters)))
+        number, values = losses_of(network.loss).index(network.loss), _vector(network.loss_parameters, network.loss)
+        _check(self._lib.engine_loss(self._handle, number, values.size, _address(values)))
+        values = _vector(network.regulariser_parameters, network.regulariser)
+        number = list(models.REGULARISERS).index(network.regulariser.name)
+        _check(self._lib.engine_regulariser(self._handle, number, values.size, _address(values)))
+        self.set_time_constants(self._constants)
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):
             self._lib.engine_destroy(self._handle)
             self._handle = None
 
-    def _set_layer(self, number: int, population: Population) -> None:
-        values = np.array([population.parameters[n] for n in population.model.parameters], dtype=np.float64)
+    def _set_layer(self, population: Population) -> None:
+        current: Mapping[str, Any] = {**population.parameters, **self._constants[population.name]}
+        rows = [np.broadcast_to(current[n], population.size) for n in population.model.parameters]
+        values = np.array(rows, dtype=np.float64)
+        number = self._layers[population.name]
         _check(self._lib.engine_layer(self._handle, number, population.size, _address(values), self.network.dt_ms))
+
+    def _place_trained(self, population: Population, name: str) -> dict[str, np.ndarray]:
+        """Arrays of a trained time constant, ``(size,)`` and what fills its last panel."""
+        padded = -(-population.size // self._panel) * self._panel
+        arrays = {role: _aligned_zeros((padded,), self._dtype) for role in _ROLES}
+        addresses = (_address(arrays[role]) for role in _ROLES)
+        least = self.network.bounds.get(name, 0.0)
+        _check(self._lib.engine_trained(self._handle, self._layers[population.name], *addresses, least))
+        return arrays
 
     def _place(self, projection: Projection) -> dict[str, np.ndarray]:
         """Arrays of a projection in the engine's layout, ``(panel, n_pre + spare, lane)``."""
         n_pre, n_post = projection.shape
         shape = (-(-n_post // self._panel), n_pre + self._spare, self._panel)
-        roles = ("w", "g", *models.ADAM.state)
-        arrays = {role: _aligned_zeros(shape, self._dtype) for role in roles}
+        arrays = {role: _aligned_zeros(shape, self._dtype) for role in _ROLES}
         recurrent = int(projection.source == projection.target)
         self._lib.engine_weights(
             self._handle,
@@ -137,7 +168,7 @@ class CpuEngine:
             recurrent,
             n_pre,
             int(projection.trained),
-            *(_address(arrays[role]) for role in roles),
+            *(_address(arrays[role]) for role in _ROLES),
         )
         return arrays
 
@@ -166,12 +197,40 @@ class CpuEngine:
     def gradients(self) -> dict[str, np.ndarray]:
         return self._read("g")
 
+    def time_constants(self) -> dict[str, dict[str, np.ndarray]]:
+        for population in self.network.populations:
+            for name in population.trained:
+                current = self._trained[f"{population.name}.{name}"]["w"][: population.size]
+                self._constants[population.name][name] = current.astype(np.float32)
+        return {p: {name: a.copy() for name, a in values.items()} for p, values in self._constants.items()}
+
+    def set_time_constants(self, values: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        self._constants = self.network.check_time_constants(values)
+        for population in self.network.populations:
+            for name in population.trained:
+                self._trained[f"{population.name}.{name}"]["w"][: population.size] = values[population.name][name]
+            self._set_layer(population)
+        _check(self._lib.engine_take_trained(self._handle))
+
+    def time_constant_gradients(self) -> dict[str, dict[str, np.ndarray]]:
+        return {
+            q.name: {n: self._trained[f"{q.name}.{n}"]["g"][: q.size].copy() for n in q.trained}
+            for q in self.network.populations
+            if q.trained
+        }
+
     def optimiser_state(self) -> dict[str, dict[str, np.ndarray]]:
-        return {role: self._read(role) for role in models.ADAM.state}
+        sizes = self.network.trained_shapes()
+        return {
+            role: self._read(role) | {n: a[role][: sizes[n][0]].copy() for n, a in self._trained.items()}
+            for role in models.ADAM.state
+        }
 
     def set_optimiser_state(self, state: Mapping[str, Mapping[str, np.ndarray]]) -> None:
         for role in models.ADAM.state:
             self._write(role, state[role])
+            for name, arrays in self._trained.items():
+                arrays[role][: state[role][name].size] = state[role][name]
 
     def _chunk(self, n: int, learn: bool) -> int:
         """Samples to present at a time, all of them where the regulariser needs the counts of all first."""
@@ -185,17 +244,18 @@ class CpuEngine:
         labels: np.ndarray | None,
         *,
         learn: bool = False,
-        dropout: float = 0.0,
-        dropout_seed: int = 0,
+        randomness: Randomness | None = None,
         first: int = 0,
     ) -> BatchResult:
-        network = self.network
+        network, random = self.network, randomness or Randomness()
         samples = np.ascontiguousarray(samples, dtype=np.int64)
         if labels is not None:
             labels = np.ascontiguousarray(labels, dtype=np.int32)
         n = samples.size
+        silent = np.zeros(n, np.int32)
         result = BatchResult(
             scores=np.zeros((n, network.output.size), np.float32),
+            predictions=np.zeros(n, np.int32),
             loss=np.zeros(n),
             spike_counts=np.zeros((n, sum(h.size for h in network.hidden)), np.float32),
         )
@@ -213,16 +273,22 @@ class CpuEngine:
                 n=part.stop - part.start,
                 learn=int(learn),
                 average_counts=int(network.average_counts),
-                dropout_seed=dropout_seed,
-                dropout=dropout,
+                input_seed=random.input_seed,
+                hidden_seed=random.hidden_seed,
+                noise_seed=random.noise_seed,
+                input_dropout=random.input_dropout,
+                hidden_dropout=random.hidden_dropout,
+                noise=random.noise,
                 batch=n,
                 loss_scale=network.loss_scale,
                 scores=_address(result.scores[part]),
                 loss=_address(result.loss[part]),
                 counts=_address(result.spike_counts[part]),
+                silent=_address(silent[part]),
                 first=first + start,
             )
             _check(self._lib.engine_run(self._handle, ctypes.byref(view)))
+        result.predictions[:] = np.where(silent, -1, result.scores.argmax(axis=1))
         self._last = (n, chunk)
         return result
 
@@ -239,11 +305,18 @@ class CpuEngine:
         if index not in held:
             raise IndexError(f"sample {index} of the last batch is not held; held: {held.start} to {n - 1}")
         layer = -1 if population == "input" else self._layers[population]
+        if population == "output" and not self.network.loss.spiking:
+            raise ValueError("the outputs of this network do not spike")
         arguments: tuple[Any, ...] = (self._handle, index - held.start, layer)
         count = self._lib.engine_spikes(*arguments, None, None)
         steps, ids = np.empty(count, np.uint16), np.empty(count, np.uint16)
         self._lib.engine_spikes(*arguments, _address(steps), _address(ids))
         return steps, ids
+
+
+def _vector(values: Mapping[str, float], declared: models.Loss | models.Regulariser) -> np.ndarray:
+    """Values of the declared parameters, in their order."""
+    return np.array([values[n] for n in declared.parameters], dtype=np.float64)
 
 
 def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

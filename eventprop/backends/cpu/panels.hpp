@@ -50,6 +50,8 @@ struct SpikeLists {
     int last() const { return id.empty() ? -1 : last_step; }
     int last_step = -1;
 
+    void clear(int K) { step_start.assign(K + 1, 0); id.clear(); }
+
     void index_by_id(int n, int K) {
         id_start.assign(n + 1, 0);
         for (uint16_t i : id) ++id_start[i + 1];
@@ -97,13 +99,20 @@ inline real total(const vec &v) {
     return s;
 }
 
+// A source that arrives `copies` times, each `delay` steps after the one before; copy i has the weights of rows i * n on.
+struct Delays {
+    int n, copies, delay;
+};
+
 // drive[p][k] = sum of the weight rows of the spikes stamped k, for k < rows
-inline void gather_drive(const SpikeLists &spikes, int rows, Panels w, int n_panels, Panels drive) {
+inline void gather_drive(const SpikeLists &spikes, Delays source, int rows, Panels w, int n_panels, Panels drive) {
     for (int p = 0; p < n_panels; ++p) {
-        const real *base = w.at(p, 0);
         const uint16_t *id = spikes.id.data();
         for (int k = 0; k < rows; ++k) {
-            store(drive.at(p, k), sum_rows(vec_sum{}, base, id, spikes.step_start[k], spikes.step_start[k + 1]));
+            vec_sum sum{};
+            for (int i = 0, j = k; i < source.copies && j >= 0; ++i, j -= source.delay)
+                sum = sum_rows(sum, w.at(p, size_t(i) * source.n), id, spikes.step_start[j], spikes.step_start[j + 1]);
+            store(drive.at(p, k), sum);
         }
     }
 }

@@ -1,0 +1,102 @@
+// What a network consists of in memory: layers with their weights and time constants, and what a sample leaves behind
+// between its forward sweep and the gathering of gradients.
+#pragma once
+#include <cstring>
+
+#include "panels.hpp"
+#include "random.hpp"
+
+namespace eventprop {
+
+// Weights and their gradients are [panel][pre][P].
+struct Weights {
+    Panels w{}, g{}, m{}, v{};
+    int n_pre = 0;
+    bool trained = false, present = false;
+};
+// A parameter that is trained, with its gradient and moments, [panel][P].
+struct Trained {
+    real *w = nullptr, *g = nullptr, *m = nullptr, *v = nullptr;
+    real least = 0;
+};
+
+// A population and the synapses into it.
+struct Layer {
+    int n = 0, n_panels = 0;
+    double dt = 0;
+    std::vector<double> parameters;       // [parameter][n]
+    std::vector<real> constants;          // of the model, [constant]; those of the first neuron where they differ
+    Buffer lanes;                         // constants that differ between neurons, [panel][lane row][P]
+    Weights forward, recurrent;
+    std::vector<Trained> trained;
+
+    // Constants from parameters; lanes beyond the last neuron are like the first.
+    template <class Model> void compute() {
+        double p[Model::n_parameters];
+        real c[Model::n_constants];
+        constants.resize(Model::n_constants);
+        lanes.reserve(std::max(size_t(1), size_t(n_panels) * Model::n_lanes * P));
+        for (int j = 0; j < (Model::n_lanes ? n_panels * P : 1); ++j) {
+            for (int i = 0; i < Model::n_parameters; ++i) p[i] = parameters[size_t(i) * n + (j < n ? j : 0)];
+            Model::constants(p, dt, c);
+            if (j == 0) std::copy(c, c + Model::n_constants, constants.begin());
+            for (int i = 0; i < Model::n_lanes; ++i)
+                lanes.data[(size_t(j / P) * Model::n_lanes + i) * P + j % P] = c[Model::lane_index[i]];
+        }
+    }
+    template <class Model> const real *lanes_of(int panel) const { return lanes.data + size_t(panel) * Model::n_lanes * P; }
+};
+
+struct LayerTrace {
+    SpikeLists spikes;
+    std::vector<real> recorded;           // [spike][n_recorded], in order of time
+    std::vector<real> error;              // R of each spike
+    SpikeLists dropped;                   // resets without a spike
+    std::vector<real> dropped_recorded;
+    Buffer gradient;                      // [panel][row][P]: what a synapse collects, by step (or event, in exact.hpp)
+    Buffer kept;                          // [panel][row][variable][P]: forward state that time constants need
+    Buffer collected;                     // [panel][trained parameter][P]
+    int rows = 0;                         // rows of `gradient` that are not zero
+};
+struct Slot {
+    SpikeLists input;
+    std::vector<real> traffic;            // smoothed input at the start of each step
+    std::vector<LayerTrace> layers;
+    LayerTrace output;
+    std::vector<real> error;              // of each output, [panel][P], or of each step, [step][panel][P]
+    Buffer readout;                       // state of the loss at the end of the trial, [panel][variable][P]
+    double penalty_label = 0;
+};
+
+struct Scratch {                          // one per thread
+    Buffer drive, state, adjoint, transport_row, transport, voltages;
+    std::vector<uint8_t> keep;
+};
+
+struct BatchView {                        // the spike set and the samples of it to present
+    const int64_t *offsets;
+    const uint16_t *steps, *channels;
+    const int64_t *samples;               // [n]
+    const int32_t *labels;                // [n]
+    int32_t n, learn, average_counts;
+    uint32_t input_seed, hidden_seed, noise_seed;
+    double input_dropout, hidden_dropout, noise;
+    double batch, loss_scale;
+    float *scores;                        // [n][outputs]
+    double *loss;                         // [n]
+    float *counts;                        // [n][sum of hidden sizes]: spikes in the trial
+    int32_t *silent;                      // [n]: whether no output spiked
+    int64_t first;                        // position of samples[0] in the epoch, for the random streams
+};
+
+// What is random in one layer for one sample.
+struct Draws {
+    uint32_t dropout_key = 0, noise_key = 0, dropout_limit = 0;
+    bool dropout = false;
+    real noise = 0;                       // standard deviation per step; 0 for none
+    const Normal *normal = nullptr;
+
+    bool drops(int step, int neuron) const { return dropout && draw(dropout_key, step, neuron) < dropout_limit; }
+};
+
+}  // namespace eventprop

@@ -1,0 +1,44 @@
+"""Rewiring: hidden neurons that were silent for a whole epoch get other feed-forward weights.
+
+New weights come from the distribution that the projection's first weights came from, or the old ones are lifted by a
+constant. Recurrent weights, weights onto other neurons and the optimiser's moments stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from eventprop.network import Network
+from eventprop.streams import stream
+
+__all__ = ["rewire"]
+
+
+def rewire(
+    network: Network, weights: Mapping[str, np.ndarray], silent: np.ndarray, p: Mapping[str, Any], epoch: int
+) -> dict[str, np.ndarray]:
+    """``weights`` with those onto silent neurons replaced, or lifted by ``REWIRE_LIFT`` where that is not 0.
+
+    Args:
+        weights: by synapse population, ``(n_pre, n_post)``; not changed.
+        silent: whether each hidden neuron was silent, ``(hidden neurons,)``, layer after layer.
+        epoch: the epoch that is over; with ``MODEL_SEED`` and the projection it names the random stream.
+    """
+    rewired = dict(weights)
+    ends = np.cumsum([layer.size for layer in network.hidden])[:-1]
+    for layer, quiet in zip(network.hidden, np.split(silent, ends), strict=True):
+        columns = np.flatnonzero(quiet)
+        for projection in network.projections:
+            if projection.target != layer.name or projection.source == layer.name or not columns.size:
+                continue
+            w = weights[projection.name].copy()
+            if p["REWIRE_LIFT"] != 0.0:
+                w[:, columns] += np.float32(p["REWIRE_LIFT"])
+            else:
+                random = stream(p["MODEL_SEED"], "rewiring", projection.name, epoch)
+                w[:, columns] = random.normal(projection.mean, projection.sd, (w.shape[0], columns.size))
+            rewired[projection.name] = w
+    return rewired

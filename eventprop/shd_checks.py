@@ -1,0 +1,173 @@
+"""What must hold between parameters of the SHD and SSC benchmark; each alone is checked where it is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import models
+from eventprop.shd import NUM_CHANNELS
+
+__all__ = ["check_together"]
+
+_MOST_CHANNELS = 65535
+_MOST_EXPONENT = 80.0  # exp of it still fits single precision
+
+Problems = list[str]
+
+
+def check_together(p: Mapping[str, Any]) -> Problems:
+    """All that is wrong, a line each. A key that is wrong by itself is absent from ``p`` and takes no part."""
+    problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
+    problems += _check_bounds(p) + _check_delay_line(p) + _check_exact(p)
+    for key in ("NAME", "CHECKPOINT_NAME"):
+        value = p.get(key)
+        if value is not None and (not value.strip() or any(c in value for c in "/\\\0") or value in (".", "..")):
+            problems.append(f"{key}={value!r} must be a file name without slashes")
+    for key in ("SPEAKER_LEFT", "REDUCED_CLASSES"):
+        values = p.get(key)
+        if values is not None and (not values or len(set(values)) < len(values) or min(values) < 0):
+            problems.append(f"{key}={values} must hold different whole numbers from 0, at least one")
+    return problems
+
+
+def _check_steps(p: Mapping[str, Any]) -> Problems:
+    """A trial is a whole number of steps that fits 16 bits, and the recording buffer divides it."""
+    if not {"TRIAL_MS", "DT_MS"} <= p.keys():
+        return []
+    problems = []
+    trial_ms, dt_ms, spk_rec_steps = p["TRIAL_MS"], p["DT_MS"], p.get("SPK_REC_STEPS")
+    ratio = trial_ms / dt_ms
+    if ratio > 1e9:
+        return [f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {ratio:g} steps; 3 to 65535 are possible"]
+    steps = round(ratio)
+    if not _whole(ratio):
+        near = max(3, steps) * dt_ms
+        problems.append(f"TRIAL_MS={trial_ms:.10g} is no whole multiple of DT_MS={dt_ms:.10g}; {near:.10g} would be")
+    if not 3 <= steps <= 65535:
+        problems.append(f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {steps} steps; 3 to 65535 are possible")
+    elif spk_rec_steps is not None and steps % spk_rec_steps:
+        problems.append(f"SPK_REC_STEPS={spk_rec_steps} does not divide the {steps} steps of a trial")
+    return problems
+
+
+def _whole(ratio: float) -> bool:
+    return abs(round(ratio) - ratio) <= 1e-6 * ratio
+
+
+def _check_potentials(p: Mapping[str, Any]) -> Problems:
+    """At the start of a trial a neuron is below its threshold."""
+    if not {"V_RESET", "V_THRESH"} <= p.keys():
+        return []
+    reset, threshold = p["V_RESET"], p["V_THRESH"]
+    if reset >= threshold:
+        return [f"V_RESET={reset:g} must be below V_THRESH={threshold:g}"]
+    if p.get("HIDDEN_NEURON_TYPE") == "ALIF" and threshold + p.get("B_INIT", 0.0) <= reset:
+        return [f"B_INIT={p['B_INIT']:g} must be above V_RESET - V_THRESH = {reset - threshold:g}"]
+    return []
+
+
+def _check_outputs(p: Mapping[str, Any]) -> Problems:
+    """First-spike losses go with spiking outputs, all others with voltages."""
+    if not {"LOSS_TYPE", "OUTPUT_NEURON_TYPE"} <= p.keys():
+        return []
+    loss, outputs = p["LOSS_TYPE"], p["OUTPUT_NEURON_TYPE"]
+    problems = []
+    if models.LOSSES[loss].spiking and outputs == "hetLI":
+        problems.append(
+            f'OUTPUT_NEURON_TYPE="hetLI" never spikes, and LOSS_TYPE="{loss}" needs spikes; "LIF", or "LI", which this '
+            "loss makes spike, would be right"
+        )
+    if not models.LOSSES[loss].spiking and outputs == "LIF":
+        spiking = " or ".join(f'"{name}"' for name, other in models.LOSSES.items() if other.spiking)
+        problems.append(
+            f'OUTPUT_NEURON_TYPE="LIF" spikes, and LOSS_TYPE="{loss}" reads voltages; "LI" or "hetLI", or LOSS_TYPE '
+            f"{spiking}, would be right"
+        )
+    if loss == "first_spike_exp" and {"TRIAL_MS", "TAU_1"} <= p.keys() and p["TRIAL_MS"] / p["TAU_1"] > _MOST_EXPONENT:
+        problems.append(
+            f"TAU_1={p['TAU_1']:g} makes the penalty exp(TRIAL_MS / TAU_1) too large a number; at least "
+            f"{p['TRIAL_MS'] / _MOST_EXPONENT:g} would do"
+        )
+    return problems
+
+
+def _check_time_constants(p: Mapping[str, Any]) -> Problems:
+    """None is below the time step."""
+    if "DT_MS" not in p:
+        return []
+    used = ["TAU_MEM", "TAU_SYN"] + (["TAU_B"] if p.get("HIDDEN_NEURON_TYPE") == "ALIF" else [])
+    return [
+        f"{key}={p[key]:g} is below DT_MS={p['DT_MS']:g}; it must be at least one time step"
+        for key in used
+        if p.get(key, p["DT_MS"]) < p["DT_MS"]
+    ]
+
+
+def _check_bounds(p: Mapping[str, Any]) -> Problems:
+    """Time constants that are trained or drawn start at or above their bounds, and these are no shorter than a step."""
+    problems = []
+    adaptive = p.get("HIDDEN_NEURON_TYPE") == "ALIF"
+    if p.get("TRAIN_TAU_B") and not adaptive and "HIDDEN_NEURON_TYPE" in p:
+        problems.append(
+            f'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got "{p["HIDDEN_NEURON_TYPE"]}", which has no TAU_B'
+        )
+    bounds = {}
+    if p.get("TRAIN_TAU") or p.get("TRAIN_TAU_OUTPUT") or _heterogeneous(p):
+        bounds |= {"TAU_MEM": "MIN_TAU_M", "TAU_SYN": "MIN_TAU_SYN"}
+    if p.get("TRAIN_TAU_B") and adaptive:
+        bounds["TAU_B"] = "MIN_TAU_B"
+    for key, bound in bounds.items():
+        if {key, bound} <= p.keys() and p[key] < p[bound]:
+            problems.append(f"{key}={p[key]:g} is below its lower bound {bound}={p[bound]:g}")
+        if {bound, "DT_MS"} <= p.keys() and p[bound] < p["DT_MS"]:
+            problems.append(f"{bound}={p[bound]:g} is below DT_MS={p['DT_MS']:g}; it must be at least one time step")
+    return problems
+
+
+def _heterogeneous(p: Mapping[str, Any]) -> bool:
+    return p.get("HIDDEN_NEURON_TYPE") == "hetLIF" or p.get("OUTPUT_NEURON_TYPE") == "hetLI"
+
+
+def _check_delay_line(p: Mapping[str, Any]) -> Problems:
+    """Delays are whole steps, the last copy begins within the trial, and all channels can be numbered."""
+    copies = p.get("N_INPUT_DELAY", 0)
+    if copies == 0:
+        return []
+    problems = []
+    most = _MOST_CHANNELS // NUM_CHANNELS - 1
+    if copies > most:
+        problems.append(
+            f"N_INPUT_DELAY={copies} makes {NUM_CHANNELS * (copies + 1)} input channels; {_MOST_CHANNELS} are "
+            f"possible, N_INPUT_DELAY at most {most}"
+        )
+    if not {"INPUT_DELAY", "DT_MS"} <= p.keys():
+        return problems
+    delay, dt_ms = p["INPUT_DELAY"], p["DT_MS"]
+    if delay < 0.5 * dt_ms or not _whole(delay / dt_ms):
+        near = max(1, round(delay / dt_ms)) * dt_ms
+        problems.append(f"INPUT_DELAY={delay:.10g} is no whole multiple of DT_MS={dt_ms:.10g}; {near:.10g} would be")
+    if "TRIAL_MS" in p and copies * delay >= p["TRIAL_MS"]:
+        problems.append(
+            f"N_INPUT_DELAY={copies} times INPUT_DELAY={delay:g} is {copies * delay:g} ms, so the last copy would "
+            f"come after the trial; it must be below TRIAL_MS={p['TRIAL_MS']:g}"
+        )
+    return problems
+
+
+def _check_exact(p: Mapping[str, Any]) -> Problems:
+    """Exact spike times need potentials and thresholds in closed form, falling thresholds excluded."""
+    if p.get("SPIKE_TIMING") != "exact":
+        return []
+    problems = []
+    if p.get("HIDDEN_NOISE", 0.0) > 0.0:
+        problems.append(f"HIDDEN_NOISE={p['HIDDEN_NOISE']:g} must be 0: a noisy potential has no closed form")
+    if p.get("LOSS_TYPE") in ("max", "avg_xentropy"):
+        problems.append(f'LOSS_TYPE="{p["LOSS_TYPE"]}" has no closed form within a step')
+    if p.get("HIDDEN_NEURON_TYPE") == "ALIF":
+        problems += [
+            f"{key}={p[key]:g} must not be negative for ALIF neurons: a rising threshold may be met twice in a step"
+            for key in ("B_INCR", "B_INIT")
+            if p.get(key, 0.0) < 0.0
+        ]
+    return [f'SPIKE_TIMING="exact": {problem}; SPIKE_TIMING="grid" allows it' for problem in problems]
