@@ -81,6 +81,15 @@ class NeuronModel:
         jump: change of the adjoints at the neuron's own spike.
         collect: by parameter, what its gradient collects at each step: state at the start of the step (``Isyn`` with
             what has just arrived), adjoints at its end.
+
+    Where spikes have their exact times, a step is cut at them, and ``dt`` is the time between two cuts:
+
+        excess, rise: V above the threshold, and its derivative by time (1/ms).
+        reach: condition on the state at a cut without which the threshold cannot have been reached since the one before.
+        integrals: of V, and of V times the time since the first cut; ``Isyn_start``, ``V_start`` are values there.
+        integral_slopes: by parameter, derivatives of the integrals at fixed values at the first cut.
+            In the second of each, ``integral`` and ``slope`` are the first.
+        driven: values of the adjoints that follow a drive A which grows by A_slope per ms of reversed time.
     """
 
     name: str
@@ -97,6 +106,12 @@ class NeuronModel:
     quiet: str = "true"
     jump: str = ""
     collect: Mapping[str, str] = field(default_factory=dict)
+    excess: str = ""
+    rise: str = ""
+    reach: str = ""
+    integrals: tuple[str, str] = ("", "")
+    integral_slopes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    driven: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -196,10 +211,12 @@ _LEAK_SLOPES = {
         "z * (1.0 / 5760.0 + z / 45360.0)))))) : (exp(z) - phi) / z"
     ),
     "alpha_by_tau_mem": "alpha * dt / (tau_mem * tau_mem)",
-    "kappa_by_tau_mem": "(phi_slope * beta * dt / tau_mem - kappa / dt * tau_mem) * dt / (tau_mem * tau_mem)",
+    "kappa_by_tau_mem": "beta * (phi_slope * dt / tau_mem - phi) * dt / (tau_mem * tau_mem)",
     "beta_by_tau_syn": "beta * dt / (tau_syn * tau_syn)",
     "kappa_by_tau_syn": "dt / tau_mem * beta * (phi - phi_slope) * dt / (tau_syn * tau_syn)",
 }
+# While the current is positive, V - Isyn grows at most by exp(dt / tau_mem) in reversed time.
+_TURN = {"turn": "dt / tau_mem * exp(dt / tau_mem)"}
 _LEAK_UPDATE = "V = alpha * V + kappa * Isyn;"
 _LEAK_ADJOINT = "lambda_I = beta * lambda_I + kappa_back * lambda_V; lambda_V = alpha * lambda_V;"
 _LEAK_COLLECT = {
@@ -210,7 +227,7 @@ _LEAK_COLLECT = {
 LIF = NeuronModel(
     name="LIF",
     parameters=("tau_mem", "tau_syn", "v_thresh", "v_reset", "min_denominator"),
-    constants=_LEAK | _LEAK_SLOPES,
+    constants=_LEAK | _LEAK_SLOPES | _TURN,
     state={"V": "v_reset"},
     update=_LEAK_UPDATE,
     perturb="V += noise;",
@@ -222,6 +239,9 @@ LIF = NeuronModel(
     adjoint_update=_LEAK_ADJOINT,
     jump="lambda_V += ((v_thresh - v_reset) * lambda_V + R) / fmax(denominator, min_denominator);",
     collect=_LEAK_COLLECT,
+    excess="V - v_thresh",
+    rise="(Isyn - V) / tau_mem",
+    reach="V >= v_thresh || (Isyn > 0.0 && Isyn < V && V + turn * (V - Isyn) >= v_thresh)",
 )
 """Leaky integrate-and-fire neuron. ``min_denominator`` bounds ``Isyn - V`` from below (very negative: no bound): at a
 grazing crossing it tends to 0 and the gradient to infinity."""
@@ -231,10 +251,12 @@ ALIF = NeuronModel(
     parameters=("tau_mem", "tau_syn", "tau_b", "v_thresh", "v_reset", "b_incr", "b_init", "min_denominator"),
     constants=_LEAK
     | _LEAK_SLOPES
+    | _TURN
     | {
         "gamma": "exp(-dt / tau_b)",
         "gamma_by_tau_b": "gamma * dt / (tau_b * tau_b)",
         "mem_to_b": "tau_mem / tau_b",
+        "b_fall": "dt / tau_b * exp(dt / tau_b)",
     },
     state={"V": "v_reset", "B": "b_init"},
     update=f"{_LEAK_UPDATE} B = gamma * B;",
@@ -250,6 +272,12 @@ ALIF = NeuronModel(
         " / fmax(denominator, min_denominator); lambda_B -= mem_to_b * lambda_V;"
     ),
     collect={**_LEAK_COLLECT, "tau_b": "-tau_b * lambda_B * gamma_by_tau_b * B"},
+    excess="V - v_thresh - B",
+    rise="(Isyn - V) / tau_mem + B / tau_b",
+    reach=(
+        "V >= v_thresh + B || (Isyn > 0.0 && "
+        "V + turn * (fmax(V - Isyn - mem_to_b * B, 0.0) + b_fall * B) >= v_thresh + B)"
+    ),
 )
 """LIF neuron whose threshold ``v_thresh + B`` adapts: B grows by ``b_incr`` at each spike and decays with ``tau_b``."""
 
@@ -262,6 +290,25 @@ LI = NeuronModel(
     adjoint=("lambda_V", "lambda_I"),
     adjoint_update=_LEAK_ADJOINT,
     collect=_LEAK_COLLECT,
+    integrals=(
+        "tau_syn * (Isyn_start - Isyn) - tau_mem * (V - V_start)",
+        "tau_syn * (tau_syn * (Isyn_start - Isyn) - dt * Isyn) - tau_mem * (dt * V - integral)",
+    ),
+    integral_slopes={
+        "tau_mem": (
+            "V_start - V - tau_mem * (alpha_by_tau_mem * V_start + kappa_by_tau_mem * Isyn_start)",
+            "integral - dt * V + tau_mem * (slope - dt * (alpha_by_tau_mem * V_start + kappa_by_tau_mem * Isyn_start))",
+        ),
+        "tau_syn": (
+            "Isyn_start - Isyn - (tau_syn * beta_by_tau_syn + tau_mem * kappa_by_tau_syn) * Isyn_start",
+            "2.0 * tau_syn * (Isyn_start - Isyn) - dt * Isyn - tau_syn * (tau_syn + dt) * beta_by_tau_syn * Isyn_start"
+            " + tau_mem * (slope - dt * kappa_by_tau_syn * Isyn_start)",
+        ),
+    },
+    driven={
+        "lambda_V": "A - tau_mem * A_slope",
+        "lambda_I": "A - (tau_mem + tau_syn) * A_slope",
+    },
 )
 """Leaky integrator without threshold: the read-out."""
 

@@ -2,9 +2,9 @@
 
 The file is a NumPy archive without pickled objects: weights, time constants that are not simply those of ``p``,
 optimiser moments, collected arrays, and a JSON text with epoch, update count, learning rate, averages, history and the
-resolved ``p``. Random streams follow from the seeds in ``p`` and the epoch, so they need no state. Beside it weights are
-exported as flat float32 arrays (element ``pre * n_post + post``), one file per synapse population, and time constants
-``(size,)``, one file per population and time constant.
+resolved ``p``. Random streams follow from the seeds in ``p`` and the epoch, so they need no state. Beside it weights
+are exported as flat float32 arrays (element ``pre * n_post + post``), one file per synapse population, and time
+constants ``(size,)``, one file per population and time constant.
 """
 
 from __future__ import annotations
@@ -160,10 +160,9 @@ def load(path: Path, network: Network | None, *, to_train: bool = True) -> tuple
 def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -> None:
     """Weights, moments and time constants are there for all that the network has, of its shapes, and finite."""
     found = {"w": state.weights, **(state.moments if to_train else {})}
-    expected = {"w": {q.name: q.shape for q in network.projections}}
-    expected |= dict.fromkeys(found.keys() - {"w"}, network.trained_shapes())
+    weights: dict[str, tuple[int, ...]] = {q.name: q.shape for q in network.projections}
     for role, arrays in found.items():
-        _check_shapes(path, arrays, expected[role])
+        _check_shapes(path, arrays, weights if role == "w" else network.trained_shapes())
     needed = {f"{q.name}.{n}": (q.size,) for q in network.populations for n in q.per_neuron if n in q.time_constants}
     own = {f"{q}.{n}": a for q, values in state.time_constants.items() for n, a in values.items()}
     shared = {f"{q.name}.{n}": (q.size,) for q in network.populations for n in q.time_constants}

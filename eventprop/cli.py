@@ -165,13 +165,15 @@ def _raster(simulator: Simulator, p: Mapping[str, Any], subset: Subset) -> None:
     _, first = np.unique(subset.labels, return_index=True)
     chosen = Subset(subset.part, subset.indices[np.sort(first)[:3]])
     inputs = simulator.spikes(p, chosen, "input")
-    hidden = simulator.spikes(p, chosen, "hidden0")
-    scores = simulator.scores(p, chosen)
-    samples = [
-        {"input": i, "hidden": h, "scores": s, "label": int(label)}
-        for i, h, s, label in zip(inputs, hidden, scores, chosen.labels, strict=True)
-    ]
-    figure = plots.raster(samples, p["TRIAL_MS"], simulator.data.num_channels, p["NUM_HIDDEN"])
+    layers = [simulator.spikes(p, chosen, layer.name) for layer in simulator.network(p).hidden]
+    scores, predictions = simulator.scores(p, chosen), simulator.predictions(p, chosen)
+    samples = []
+    for i, label in enumerate(chosen.labels):
+        times = np.concatenate([spikes[i][0] for spikes in layers])
+        ids = np.concatenate([spikes[i][1] + k * p["NUM_HIDDEN"] for k, spikes in enumerate(layers)])
+        sample = {"input": inputs[i], "hidden": (times, ids), "scores": scores[i], "label": int(label)}
+        samples.append({**sample, "prediction": int(predictions[i])})
+    figure = plots.raster(samples, p["TRIAL_MS"], simulator.data.num_channels, p["NUM_HIDDEN"] * len(layers))
     plots.save(figure, Path(p["OUT_DIR"]) / f"{p['NAME']}_raster.png")
 
 
@@ -189,4 +191,6 @@ def _describe(rest: str) -> str:
     }
     if "_w_" in rest:
         return "weights, flat: element pre * n_post + post"
+    if re.search("_tau(m|syn|b)_", rest):
+        return "time constants of neurons (ms)"
     return known.get(re.sub(r"^_f\d+", "", rest), "")

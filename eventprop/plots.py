@@ -64,7 +64,8 @@ def raster(
     """Spikes of input and hidden layer and the read-out's scores, one column per sample.
 
     Args:
-        samples: each with "input" and "hidden" (times in ms, neuron numbers), "scores" ``(classes,)``, "label".
+        samples: each with "input" and "hidden" (times in ms, neuron numbers), "scores" ``(classes,)``, "label" and
+            "prediction", -1 for none.
     """
     figure = Figure(figsize=(3.1 * len(samples) + 0.6, 7), layout="constrained")
     grid = figure.subplots(3, len(samples), squeeze=False, sharey="row", height_ratios=[3, 2, 1.2])
@@ -85,8 +86,9 @@ def raster(
         column[2].bar(np.arange(scores.size), scores, color=colours)
         column[2].set(xlabel="class", xlim=(-0.8, scores.size - 0.2))
         column[2].axhline(0, color="black", linewidth=0.6)
-        right = int(scores.argmax()) == label
-        column[0].set_title(f"class {label}" + ("" if right else f", taken for {int(scores.argmax())}"))
+        prediction = sample["prediction"]
+        taken = "" if prediction == label else f", taken for {prediction}" if prediction >= 0 else ", not recognised"
+        column[0].set_title(f"class {label}{taken}")
         for ax in column:
             ax.spines[["top", "right"]].set_visible(False)
     for ax, label in zip(grid[:, 0], ("input channel", "hidden neuron", "score (orange: label)"), strict=True):

@@ -112,7 +112,7 @@ def _check_bounds(p: Mapping[str, Any]) -> Problems:
         problems.append(
             f'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got "{p["HIDDEN_NEURON_TYPE"]}", which has no TAU_B'
         )
-    bounds = {}
+    bounds: dict[str, str] = {}
     if p.get("TRAIN_TAU") or p.get("TRAIN_TAU_OUTPUT") or _heterogeneous(p):
         bounds |= {"TAU_MEM": "MIN_TAU_M", "TAU_SYN": "MIN_TAU_SYN"}
     if p.get("TRAIN_TAU_B") and adaptive:

@@ -9,14 +9,17 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+import models
 from eventprop import backends, checkpoint, files, results, trainer
 from eventprop.checkpoint import TrainingState
 from eventprop.network import Network, describe
+from eventprop.outputs import Outputs
 from eventprop.progress import Progress
 from eventprop.schedule import LearningRate
 from eventprop.shd import Dataset
@@ -25,6 +28,8 @@ from eventprop.splits import Subset
 from eventprop.streams import draw_seed
 
 __all__ = ["Gradients", "Prediction", "RunResult", "Simulator"]
+
+TimeConstants = dict[str, dict[str, np.ndarray]]
 
 _SEEDS = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "MODEL_SEED")
 # Keys that may differ from the checkpoint's without a word: they do not change what is computed.
@@ -59,17 +64,27 @@ class RunResult(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Predicted class ``(n,)`` and read-out scores ``(n, classes)`` of each sample."""
+    """Predicted class ``(n,)`` and read-out scores ``(n, classes)`` of each sample.
+
+    The class is -1 where the loss goes by first spikes and no output spiked.
+    """
 
     classes: np.ndarray
     scores: np.ndarray
 
 
 class Gradients(NamedTuple):
-    """Mean loss over the samples and its derivative by every weight, ``(n_pre, n_post)`` each."""
+    """Mean loss over the samples and its derivatives.
+
+    Attributes:
+        loss: the mean loss.
+        grads: by every weight, ``(n_pre, n_post)`` for each synapse population.
+        time_constants: by every neuron's time constants, ``(size,)`` for each population and name.
+    """
 
     loss: float
     grads: dict[str, np.ndarray]
+    time_constants: dict[str, dict[str, np.ndarray]]
 
 
 class Simulator(ABC):
@@ -100,6 +115,8 @@ class Simulator(ABC):
         self.evaluated: tuple[Subset, trainer.Outcome] | None = None
         self._given: dict[str, np.ndarray] | None = None
         self._current: dict[str, np.ndarray] | None = None
+        self._given_time_constants: TimeConstants | None = None
+        self._current_time_constants: TimeConstants | None = None
         self._network = self.network(self.p)
 
     # What a benchmark supplies
@@ -132,33 +149,62 @@ class Simulator(ABC):
         self._given = self._network.check_weights(weights)
         self._current = None
 
+    def time_constants(self) -> TimeConstants:
+        """Time constants in ms by population and name, float32 ``(size,)``: of the last training, else as set, else
+        as ``p`` has them or as drawn from ``MODEL_SEED``."""
+        values = _with_own(self._network, self._current_time_constants or self._given_time_constants)
+        return {q: {name: array.copy() for name, array in arrays.items()} for q, arrays in values.items()}
+
+    def set_time_constants(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Use these time constants (ms) from now on, whatever ``p`` says; training starts from them.
+
+        Args:
+            values: by population and name, ``(size,)`` each or one number for all neurons; all of them, as
+                :meth:`time_constants` gives them. Neurons may differ where the type is heterogeneous (hetLIF, hetLI)
+                or the time constant is trained.
+
+        Raises:
+            ValueError: one is missing, unknown, misshaped, not positive, below its bound, or differs between neurons
+                that share it.
+        """
+        self._given_time_constants = self._network.check_time_constants(values)
+        self._current_time_constants = None
+
     def predict(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]]) -> Prediction:
         """Classes and scores of samples ``{"x": channel numbers, "t": times in ms}``."""
         p = self._for_run(p)
         spikes = self._sample_spikes(X, p)
-        engine = self._engine(p, self.network(p), self._start_weights(p))
-        scores = engine.run(spikes, np.arange(len(spikes)), None).scores
-        return Prediction(scores.argmax(axis=1), scores)
+        result = self._ready(p).run(spikes, np.arange(len(spikes)), None)
+        return Prediction(result.predictions, result.scores)
 
     def gradients(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]], Y: Sequence[int]) -> Gradients:
-        """Mean loss of samples with labels ``Y`` and its derivative by every weight.
+        """Mean loss of samples with labels ``Y`` and its derivative by every weight and time constant.
 
-        Nothing that training adds takes part: no regularisation, dropout, bound of the denominator
+        Nothing that training adds takes part: no regularisation, dropout, noise, bound of the denominator
         (``MIN_DENOMINATOR``), clip, or scale of the read-out's drive (``LOSS_SCALE``). Nothing is learned.
         """
         p = self._for_run(p)
         spikes = self._sample_spikes(X, p)
         labels = self._checked_labels(Y, len(spikes))
-        engine = self._engine(p, self.network(p, plain=True), self._start_weights(p))
+        engine = self._ready(p, plain=True)
         result = engine.run(spikes, np.arange(len(spikes)), labels, learn=True)
-        return Gradients(float(result.loss.mean()), engine.gradients())
+        return Gradients(float(result.loss.mean()), engine.gradients(), engine.time_constant_gradients())
 
     def spikes(
         self, p: Mapping[str, Any], subset: Subset, population: str = "hidden0"
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Times (ms since trial start) and neurons of the spikes of each sample in "input" or "hidden0"."""
+        """Times (ms since trial start) and neurons of the spikes of each sample in "input", a hidden layer
+        ("hidden0", "hidden1", ...) or, for the first-spike losses, "output".
+
+        Raises:
+            ValueError: there is no such population, or it does not spike.
+        """
         p = self._for_run(p)
-        engine = self._engine(p, self.network(p), self._start_weights(p))
+        spiking = ["input", *(q.name for q in self.network(p).populations if q.model.threshold)]
+        if population not in spiking:
+            what = "does not spike" if population == "output" else "is not there"
+            raise ValueError(f"population {population!r} {what}; there are spikes of {', '.join(spiking)}")
+        engine = self._ready(p)
         found = []
         for index in subset.indices:
             engine.run(subset.part.spikes, np.array([index]), None)
@@ -168,9 +214,14 @@ class Simulator(ABC):
 
     def scores(self, p: Mapping[str, Any], subset: Subset) -> np.ndarray:
         """Read-out scores of the samples of ``subset``, ``(n, classes)``."""
-        p = self._for_run(p)
-        engine = self._engine(p, self.network(p), self._start_weights(p))
-        return engine.run(subset.part.spikes, subset.indices, None).scores
+        return self._present(p, subset).scores
+
+    def predictions(self, p: Mapping[str, Any], subset: Subset) -> np.ndarray:
+        """Predicted classes of the samples of ``subset``, ``(n,)``; -1 as in :class:`Prediction`."""
+        return self._present(p, subset).predictions
+
+    def _present(self, p: Mapping[str, Any], subset: Subset) -> backends.BatchResult:
+        return self._ready(self._for_run(p)).run(subset.part.spikes, subset.indices, None)
 
     def _sample_spikes(self, X: Sequence[Mapping[str, Any]], p: Mapping[str, Any]) -> SpikeSet:
         if len(X) == 0:
@@ -201,13 +252,21 @@ class Simulator(ABC):
                 )
         return run
 
-    def _engine(self, p: Mapping[str, Any], network: Network, weights: Mapping[str, np.ndarray]) -> backends.Engine:
-        engine = backends.build(network, p["BACKEND"], p["NUM_THREADS"])
-        engine.set_weights(network.check_weights(weights))
-        return engine
+    def _ready(self, p: Mapping[str, Any], *, plain: bool = False) -> backends.Engine:
+        """An engine for a run without training: with what a checkpoint holds if ``p`` says so, else with the object's
+        own weights and time constants."""
+        drawn = {**p, "MODEL_SEED": self.p["MODEL_SEED"]}
+        network = self.network(drawn)
+        state = self._load(p, p["NAME"], network)
+        weights = self.weights() if state is None else state.weights
+        own = self._current_time_constants or self._given_time_constants if state is None else state.time_constants
+        checked = network.check_weights(weights), network.check_time_constants(_with_own(network, own))
+        if plain:
+            network = replace(self.network(drawn, plain=True), bounds={})  # nothing is updated
+        return _engine(p, network, *checked)
 
     def _load(
-        self, p: Mapping[str, Any], name: str, *, to_train: bool = False, missing_is_new: bool = False
+        self, p: Mapping[str, Any], name: str, network: Network, *, to_train: bool = False, missing_is_new: bool = False
     ) -> TrainingState | None:
         """The state that ``LOAD_BEST`` or ``LOAD_LAST`` asks for; with ``to_train``, other settings are a warning.
 
@@ -216,7 +275,7 @@ class Simulator(ABC):
         path = self._load_path(p, name)
         if path is None or (missing_is_new and not path.exists()):
             return None
-        state, saved = checkpoint.load(path, {q.name: q.shape for q in self.network(p).projections})
+        state, saved = checkpoint.load(path, network, to_train=to_train)
         may_change = _MAY_CHANGE | ({"SPEAKER_LEFT"} if missing_is_new else set())
         changed = [k for k in p if k not in may_change and k in saved and saved[k] != p[k]]
         if changed and to_train:
@@ -238,11 +297,6 @@ class Simulator(ABC):
                 return {key: saved[key] for key in _SEEDS}
         return {}
 
-    def _start_weights(self, p: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Weights for a run without training: loaded if ``p`` says so, else the object's."""
-        state = self._load(p, p["NAME"])
-        return state.weights if state is not None else self.weights()
-
     def _train(
         self, p: dict[str, Any], training: Subset, evaluation: Subset | None, evaluated: str, fold: str = ""
     ) -> RunResult:
@@ -250,14 +304,15 @@ class Simulator(ABC):
         start = time.perf_counter()
         name = p["NAME"] + fold
         network = self.network(p)
-        loaded = self._load(p, name, to_train=True, missing_is_new=bool(fold))
+        loaded = self._load(p, name, network, to_train=True, missing_is_new=bool(fold))
         state = loaded or self._fresh(p, network)
-        run = _RunFiles(p, name, fold.lstrip("_") or "train") if p["WRITE_TO_DISK"] else None
+        run = Outputs(p, name, fold.lstrip("_") or "train") if p["WRITE_TO_DISK"] else None
         if run is not None:
             run.begin(state, loaded is not None)
         if state.epoch >= p["N_EPOCH"]:
             print(f"All {p['N_EPOCH']} epochs (N_EPOCH) are done; nothing is left to train")
-        engine = self._engine(p, network, state.weights)
+        time_constants = network.check_time_constants(_with_own(network, state.time_constants))
+        engine = _engine(p, network, network.check_weights(state.weights), time_constants)
         batches = -(-len(training) // p["N_BATCH"]) + (-(-len(evaluation) // p["N_BATCH"]) if evaluation else 0)
 
         def after_epoch(now: TrainingState, best: bool) -> None:
@@ -267,7 +322,7 @@ class Simulator(ABC):
         with Progress(p["N_EPOCH"], state.epoch, batches, evaluated) as progress:
             outcome = trainer.train(engine, p, training, evaluation, state, progress, after_epoch)
         self.evaluated = None if evaluation is None or outcome is None else (evaluation, outcome)
-        self._current = state.weights
+        self._network, self._current, self._current_time_constants = network, state.weights, state.time_constants
         self.history = state.history
         self.collected = {what: np.stack(rows) for what, rows in state.collected.items()}
         if run is not None:
@@ -277,20 +332,27 @@ class Simulator(ABC):
         return RunResult({}, {}, {}, {}, last["train_accuracy"], last["eval_accuracy"])
 
     def _fresh(self, p: Mapping[str, Any], network: Network) -> TrainingState:
-        weights = self._given or network.initial_weights(p["MODEL_SEED"])
-        weights = network.check_weights(weights)
-        moments = {role: {n: np.zeros_like(w) for n, w in weights.items()} for role in ("m", "v")}
-        return TrainingState(weights=weights, moments=moments, rate=LearningRate.start(p))
+        """A new run's state: weights and time constants as set, else as ``p`` has them or as drawn; no moments."""
+        weights = network.check_weights(self._given or network.initial_weights(p["MODEL_SEED"]))
+        given = self._given_time_constants or {}
+        values = network.check_time_constants(_with_own(network, given))
+        own = {
+            q.name: {n: a for n, a in values[q.name].items() if n in q.per_neuron or n in given.get(q.name, {})}
+            for q in network.populations
+        }
+        shapes = network.trained_shapes()
+        moments = {role: {n: np.zeros(s, np.float32) for n, s in shapes.items()} for role in models.ADAM.state}
+        return TrainingState(weights=weights, moments=moments, rate=LearningRate.start(p), time_constants=own)
 
     def _test(self, p: dict[str, Any], evaluation: Subset) -> RunResult:
         """One pass over ``evaluation`` without learning; one line in the results file, no checkpoint."""
         start = time.perf_counter()
-        engine = self._engine(p, self.network(p), self._start_weights(p))
+        engine = self._ready(p)
         outcome = trainer.evaluate(engine, p, evaluation)
         self.evaluated = (evaluation, outcome)
-        state = self._fresh(p, engine.network)
+        state = TrainingState(weights={}, moments={}, rate=LearningRate.start(p))
         trainer.collect(p, state, {"train": None, "eval": outcome}, engine)
-        record = trainer.epoch_record(0, p, None, outcome, 0.0, time.perf_counter() - start)
+        record = trainer.epoch_record(0, p, engine.network, None, outcome, 0.0, time.perf_counter() - start)
         self.history, self.collected = [record], {w: np.stack(r) for w, r in state.collected.items()}
         if p["WRITE_TO_DISK"]:
             folder = Path(p["OUT_DIR"])
@@ -308,54 +370,18 @@ class Simulator(ABC):
             print(f"{epoch:.2f} s per epoch ({epoch / samples * 1e3:.2f} ms per training sample, evaluation included)")
 
 
-class _RunFiles:
-    """The files of a training run: parameters, checkpoints, results, picture."""
+def _with_own(network: Network, own: Mapping[str, Mapping[str, np.ndarray]] | None) -> TimeConstants:
+    """The network's time constants, as ``p`` has them or as drawn, with ``own`` in the place of some."""
+    values = network.initial_time_constants()
+    for population, arrays in (own or {}).items():
+        values[population] = {**values.get(population, {}), **arrays}
+    return values
 
-    def __init__(self, p: Mapping[str, Any], name: str, run: str) -> None:
-        self.p, self.name = p, name
-        self.folder = Path(p["OUT_DIR"])
-        self.out = results.RunFiles(self.folder, p["NAME"], run, p["DEBUG_HIDDEN_N"])
 
-    def begin(self, state: TrainingState, loaded: bool) -> None:
-        """Write the parameters and the checkpoint that a run killed in its first epoch resumes from.
-
-        A run that goes on from its own last checkpoint takes over its files. Any other one adds to the results
-        and renames the checkpoints that it would replace.
-        """
-        files.check_folder(self.folder)
-        p = self.p
-        own = p["CHECKPOINT_NAME"] in (None, p["NAME"])
-        if loaded and own and not p["LOAD_BEST"]:
-            state.places = self.out.resume(state.places, state.history)
-        else:
-            state.places = self.out.begin(len(state.history))
-            for label in ("last",) if loaded and own else ("last", "best"):
-                self._keep_previous(checkpoint.checkpoint_path(p, self.name, label))
-        files.write_json(self.folder / f"{self.name}.json", self.p)
-        self._checkpoint(state, "last")
-
-    @staticmethod
-    def _keep_previous(path: Path) -> None:
-        if path.exists():
-            kept = path.with_name(f"{path.stem}_previous.npz")
-            path.replace(kept)
-            print(f"The checkpoint of an earlier run is now {kept}")
-
-    def _checkpoint(self, state: TrainingState, label: str) -> None:
-        if self.p["CHECKPOINT"]:
-            checkpoint.save(checkpoint.checkpoint_path(self.p, self.name, label), state, self.p, self.name)
-
-    def epoch(self, state: TrainingState, best: bool) -> None:
-        """Checkpoint first: a resumed run brings the results files up to date from it."""
-        if best:
-            checkpoint.save(checkpoint.checkpoint_path(self.p, self.name, "best"), state, self.p, self.name)
-        self._checkpoint(state, "last")
-        self.out.write(state.places, state.history)
-
-    def finish(self, state: TrainingState, evaluated: str) -> None:
-        self.out.write(state.places, state.history)
-        results.write_collected(self.folder, self.name, state.collected)
-        from eventprop import plots
-
-        figure = plots.learning_curves(state.history, evaluated=evaluated)
-        plots.save(figure, self.folder / f"{self.name}_learning.png")
+def _engine(
+    p: Mapping[str, Any], network: Network, weights: Mapping[str, np.ndarray], time_constants: TimeConstants
+) -> backends.Engine:
+    engine = backends.build(network, p["BACKEND"], p["NUM_THREADS"])
+    engine.set_weights(weights)
+    engine.set_time_constants(time_constants)
+    return engine

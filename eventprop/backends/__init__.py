@@ -96,6 +96,10 @@ class Engine(Protocol):
         where it spikes."""
         ...
 
+    def spike_times(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
+        """As ``spikes``, with times since the start of the trial (ms) for steps: the ends of these, or the exact ones."""
+        ...
+
 
 def build(network: Network, backend: str = "auto", num_threads: int | None = None) -> Engine:
     """An engine for ``network``. ``backend`` is "cpu" or "auto", which picks the best one that is installed."""

@@ -1,4 +1,4 @@
-// The functions that Python calls. Each returns 0, or 1 where memory ran out.
+// The functions that Python calls. Each returns 0, or 1 where memory ran out, or 2 where activity runs away.
 #pragma once
 #include "engine.hpp"
 
@@ -13,7 +13,7 @@ eventprop::Weights &weights_of(Engine *e, int layer, int recurrent) {
     return recurrent ? l.recurrent : l.forward;
 }
 template <class F> int guarded(F &&f) {
-    try { f(); return 0; } catch (...) { return 1; }
+    try { f(); return 0; } catch (const eventprop::RunawayActivity &) { return 2; } catch (...) { return 1; }
 }
 }  // namespace
 
@@ -79,8 +79,8 @@ int engine_update(Engine *e, const double *parameters, double factor) {
     });
 }
 // Spikes of sample i of the last batch: layer -1 is the input, the last one the read-out. Returns their number; copies
-// where ids is given.
-int64_t engine_spikes(Engine *e, int i, int layer, uint16_t *steps, uint16_t *ids) {
+// where ids is given. at: time since the start of the step, the whole of it on the grid.
+int64_t engine_spikes(Engine *e, int i, int layer, uint16_t *steps, uint16_t *ids, float *at) {
     const auto &slot = e->slots[i];
     const auto &s = layer < 0 ? slot.input : layer < int(e->hidden.size()) ? slot.layers[layer].spikes : slot.output.spikes;
     if (ids)
@@ -88,6 +88,7 @@ int64_t engine_spikes(Engine *e, int i, int layer, uint16_t *steps, uint16_t *id
             for (uint32_t j = s.step_start[k]; j < s.step_start[k + 1]; ++j) {
                 steps[j] = uint16_t(k);
                 ids[j] = s.id[j];
+                at[j] = float(s.at.empty() ? e->output.dt : s.at[j]);
             }
     return int64_t(s.id.size());
 }

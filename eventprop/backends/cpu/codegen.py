@@ -38,6 +38,11 @@ def _cpp(code: str, kind: str = "real") -> str:
     return re.sub(rf"\b({'|'.join(_FUNCTIONS)})\(", r"std::\1(", code)
 
 
+def _fast(code: str) -> str:
+    """As ``_cpp``, with exponentials that the compiler can make vector code of."""
+    return re.sub(r"\bstd::(expm1|exp)\(", r"eventprop::fast_\1(", _cpp(code))
+
+
 def _assigned(code: str) -> set[str]:
     return set(re.findall(r"(?:^|[;{}]|\b)\s*([A-Za-z_]\w*)\s*(?:[-+*/]?=)(?!=)", code))
 
@@ -73,10 +78,11 @@ class _Struct:
     Args:
         struct: its name in C++.
         population: whose model, per-neuron and trained parameters it is made for.
+        exact: whether steps are cut at spikes.
     """
 
-    def __init__(self, struct: str, population: Population, synapse: models.SynapseModel) -> None:
-        self.struct, self.model, self.synapse = struct, population.model, synapse
+    def __init__(self, struct: str, population: Population, synapse: models.SynapseModel, exact: bool = False) -> None:
+        self.struct, self.model, self.synapse, self.exact_times = struct, population.model, synapse, exact
         self.trained = [n for n in self.model.parameters if n in population.trained]
         self.constants = {**self.model.constants, **synapse.constants}
         self.names = (*self.model.parameters, *self.constants)
@@ -127,6 +133,7 @@ class _Struct:
             + self.compute_constants()
             + self.forward()
             + self.backward()
+            + (self.exact() if self.exact_times else "")
             + "};\n"
         )
 
@@ -212,6 +219,138 @@ class _Struct:
                 "void collect(const real *c, const real *h, const real *__restrict a, const real *__restrict keep, "
                 "real *__restrict sum)",
                 "        (void)a, (void)keep, (void)sum;\n" + self.loop({**adjoint, **kept}, "", "", sums),
+            )
+        )
+
+    def exact(self) -> str:
+        """Constants of an interval between two cuts, flow from one to the next, and what finds a crossing."""
+        m, state = self.model, self.state
+        flow = f"{m.update} {self.synapse.decay}"
+        collected = " ".join(m.collect[n] for n in self.trained)
+        backward = f"{m.adjoint_update} {collected}"
+        if m.integrals[0] and self.trained:
+            backward += flow + " ".join(" ".join(m.integral_slopes[n]) for n in self.trained)
+        text = self.interval("forward", f"{flow} {m.reach}") + self.interval("backward", backward)
+        text += self.function(
+            "void advance(const real *c, const real *h, real *__restrict x, const real *__restrict current)",
+            self.loop({**state, "arriving": "current"}, f"{flow} Isyn += arriving;"),
+        )
+        return text + (self.crossings(flow) if m.threshold else self.integrals(flow))
+
+    def interval(self, which: str, code: str) -> str:
+        """Functions that compute those constants which depend on ``dt`` and which ``code`` uses, for an interval."""
+        depending = {"dt"}
+        for name, expression in self.constants.items():
+            if _names(expression) & depending:
+                depending.add(name)
+        used = _names(code)
+        for name in reversed(self.constants):
+            if name in used:
+                used |= _names(self.constants[name])
+        wanted = [n for n in self.constants if n in used and n in depending]
+        shared = [n for n in wanted if n not in self.lanes]
+        own = [n for n in wanted if n in self.lanes]
+        index = {n: i for i, n in enumerate(self.names)}
+        inputs = [n for n in self.names if n in used and n not in wanted]
+
+        def lines(names: Sequence[str]) -> str:
+            return "".join(f"const real {n} = {_fast(self.constants[n])}; " for n in names)
+
+        scalar = "".join(f"        const real {n} = c[{index[n]}];\n" for n in inputs if n not in self.lanes)
+        body = scalar + f"        {lines(shared)}\n" + "".join(f"        c[{index[n]}] = {n};\n" for n in shared)
+        head = self.scalars(" ".join(self.constants[n] for n in own)) if own else ""
+        rows = self.per_lane()
+        loads = "".join(f"            const real {n} = {rows[n]}[l];\n" for n in inputs if n in self.lanes)
+        stores = "".join(f"            {rows[n]}[l] = {n};\n" for n in own)
+        lanes = f"        for (int l = 0; l < P; ++l) {{\n{loads}            {lines(own)}\n{stores}        }}\n" if own else ""
+        return self.function(
+            f"void {which}_interval(const real *h, real dt, real *c)", f"        (void)dt;\n{body}"
+        ) + self.function(f"void {which}_lanes(const real *c, real dt, real *h)", f"        (void)dt;\n{head}{lanes}")
+
+    def crossings(self, flow: str) -> str:
+        """Where a neuron is after some time, and whether it reached its threshold meanwhile."""
+        m, state = self.model, self.state
+        loads = "".join(f"            real {v} = {a}[l];\n" for v, a in {**self.per_lane(), **state}.items())
+        stores = "".join(f"            (next + {i} * P)[l] = {v};\n" for i, v in enumerate(state))
+        probe = (
+            f"{self.scalars(flow + m.reach)}        int any = 0;\n        for (int l = 0; l < P; ++l) {{\n{loads}"
+            f"            {_cpp(flow)}\n{stores}            fired[l] = {_cpp(m.reach)};\n            any |= fired[l];\n"
+            "        }\n        return any;\n"
+        )
+        of_lane = "".join(f"        real {v} = y[{i}];\n        (void){v};\n" for i, v in enumerate(state))
+        back = "".join(f"        y[{i}] = {v};\n" for i, v in enumerate(state))
+        used = _names(flow)
+        for name in reversed(self.constants):
+            if name in used:
+                used |= _names(self.constants[name])
+        wanted = [n for n in self.constants if n in used]
+        parameters = " ".join(n for n in self.model.parameters if n in used)
+        computed = "".join(f"        const real {n} = {_fast(self.constants[n])};\n" for n in wanted)
+
+        def value(name: str, code: str) -> str:
+            head = f"real {name}(const real *c, const real *h, int lane, const real *y)"
+            return self.function(
+                head, f"        (void)lane;\n{self.scalars(code)}{self.of_lane(code)}{of_lane}        return {_cpp(code)};\n"
+            )
+
+        return (
+            self.function(
+                "int probe(const real *c, const real *h, const real *__restrict x, real *__restrict next, int *__restrict fired)",
+                probe,
+            )
+            + self.function(
+                "void flow(const real *c, const real *h, int lane, real dt, real *y)",
+                f"        (void)lane;\n{self.scalars(parameters)}{self.of_lane(parameters)}{computed}{of_lane}"
+                f"        {_cpp(flow)}\n{back}",
+            )
+            + value("excess", m.excess)
+            + value("rise", m.rise)
+        )
+
+    def integrals(self, flow: str) -> str:
+        """The integral of V with a weight that is linear in time, its adjoint and its derivatives."""
+        m = self.model
+        first, second = m.integrals
+        zeroth = f"real Isyn_start = Isyn; real V_start = V; {flow}"
+        code = (
+            f"{zeroth} real integral = {first}; real moment = {second}; sum += weight * integral + weight_slope * moment;"
+        )
+        kept = {v: f"(keep + {i} * P)" for i, v in enumerate(self.state)}
+        slopes = "".join(
+            f"            {{ const real slope = {_cpp(a)}; (sum + {i} * P)[l] -= error[l] * "
+            f"(weight * slope + weight_slope * ({_cpp(b)})); }}\n"
+            for i, (a, b) in enumerate(m.integral_slopes[n] for n in self.trained)
+        )
+        head = "real Isyn_start = Isyn, V_start = V;\n            " + _cpp(flow)
+        head += f"\n            const real integral = {_cpp(first)};\n"
+        shift = " ".join(f"{v} {{}}= {e};" for v, e in m.driven.items())
+        driven = (
+            "real A = end * e; const real A_slope = slope * e; "
+            f"{shift.replace('{}', '-')} {m.adjoint_update} A += A_slope * dt; {shift.replace('{}', '+')}"
+        )
+        return (
+            self.function(
+                "void integrate(const real *c, const real *h, real *__restrict x, real weight, real weight_slope, real dt, "
+                "real *__restrict sums)",
+                self.loop({**self.state, "sum": "sums"}, code),
+            )
+            + self.function(
+                "void collect_integral(const real *c, const real *h, const real *__restrict keep, "
+                "const real *__restrict error, real weight, real weight_slope, real dt, real *__restrict sum)",
+                (
+                    self.scalars(flow + first + slopes)
+                    + "        for (int l = 0; l < P; ++l) {\n"
+                    + "".join(f"            real {v} = {a}[l];\n" for v, a in {**self.per_lane(), **kept}.items())
+                    + f"            {head}            (void)integral;\n{slopes}        }}\n"
+                    if self.trained
+                    else ""
+                )
+                + "        (void)keep, (void)error, (void)weight, (void)weight_slope, (void)dt, (void)sum;\n",
+            )
+            + self.function(
+                "void back_driven(const real *c, const real *h, real *__restrict a, const real *__restrict error, real end, "
+                "real slope, real dt)",
+                self.loop({**self.adjoint, "e": "error"}, driven),
             )
         )
 
@@ -347,11 +486,14 @@ def generate(network: Network, real: str = "float") -> str:
         real: "float", or "double" for checking.
     """
     synapse = models.EXPONENTIAL_SYNAPSE
-    hidden = _Struct("Hidden", network.hidden[0], synapse)
-    output = _Struct("Output", network.output, synapse)
+    exact = network.spike_timing == "exact"
+    hidden = _Struct("Hidden", network.hidden[0], synapse, exact)
+    output = _Struct("Output", network.output, synapse, exact)
     return (
         "#include <cmath>\n"
         f"typedef {real} real;\n"
+        f"#define EXACT_TIMES {int(exact)}\n"
+        '#include "fast_exp.hpp"\n'
         "#if defined(__AVX512F__)\n#define VECTOR_BYTES 64\n#elif defined(__AVX__)\n#define VECTOR_BYTES 32\n"
         "#else\n#define VECTOR_BYTES 16\n#endif\n"
         "namespace eventprop { constexpr int P = VECTOR_BYTES == 64 ? 64 : 32; }  // lanes of a panel\n"

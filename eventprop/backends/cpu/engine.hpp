@@ -10,6 +10,9 @@
 
 #include "grid.hpp"
 #include "pool.hpp"
+#if EXACT_TIMES
+#include "exact.hpp"
+#endif
 
 namespace eventprop {
 
@@ -21,7 +24,7 @@ public:
     std::vector<Layer> hidden;
     Layer output;
     std::vector<real> loss_parameters, regulariser;
-    std::vector<real> weight_of_step;     // the loss's weight at x = k / K
+    std::vector<real> weight_of_step, slope_of_step;  // the loss's weight at x = k / K, and its change per ms until the next
     std::vector<Slot> slots;
     std::vector<Scratch> scratch;
     std::unique_ptr<Normal> normal;
@@ -33,8 +36,10 @@ public:
     void set_loss(int number, const double *parameters, int n) {
         which = number;
         loss_parameters.assign(parameters, parameters + n);
-        weight_of_step.resize(K);
-        for (int k = 0; k < K; ++k) weight_of_step[k] = Readout::weight(which, q(), real(k) / real(K), real(0));
+        weight_of_step.resize(K + 1);
+        slope_of_step.resize(K);
+        for (int k = 0; k <= K; ++k) weight_of_step[k] = Readout::weight(which, q(), real(k) / real(K), real(0));
+        for (int k = 0; k < K; ++k) slope_of_step[k] = (weight_of_step[k + 1] - weight_of_step[k]) / real(output.dt);
     }
 
     void run(const BatchView &b) {
@@ -157,20 +162,23 @@ private:
         if (Readout::uses_traffic(which)) smooth_input(slot);
     }
 
-    // traffic[k]: the smoothed number of input spikes at the start of step k
+    // The loss's weights by the smoothed number of input spikes at the start of each step.
     void smooth_input(Slot &slot) {
         const double tau = Readout::traffic_tau(which, q()), decay = std::exp(-output.dt / tau);
-        slot.traffic.resize(K);
+        slot.weight.resize(K);
+        slot.weight_slope.resize(K);
         double x = 0;
         for (int k = 0; k < K; ++k) {
             x *= decay;
             for (int i = 0, j = k - 1; i < input.copies && j >= 0; ++i, j -= input.delay)
                 x += 0.01 / tau * (slot.input.step_start[j + 1] - slot.input.step_start[j]);
-            slot.traffic[k] = Readout::weight(which, q(), real(k) / real(K), real(x));
+            slot.weight[k] = Readout::weight(which, q(), real(k) / real(K), real(x));
+            const real end = Readout::weight(which, q(), real(k + 1) / real(K), real(x * decay));
+            slot.weight_slope[k] = (end - slot.weight[k]) / real(output.dt);
         }
     }
     const real *weights_of_steps(const Slot &slot) const {
-        return Readout::uses_traffic(which) ? slot.traffic.data() : weight_of_step.data();
+        return Readout::uses_traffic(which) ? slot.weight.data() : weight_of_step.data();
     }
 
     Draws draws_of(const BatchView &b, int i, int layer) const {
@@ -191,23 +199,82 @@ private:
         const SpikeLists *source = &slot.input;
         float *counts = b.counts + size_t(i) * total_hidden();
         for (size_t l = 0; l < hidden.size(); ++l) {
-            int rows;
-            const Panels drive = drive_of(hidden[l], *source, l ? one_copy(hidden[l - 1].n) : input, t, rows);
-            sweep<Hidden>(hidden[l], drive, rows, K, slot.layers[l], draws_of(b, i, int(l)), b.learn, t);
+            sweep_layer<Hidden>(hidden[l], *source, l == 0, l ? one_copy(hidden[l - 1].n) : input, slot.layers[l],
+                                draws_of(b, i, int(l)), b.learn, t);
             source = &slot.layers[l].spikes;
             for (int j = 0; j < hidden[l].n; ++j) counts[j] = float(source->id_start[j + 1] - source->id_start[j]);
             counts += hidden[l].n;
         }
-        int rows;
-        const Panels drive = drive_of(output, *source, one_copy(hidden.back().n), t, rows);
-        if constexpr (Output::spiking) {
-            sweep<Output>(output, drive, rows, K, slot.output, Draws{}, b.learn, t);
+        score<Output>(b, i, *source, slot, t);
+    }
+
+    // A template, so that only the branch that the outputs need is compiled; likewise below.
+    template <class Model> void score(const BatchView &b, int i, const SpikeLists &source, Slot &slot, Scratch &t) {
+        const Delays delays = one_copy(hidden.back().n);
+        if constexpr (Model::spiking) {
+            sweep_layer<Model>(output, source, false, delays, slot.output, Draws{}, b.learn, t);
             score_first_spikes(b, i, slot);
         } else {
-            read_steps(output, drive, rows, K, weights_of_steps(slot), which, q(), slot, b.learn, t);
+            read_out<Model>(source, delays, slot, b.learn, t);
             score_voltages(b, i, slot, t);
         }
     }
+    template <class Model> void reverse_output(const BatchView &b, int i, Slot &slot, Scratch &t) {
+        if constexpr (Model::spiking) reverse_spiking_output<Model>(b, i, slot, t);
+        else reverse_read_out<Model>(slot, t);
+    }
+
+#if EXACT_TIMES
+    template <class Model>
+    void sweep_layer(const Layer &l, const SpikeLists &source, bool first, Delays delays, LayerTrace &out, const Draws &draws,
+                     bool learn, Scratch &t) {
+        int rows = 0;
+        const Panels drive = first ? drive_of(l, source, delays, t, rows) : Panels{};
+        exact_sweep<Model>(l, drive, rows, K, first ? nullptr : &source, out, draws, learn && Model::n_collect, &l == &output, t);
+    }
+    StepWeights step_weights(const Slot &slot) const {
+        return Readout::uses_traffic(which) ? StepWeights{slot.weight.data(), slot.weight_slope.data()}
+                                            : StepWeights{weight_of_step.data(), slope_of_step.data()};
+    }
+    template <class Model> void read_out(const SpikeLists &source, Delays, Slot &slot, bool learn, Scratch &t) {
+        exact_read<Model>(output, K, source, step_weights(slot), slot, learn && Model::n_collect, t);
+    }
+    template <class Model> void reverse_read_out(Slot &slot, Scratch &t) {
+        LayerTrace &last = slot.layers.back();
+        exact_reverse_read<Model>(output, K, last.spikes, step_weights(slot), slot, last.error, t);
+    }
+    template <class Model, class Extra>
+    void reverse_layer(const Layer &l, size_t number, Slot &slot, Scratch &t, Extra &&extra) {
+        LayerTrace &trace = number < hidden.size() ? slot.layers[number] : slot.output;
+        LayerTrace *below = number ? &slot.layers[number - 1] : nullptr;
+        exact_reverse<Model>(l, trace, K, below ? &below->spikes : nullptr, below ? &below->error : nullptr, t, extra);
+    }
+    void errors_of(Slot &, size_t, Scratch &) {}  // they were added spike by spike
+#else
+    template <class Model>
+    void sweep_layer(const Layer &l, const SpikeLists &source, bool, Delays delays, LayerTrace &out, const Draws &draws,
+                     bool learn, Scratch &t) {
+        int rows;
+        const Panels drive = drive_of(l, source, delays, t, rows);
+        sweep<Model>(l, drive, rows, K, out, draws, learn && Model::n_collect, &l == &output, t);
+    }
+    template <class Model> void read_out(const SpikeLists &source, Delays delays, Slot &slot, bool learn, Scratch &t) {
+        int rows;
+        const Panels drive = drive_of(output, source, delays, t, rows);
+        read_steps<Model>(output, drive, rows, K, weights_of_steps(slot), which, q(), slot, learn && Model::n_collect, t);
+    }
+    template <class Model> void reverse_read_out(Slot &slot, Scratch &t) { reverse_readout<Model>(output, slot, K, weights_of_steps(slot), which, q(), t); }
+    template <class Model, class Extra>
+    void reverse_layer(const Layer &l, size_t number, Slot &slot, Scratch &t, Extra &&extra) {
+        reverse<Model>(l, number < hidden.size() ? slot.layers[number] : slot.output, K, number > 0, t, extra);
+    }
+    void errors_of(Slot &slot, size_t l, Scratch &t) {
+        const bool last = l + 1 == hidden.size();
+        LayerTrace &trace = slot.layers[l];
+        errors_from_above(trace, last ? output : hidden[l + 1], last ? slot.output.rows : slot.layers[l + 1].rows, K, t);
+        if (last && Readout::has_cusps(which)) add_cusps(output, slot.error.data(), slot.readout.data, which, trace, K);
+    }
+#endif
 
     static Delays one_copy(int n) { return {n, 1, 0}; }
 
@@ -256,7 +323,9 @@ private:
     // Time of each output's first spike, or `none`.
     double first_spike_time(const Slot &slot, int j, double none) const {
         const SpikeLists &s = slot.output.spikes;
-        return s.id_start[j] == s.id_start[j + 1] ? none : (s.step[s.id_start[j]] + 1) * output.dt;
+        const uint32_t first = s.id_start[j];
+        if (first == s.id_start[j + 1]) return none;
+        return s.at.empty() ? (s.step[first] + 1) * output.dt : s.step[first] * output.dt + s.at[s.order[first]];
     }
 
     void score_first_spikes(const BatchView &b, int i, Slot &slot) {
@@ -278,18 +347,17 @@ private:
 
     void backward(const BatchView &b, int i, Scratch &t) {
         Slot &slot = slots[i];
-        for (auto &trace : slot.layers) clear_collected(trace, hidden[0].n_panels, Hidden::n_collect);
+        for (size_t l = 0; l < hidden.size(); ++l) {
+            clear_collected(slot.layers[l], hidden[l].n_panels, Hidden::n_collect);
+            slot.layers[l].error.assign(slot.layers[l].spikes.id.size(), real(0));
+        }
         clear_collected(slot.output, output.n_panels, Output::n_collect);
-        if constexpr (Output::spiking) reverse_spiking_output(b, i, slot, t);
-        else reverse_readout(output, slot, K, weights_of_steps(slot), which, q(), t);
+        reverse_output<Output>(b, i, slot, t);
         const float *counts = (b.average_counts ? mean_counts.data() : b.counts + size_t(i) * total_hidden()) + total_hidden();
-        for (int l = int(hidden.size()) - 1; l >= 0; --l) {
-            const bool last = size_t(l) + 1 == hidden.size();
-            LayerTrace &trace = slot.layers[l];
-            errors_from_above(trace, last ? output : hidden[l + 1], last ? slot.output.rows : slot.layers[l + 1].rows, K, t);
-            if (last && Readout::has_cusps(which)) add_cusps(output, slot.error.data(), slot.readout.data, which, trace, K);
+        for (size_t l = hidden.size(); l-- > 0;) {
+            errors_of(slot, l, t);
             counts -= hidden[l].n;
-            reverse_hidden(b, hidden[l], trace, counts, l > 0, t);
+            reverse_hidden(b, l, slot, counts, t);
         }
     }
 
@@ -298,7 +366,7 @@ private:
         std::fill(trace.collected.data, trace.collected.data + size_t(n_panels) * n * P, real(0));
     }
 
-    void reverse_spiking_output(const BatchView &b, int i, Slot &slot, Scratch &t) {
+    template <class Model> void reverse_spiking_output(const BatchView &b, int i, Slot &slot, Scratch &t) {
         LayerTrace &trace = slot.output;
         const SpikeLists &spikes = trace.spikes;
         const int label = b.labels[i];
@@ -317,7 +385,7 @@ private:
             Readout::phantom(which, q(), t.adjoint.data + size_t(label / P) * Output::n_adjoint * P, label % P, real(b.batch), trial());
             trace.rows = K;
         }
-        reverse<Output>(output, trace, K, true, t, [](real *, uint32_t, int) {});
+        reverse_layer<Model>(output, hidden.size(), slot, t, [](real *, uint32_t, int) {});
     }
 
     static void clear_adjoint(const Layer &l, int n_adjoint, Scratch &t) {
@@ -325,12 +393,14 @@ private:
         std::fill(t.adjoint.data, t.adjoint.data + size_t(l.n_panels) * n_adjoint * P, real(0));
     }
 
-    void reverse_hidden(const BatchView &b, const Layer &l, LayerTrace &trace, const float *counts, bool keep_transport, Scratch &t) {
+    void reverse_hidden(const BatchView &b, size_t number, Slot &slot, const float *counts, Scratch &t) {
+        const Layer &l = hidden[number];
+        LayerTrace &trace = slot.layers[number];
         clear_adjoint(l, Hidden::n_adjoint, t);
         trace.rows = trace.spikes.last() + 1;   // before the last spike's jump, seen backwards, all adjoints are 0
         float sum = 0;
         for (int j = 0; j < l.n; ++j) sum += counts[j];
-        reverse<Hidden>(l, trace, K, keep_transport, t, [&](real *x, uint32_t s, int lane) {
+        reverse_layer<Hidden>(l, number, slot, t, [&](real *x, uint32_t s, int lane) {
             Regulariser::jump(regulariser_number, regulariser.data(), x, lane, real(counts[trace.spikes.id[s]]), real(sum),
                               real(l.n), real(b.batch));
         });
@@ -357,13 +427,22 @@ private:
         const LayerTrace *trace = &slot.output;
         const SpikeLists *source = &slot.layers.back().spikes;
         Delays delays = one_copy(w->n_pre);
+        bool from_input = false, recurrent = false;
         for (size_t l = 0; l < hidden.size(); ++l) {
             if (w == &hidden[l].forward) {
                 trace = &slot.layers[l];
                 source = l ? &slot.layers[l - 1].spikes : &slot.input;
-                if (l == 0) delays = input;
+                from_input = l == 0;
+                if (from_input) delays = input;
             }
-            if (w == &hidden[l].recurrent) { trace = &slot.layers[l]; source = &trace->spikes; }
+            if (w == &hidden[l].recurrent) { trace = &slot.layers[l]; source = &trace->spikes; recurrent = true; }
+        }
+        if (EXACT_TIMES && !from_input) {
+            const Panels g{trace->event_gradient.data, Panels::stride_of(Output::spiking || trace != &slot.output
+                                                                             ? trace->events.size() : source->id.size())};
+            gather_events(*source, w->n_pre, recurrent ? trace->own_rows : trace->below_rows, trace->live_events, g.at(p, 0),
+                          w->g.at(p, 0));
+            return;
         }
         const Panels g{trace->gradient.data, Panels::stride_of(K)};
         for (int c = 0; c < delays.copies; ++c) {

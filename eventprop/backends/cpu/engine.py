@@ -74,7 +74,7 @@ def _prototypes(lib: ctypes.CDLL) -> None:
         ("engine_zero_gradients", i, [p]),
         ("engine_gradient_norm2", d, [p]),
         ("engine_update", i, [p, p, d]),
-        ("engine_spikes", ctypes.c_int64, [p, i, i, p, p]),
+        ("engine_spikes", ctypes.c_int64, [p, i, i, p, p, p]),
     ):
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments
@@ -85,6 +85,10 @@ def _address(array: np.ndarray | None) -> int | None:
 
 
 def _check(status: int) -> None:
+    if status == 2:
+        raise ArithmeticError(
+            "hidden neurons spike without end: over a million spikes in one trial; smaller weights or a larger TAU_MEM may help"
+        )
     if status:
         raise MemoryError("the CPU engine ran out of memory; a smaller N_BATCH or NUM_HIDDEN needs less")
 
@@ -300,6 +304,14 @@ class CpuEngine:
         _check(self._lib.engine_update(self._handle, _address(values), factor))
 
     def spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
+        steps, ids, _ = self._spikes(index, population)
+        return steps, ids
+
+    def spike_times(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
+        steps, ids, at = self._spikes(index, population)
+        return steps * self.network.dt_ms + at, ids
+
+    def _spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         n, chunk = self._last
         held = range((n - 1) // chunk * chunk, n)
         if index not in held:
@@ -308,10 +320,10 @@ class CpuEngine:
         if population == "output" and not self.network.loss.spiking:
             raise ValueError("the outputs of this network do not spike")
         arguments: tuple[Any, ...] = (self._handle, index - held.start, layer)
-        count = self._lib.engine_spikes(*arguments, None, None)
-        steps, ids = np.empty(count, np.uint16), np.empty(count, np.uint16)
-        self._lib.engine_spikes(*arguments, _address(steps), _address(ids))
-        return steps, ids
+        count = self._lib.engine_spikes(*arguments, None, None, None)
+        steps, ids, at = np.empty(count, np.uint16), np.empty(count, np.uint16), np.empty(count, np.float32)
+        self._lib.engine_spikes(*arguments, _address(steps), _address(ids), _address(at))
+        return steps, ids, at
 
 
 def _vector(values: Mapping[str, float], declared: models.Loss | models.Regulariser) -> np.ndarray:

@@ -32,7 +32,7 @@ void fire(const Layer &l, int p, int k, real *x, const int *fired, LayerTrace &o
 }
 
 template <class Model, bool noisy, bool kept>
-void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const Draws &draws, real *state) {
+void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const Draws &draws, bool whole, real *state) {
     constexpr int VARS = 1 + Model::n_state;
     const real *c = l.constants.data();
     const size_t kept_stride = size_t(K) * VARS * P;
@@ -43,7 +43,7 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
     for (; k < K; ++k) {
         const uint32_t from = k ? spikes.step_start[k - 1] : 0, to = uint32_t(spikes.id.size());
         const bool driven = k > 0 && k <= rows;
-        if (!noisy && !driven && from == to && k > rows && k % 4 == 0 && quiet<Model>(l, state)) break;
+        if (!noisy && !(kept && whole) && !driven && from == to && k > rows && k % 4 == 0 && quiet<Model>(l, state)) break;
         spikes.step_start[k] = to;
         if (draws.dropout) out.dropped.step_start[k] = uint32_t(out.dropped.id.size());
         for (int p = 0; p < l.n_panels; ++p) {
@@ -63,9 +63,10 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
         for (; k <= K; ++k) out.dropped.step_start[k] = uint32_t(out.dropped.id.size());
 }
 
-// A layer of spiking neurons through a trial; drive row k holds what arrives from below in step k + 1.
+// A layer of spiking neurons through a trial; drive row k holds what arrives from below in step k + 1. `whole`: state is
+// kept to the end of the trial, also where nothing happens any more.
 template <class Model>
-void sweep(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const Draws &draws, bool learn, Scratch &t) {
+void sweep(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const Draws &draws, bool kept, bool whole, Scratch &t) {
     constexpr int VARS = 1 + Model::n_state;
     t.state.reserve(size_t(l.n_panels) * VARS * P);
     real *state = t.state.data;
@@ -75,14 +76,13 @@ void sweep(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const
     out.dropped.clear(draws.dropout ? K : 0);
     out.recorded.clear();
     out.dropped_recorded.clear();
-    const bool kept = learn && Model::n_collect > 0;
     if (kept) out.kept.reserve(size_t(l.n_panels) * K * VARS * P);
     if (draws.noise != 0)
-        kept ? sweep_steps<Model, true, true>(l, drive, rows, K, out, draws, state)
-             : sweep_steps<Model, true, false>(l, drive, rows, K, out, draws, state);
+        kept ? sweep_steps<Model, true, true>(l, drive, rows, K, out, draws, whole, state)
+             : sweep_steps<Model, true, false>(l, drive, rows, K, out, draws, whole, state);
     else
-        kept ? sweep_steps<Model, false, true>(l, drive, rows, K, out, draws, state)
-             : sweep_steps<Model, false, false>(l, drive, rows, K, out, draws, state);
+        kept ? sweep_steps<Model, false, true>(l, drive, rows, K, out, draws, whole, state)
+             : sweep_steps<Model, false, false>(l, drive, rows, K, out, draws, whole, state);
     out.spikes.index_by_id(l.n, K);
 }
 
@@ -107,7 +107,6 @@ inline void add_cusps(const Layer &output, const real *error, const real *readou
 // R of each spike from the layer above, whose transport rows are in t.transport
 inline void errors_from_above(LayerTrace &trace, const Layer &above, int rows, int K, Scratch &t) {
     const SpikeLists &spikes = trace.spikes;
-    trace.error.assign(spikes.id.size(), real(0));
     const size_t stride = Panels::stride_of(K);
     for (int k = 0; k + 1 < rows; ++k)
         for (uint32_t s = spikes.step_start[k]; s < spikes.step_start[k + 1]; ++s)
@@ -160,10 +159,11 @@ void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, Scra
 
 // The read-out that does not spike, read at the start of each step. Where the loss compares voltages at each step
 // they are kept in t.voltages, [step][panel][P].
-inline void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weight, int which, const real *q,
-                       Slot &slot, bool learn, Scratch &t) {
-    constexpr int VARS = 1 + Output::n_state;
-    const bool kept = learn && Output::n_collect > 0, voltages = Readout::per_step(which);
+template <class Model>
+void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weight, int which, const real *q,
+                       Slot &slot, bool kept, Scratch &t) {
+    constexpr int VARS = 1 + Model::n_state;
+    const bool voltages = Readout::per_step(which);
     t.state.reserve(size_t(l.n_panels) * VARS * P);
     slot.readout.reserve(size_t(l.n_panels) * Readout::n_state * P);
     if (kept) slot.output.kept.reserve(size_t(l.n_panels) * K * VARS * P);
@@ -172,48 +172,49 @@ inline void read_steps(const Layer &l, Panels drive, int rows, int K, const real
     alignas(64) real none[P] = {};
     alignas(64) int fired[P];
     for (int p = 0; p < l.n_panels; ++p) {
-        const real *h = l.lanes_of<Output>(p);
+        const real *h = l.lanes_of<Model>(p);
         real *x = t.state.data + size_t(p) * VARS * P, *r = slot.readout.data + size_t(p) * Readout::n_state * P;
         real *keep = slot.output.kept.data + size_t(p) * K * VARS * P;
-        Output::start(c, h, x);
+        Model::start(c, h, x);
         Readout::start(which, r);
         for (int k = 0; k < K; ++k) {
             const real *in = k > 0 && k <= rows ? drive.at(p, k - 1) : none;
             Readout::read(which, c, h, q, x, r, weight[k], real(k), real(K));
-            if (voltages) std::memcpy(t.voltages.data + (size_t(k) * l.n_panels + p) * P, x + Output::v_row * P, sizeof(real) * P);
-            if (kept) Output::template step<false, true>(c, h, x, in, fired, none, keep + size_t(k) * VARS * P);
-            else Output::template step<false, false>(c, h, x, in, fired, none, nullptr);
+            if (voltages) std::memcpy(t.voltages.data + (size_t(k) * l.n_panels + p) * P, x + Model::v_row * P, sizeof(real) * P);
+            if (kept) Model::template step<false, true>(c, h, x, in, fired, none, keep + size_t(k) * VARS * P);
+            else Model::template step<false, false>(c, h, x, in, fired, none, nullptr);
         }
     }
 }
 
 // Adjoints of the read-out that does not spike. slot.error is [panel][P], or [step][panel][P] where the loss compares
 // voltages at each step.
-inline void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int which, const real *q, Scratch &t) {
-    constexpr int VARS = Output::n_adjoint, KEPT = 1 + Output::n_state;
+template <class Model>
+void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int which, const real *q, Scratch &t) {
+    constexpr int VARS = Model::n_adjoint, KEPT = 1 + Model::n_state;
     LayerTrace &trace = slot.output;
     const size_t stride = Panels::stride_of(K);
     trace.gradient.reserve(stride * l.n_panels);
     t.transport.reserve(stride * l.n_panels);
-    trace.rows = slot.layers.back().spikes.id.empty() && !Output::n_collect ? 0 : K;
+    trace.rows = slot.layers.back().spikes.id.empty() && !Model::n_collect ? 0 : K;
     if (!trace.rows) return;
     t.adjoint.reserve(size_t(VARS) * P);
     const real *c = l.constants.data();
     const size_t error_step = Readout::per_step(which) ? size_t(l.n_panels) * P : 0;
     for (int p = 0; p < l.n_panels; ++p) {
         real *x = t.adjoint.data;
-        const real *h = l.lanes_of<Output>(p), *r = slot.readout.data + size_t(p) * Readout::n_state * P;
+        const real *h = l.lanes_of<Model>(p), *r = slot.readout.data + size_t(p) * Readout::n_state * P;
         const real *error = slot.error.data() + p * P;
         std::fill(x, x + VARS * P, real(0));
         Panels g{trace.gradient.data, stride}, d{t.transport.data, stride};
         for (int m = K - 1; m >= 0; --m) {
-            if (Output::n_collect)
-                Output::collect(c, h, x, trace.kept.data + (size_t(p) * K + m) * KEPT * P,
-                                trace.collected.data + size_t(p) * Output::n_collect * P);
-            Output::back(c, h, x, g.at(p, m));
+            if (Model::n_collect)
+                Model::collect(c, h, x, trace.kept.data + (size_t(p) * K + m) * KEPT * P,
+                                trace.collected.data + size_t(p) * Model::n_collect * P);
+            Model::back(c, h, x, g.at(p, m));
             Readout::impulse(which, c, h, q, x, error + error_step * m, r, weight[m], real(m), real(K));
-            if (Readout::impulse_changes_gradient) Output::gradient(c, h, x, g.at(p, m));
-            Output::transport(c, h, x, d.at(p, m));
+            if (Readout::impulse_changes_gradient) Model::gradient(c, h, x, g.at(p, m));
+            Model::transport(c, h, x, d.at(p, m));
         }
     }
 }

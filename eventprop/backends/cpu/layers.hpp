@@ -8,6 +8,9 @@
 
 namespace eventprop {
 
+// More spikes than a trial of a network that works can have.
+struct RunawayActivity {};
+
 // Weights and their gradients are [panel][pre][P].
 struct Weights {
     Panels w{}, g{}, m{}, v{};
@@ -47,6 +50,15 @@ struct Layer {
     template <class Model> const real *lanes_of(int panel) const { return lanes.data + size_t(panel) * Model::n_lanes * P; }
 };
 
+// What cuts a step where spikes have their exact times: a spike from below, one of the layer's own, or a reset without
+// a spike; `before` is the time since the cut before (or the start of the step), `index` the spike's number in its list.
+enum Cut : uint32_t { BELOW, OWN, DROPPED };
+struct Event {
+    real before;
+    Cut kind;
+    uint32_t index;
+};
+
 struct LayerTrace {
     SpikeLists spikes;
     std::vector<real> recorded;           // [spike][n_recorded], in order of time
@@ -57,19 +69,26 @@ struct LayerTrace {
     Buffer kept;                          // [panel][row][variable][P]: forward state that time constants need
     Buffer collected;                     // [panel][trained parameter][P]
     int rows = 0;                         // rows of `gradient` that are not zero
+
+    // With exact times only:
+    std::vector<Event> events;
+    std::vector<uint32_t> event_start;    // [K + 1]
+    std::vector<real> tail;               // [K]: from the last cut of a step to its end
+    Buffer event_gradient;                // [panel][event][P]: what a synapse collects at its spike
+    uint32_t live_events = 0;             // events after these have no gradient
+    std::vector<uint32_t> below_rows, own_rows;  // rows of event_gradient by source neuron, in order of time
 };
 struct Slot {
     SpikeLists input;
-    std::vector<real> traffic;            // smoothed input at the start of each step
+    std::vector<real> weight, weight_slope;  // of the loss at each step, where it depends on the sample
     std::vector<LayerTrace> layers;
     LayerTrace output;
     std::vector<real> error;              // of each output, [panel][P], or of each step, [step][panel][P]
     Buffer readout;                       // state of the loss at the end of the trial, [panel][variable][P]
-    double penalty_label = 0;
 };
 
 struct Scratch {                          // one per thread
-    Buffer drive, state, adjoint, transport_row, transport, voltages;
+    Buffer drive, state, next, lanes, adjoint, transport_row, transport, voltages;
     std::vector<uint8_t> keep;
 };
 

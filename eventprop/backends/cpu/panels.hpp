@@ -1,7 +1,9 @@
 // Arrays in panels of P lanes, spike lists, and the sums over spikes that everything else is made of.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <vector>
 
@@ -25,6 +27,15 @@ struct Buffer {
         size = data ? n : 0;
         if (!data) throw std::bad_alloc();
     }
+    // As reserve(), keeping what is there.
+    void grow(size_t n) {
+        if (n <= size) return;
+        Buffer larger;
+        larger.reserve(std::max(n, 2 * size));
+        if (size) std::memcpy(larger.data, data, size * sizeof(real));
+        std::swap(data, larger.data);
+        std::swap(size, larger.size);
+    }
     ~Buffer() { std::free(data); }
     Buffer() = default;
     Buffer(Buffer &&o) noexcept : data(o.data), size(o.size) { o.data = nullptr; o.size = 0; }
@@ -46,11 +57,13 @@ struct SpikeLists {
     std::vector<uint16_t> id;             // neurons, in order of step
     std::vector<uint32_t> id_start;       // [n + 1]
     std::vector<uint16_t> step;           // steps, in order of neuron
+    std::vector<real> at;                 // with exact times: time since the start of the step, in order of time
+    std::vector<uint32_t> order;          // with exact times: number of the spike in `id`, in order of neuron
 
     int last() const { return id.empty() ? -1 : last_step; }
     int last_step = -1;
 
-    void clear(int K) { step_start.assign(K + 1, 0); id.clear(); }
+    void clear(int K) { step_start.assign(K + 1, 0); id.clear(); at.clear(); }
 
     void index_by_id(int n, int K) {
         id_start.assign(n + 1, 0);
@@ -59,8 +72,10 @@ struct SpikeLists {
         step.resize(id.size());
         cursor.assign(id_start.begin(), id_start.end() - 1);
         last_step = -1;
+        if (!at.empty()) order.resize(id.size());
         for (int k = 0; k < K; ++k)
             for (uint32_t s = step_start[k]; s < step_start[k + 1]; ++s) {
+                if (!at.empty()) order[cursor[id[s]]] = s;
                 step[cursor[id[s]]++] = static_cast<uint16_t>(k);
                 last_step = k;
             }
@@ -82,7 +97,7 @@ inline void add(vec_sum &a, const real *p) {
     for (int i = 0; i < VECTORS; ++i) a.v[i] += reinterpret_cast<const vec *>(p)[i];
 }
 // a + sum of base[row[s]] for s in [from, to). Two sums, since one would wait for each of its additions.
-inline vec_sum sum_rows(vec_sum a, const real *base, const uint16_t *row, uint32_t from, uint32_t to) {
+template <class Index> vec_sum sum_rows(vec_sum a, const real *base, const Index *row, uint32_t from, uint32_t to) {
     vec_sum b{};
     uint32_t s = from;
     for (; s + 1 < to; s += 2) {
@@ -126,6 +141,18 @@ inline void gather_gradient(const SpikeLists &spikes, int n_pre, int rows, const
         while (step[end - 1] + 1 >= rows) --end;
         real *g = gradient + size_t(pre) * P;
         store(g, sum_rows(load(g), trace + P, step, s, end));
+    }
+}
+
+// gradient[p][pre] += sum of the rows of trace[p] that belong to pre's spikes, below `live`
+inline void gather_events(const SpikeLists &spikes, int n_pre, const std::vector<uint32_t> &rows, uint32_t live, const real *trace,
+                          real *gradient) {
+    for (int pre = 0; pre < n_pre; ++pre) {
+        uint32_t s = spikes.id_start[pre], end = spikes.id_start[pre + 1];
+        while (end > s && rows[end - 1] >= live) --end;
+        if (s == end) continue;
+        real *g = gradient + size_t(pre) * P;
+        store(g, sum_rows(load(g), trace, rows.data(), s, end));
     }
 }
 

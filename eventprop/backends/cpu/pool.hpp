@@ -2,8 +2,8 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
-#include <new>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -31,7 +31,7 @@ public:
         int spins = 0;
         while (busy.load(std::memory_order_acquire) > 0)
             if (++spins > 20000) std::this_thread::yield();
-        if (failed.exchange(false)) throw std::bad_alloc();
+        if (failed.exchange(false)) std::rethrow_exception(error);
     }
     int size() const { return static_cast<int>(threads.size()) + 1; }
 
@@ -40,6 +40,8 @@ private:
         try {
             for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(context, i, thread);
         } catch (...) {
+            std::lock_guard<std::mutex> l(m);
+            error = std::current_exception();
             failed = true;
         }
     }
@@ -64,6 +66,7 @@ private:
     std::atomic<unsigned> generation{0};
     std::atomic<int> next{0}, busy{0};
     std::atomic<bool> failed{false};
+    std::exception_ptr error;
     int count = 0;
     bool stop = false;
     void (*body)(void *, int, int) = nullptr;
