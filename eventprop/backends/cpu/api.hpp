@@ -17,6 +17,7 @@ template <class F> int guarded(F &&f) {
 }
 }  // namespace
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 int engine_panel() { return eventprop::P; }
@@ -93,3 +94,4 @@ int64_t engine_spikes(Engine *e, int i, int layer, uint16_t *steps, uint16_t *id
     return int64_t(s.id.size());
 }
 }
+#pragma GCC visibility pop

@@ -28,6 +28,7 @@ _FLAGS = [
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fPIC",
+    "-fvisibility=hidden",  # engines of different networks in one process must not share each other's structs
     "-shared",
     "-pthread",
 ]

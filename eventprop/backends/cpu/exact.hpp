@@ -133,7 +133,7 @@ template <class Model> struct ExactSweep {
 
     // All neurons go on by d; then the weights of one spike arrive, if there is one.
     void advance(real d, const Weights *w, int source) {
-        alignas(64) static const real none[P] = {};
+        alignas(64) const real none[P] = {};
         if (d > 0) interval.forward(d);
         for (int p = 0; p < l.n_panels; ++p) {
             const real *row = w ? w->w.at(p, source) : none;

@@ -201,6 +201,8 @@ void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int 
     t.adjoint.reserve(size_t(VARS) * P);
     const real *c = l.constants.data();
     const size_t error_step = Readout::per_step(which) ? size_t(l.n_panels) * P : 0;
+    const bool cusps = Readout::has_cusps(which);
+    alignas(64) real before[P];
     for (int p = 0; p < l.n_panels; ++p) {
         real *x = t.adjoint.data;
         const real *h = l.lanes_of<Model>(p), *r = slot.readout.data + size_t(p) * Readout::n_state * P;
@@ -212,9 +214,14 @@ void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int 
                 Model::collect(c, h, x, trace.kept.data + (size_t(p) * K + m) * KEPT * P,
                                 trace.collected.data + size_t(p) * Model::n_collect * P);
             Model::back(c, h, x, g.at(p, m));
+            if (cusps) Model::transport(c, h, x, before);
             Readout::impulse(which, c, h, q, x, error + error_step * m, r, weight[m], real(m), real(K));
             if (Readout::impulse_changes_gradient) Model::gradient(c, h, x, g.at(p, m));
             Model::transport(c, h, x, d.at(p, m));
+            if (cusps)                    // spikes that arrive at a cusp come too late for the maximum to depend on them
+                for (int lane = 0; lane < P; ++lane)
+                    if (Readout::cusp_step(which, r, lane) == m && Readout::cusp(which, r, lane, real(1)) != 0)
+                        d.at(p, m)[lane] = before[lane];
         }
     }
 }
