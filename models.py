@@ -85,7 +85,9 @@ class NeuronModel:
     Where spikes have their exact times, a step is cut at them, and ``dt`` is the time between two cuts:
 
         excess, rise: V above the threshold, and its derivative by time (1/ms).
-        reach: condition on the state at a cut without which the threshold cannot have been reached since the one before.
+        reach: condition on the state at a cut without which the threshold cannot have been reached in the ``dt`` before.
+            ``lift`` is what spikes that arrived meanwhile took from V by negative weights, ``kick`` the sum of their
+            positive ones.
         integrals: of V, and of V times the time since the first cut; ``Isyn_start``, ``V_start`` are values there.
         integral_slopes: by parameter, derivatives of the integrals at fixed values at the first cut.
             In the second of each, ``integral`` and ``slope`` are the first.
@@ -241,7 +243,7 @@ LIF = NeuronModel(
     collect=_LEAK_COLLECT,
     excess="V - v_thresh",
     rise="(Isyn - V) / tau_mem",
-    reach="V >= v_thresh || (Isyn > 0.0 && Isyn < V && V + turn * (V - Isyn) >= v_thresh)",
+    reach="V + lift + turn * fmax(V + lift - Isyn + kick, 0.0) >= v_thresh",
 )
 """Leaky integrate-and-fire neuron. ``min_denominator`` bounds ``Isyn - V`` from below (very negative: no bound): at a
 grazing crossing it tends to 0 and the gradient to infinity."""
@@ -274,10 +276,7 @@ ALIF = NeuronModel(
     collect={**_LEAK_COLLECT, "tau_b": "-tau_b * lambda_B * gamma_by_tau_b * B"},
     excess="V - v_thresh - B",
     rise="(Isyn - V) / tau_mem + B / tau_b",
-    reach=(
-        "V >= v_thresh + B || (Isyn > 0.0 && "
-        "V + turn * (fmax(V - Isyn - mem_to_b * B, 0.0) + b_fall * B) >= v_thresh + B)"
-    ),
+    reach="V + lift + turn * (fmax(V + lift - Isyn + kick - mem_to_b * B, 0.0) + b_fall * B) >= v_thresh + B",
 )
 """LIF neuron whose threshold ``v_thresh + B`` adapts: B grows by ``b_incr`` at each spike and decays with ``tau_b``."""
 

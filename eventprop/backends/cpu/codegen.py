@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import models
 from eventprop.network import Network, Population
 
-__all__ = ["generate", "losses_of"]
+__all__ = ["Struct", "cpp", "generate", "losses_of", "names_in", "rows_of"]
 
 _NUMBER = re.compile(r"(?<![\w.])(\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)(?![\w.])")
 _FUNCTIONS = ("exp", "expm1", "fmax", "fmin", "sqrt", "fabs", "log")
@@ -28,19 +28,14 @@ def losses_of(loss: models.Loss) -> list[models.Loss]:
     return [other for other in models.LOSSES.values() if other.spiking == loss.spiking]
 
 
-def _names(code: str) -> set[str]:
+def names_in(code: str) -> set[str]:
     return set(re.findall(r"[A-Za-z_]\w*", code))
 
 
-def _cpp(code: str, kind: str = "real") -> str:
+def cpp(code: str, kind: str = "real") -> str:
     """GeNNCode with literals of type ``kind`` and the standard library's overloads of the functions."""
     code = _NUMBER.sub(rf"{kind}(\1)", code)
     return re.sub(rf"\b({'|'.join(_FUNCTIONS)})\(", r"std::\1(", code)
-
-
-def _fast(code: str) -> str:
-    """As ``_cpp``, with exponentials that the compiler can make vector code of."""
-    return re.sub(r"\bstd::(expm1|exp)\(", r"eventprop::fast_\1(", _cpp(code))
 
 
 def _assigned(code: str) -> set[str]:
@@ -49,63 +44,62 @@ def _assigned(code: str) -> set[str]:
 
 def _changes(code: str, expression: str) -> str:
     """Whether ``code`` assigns to a variable of ``expression``, in C++."""
-    return "true" if _assigned(code) & _names(expression) else "false"
+    return "true" if _assigned(code) & names_in(expression) else "false"
 
 
 def _values(names: Iterable[str], source: str, code: str, indent: int = 8) -> str:
     """Declarations of those of ``names`` that ``code`` uses, from the array ``source``."""
-    used = _names(code)
+    used = names_in(code)
     return "".join(f"{' ' * indent}const real {n} = {source}[{i}];\n" for i, n in enumerate(names) if n in used)
 
 
 def _lane_loop(arrays: Mapping[str, str], code: str, head: str = "", tail: str = "") -> str:
     """A loop over lanes: load the variables of ``arrays`` that are used, run ``code``, store what it changed."""
-    used, changed = _names(head + code + tail), _assigned(code)
+    used, changed = names_in(head + code + tail), _assigned(code)
     loads = "".join(f"            real {n} = {a}[l];\n" for n, a in arrays.items() if n in used)
     stores = "".join(f"            {a}[l] = {n};\n" for n, a in arrays.items() if n in changed)
-    body = f"{head}            {_cpp(code)}\n" if code else head
+    body = f"{head}            {cpp(code)}\n" if code else head
     return f"        for (int l = 0; l < P; ++l) {{\n{loads}{body}{stores}{tail}        }}\n"
 
 
-def _rows(names: Iterable[str], base: str, first: int = 0) -> dict[str, str]:
+def rows_of(names: Iterable[str], base: str, first: int = 0) -> dict[str, str]:
     """Rows of P lanes: where each of ``names`` is, from ``base`` on."""
     return {n: f"({base} + {first + i} * P)" for i, n in enumerate(names)}
 
 
-class _Struct:
+class Struct:
     """The struct of a population: constants, forward step, spike, quiet test and, backwards, step and jump.
 
     Args:
         struct: its name in C++.
         population: whose model, per-neuron and trained parameters it is made for.
-        exact: whether steps are cut at spikes.
     """
 
-    def __init__(self, struct: str, population: Population, synapse: models.SynapseModel, exact: bool = False) -> None:
-        self.struct, self.model, self.synapse, self.exact_times = struct, population.model, synapse, exact
+    def __init__(self, struct: str, population: Population, synapse: models.SynapseModel) -> None:
+        self.struct, self.model, self.synapse = struct, population.model, synapse
         self.trained = [n for n in self.model.parameters if n in population.trained]
         self.constants = {**self.model.constants, **synapse.constants}
         self.names = (*self.model.parameters, *self.constants)
         varying = set(population.per_neuron)
         for name, expression in self.constants.items():
-            if _names(expression) & varying:
+            if names_in(expression) & varying:
                 varying.add(name)
         self.lanes = [n for n in self.names if n in varying]
-        self.state = {"Isyn": "x", **_rows(self.model.state, "x", 1)}
-        self.adjoint = _rows(self.model.adjoint, "a")
+        self.state = {"Isyn": "x", **rows_of(self.model.state, "x", 1)}
+        self.adjoint = rows_of(self.model.adjoint, "a")
 
     def scalars(self, code: str) -> str:
         """Declarations of the constants in ``code`` that are the same for all neurons."""
-        used = _names(code) - set(self.lanes)
+        used = names_in(code) - set(self.lanes)
         return "".join(f"        const real {n} = c[{i}];\n" for i, n in enumerate(self.names) if n in used)
 
     def per_lane(self) -> dict[str, str]:
         """Constants that differ between neurons, as rows of the panel's array ``h``."""
-        return _rows(self.lanes, "h")
+        return rows_of(self.lanes, "h")
 
     def of_lane(self, code: str) -> str:
         """Declarations of the constants in ``code`` that differ between neurons, for one ``lane``."""
-        used = _names(code)
+        used = names_in(code)
         return "".join(f"        const real {n} = {a}[lane];\n" for n, a in self.per_lane().items() if n in used)
 
     def loop(self, arrays: Mapping[str, str], code: str, head: str = "", tail: str = "") -> str:
@@ -133,37 +127,41 @@ class _Struct:
             + self.compute_constants()
             + self.forward()
             + self.backward()
-            + (self.exact() if self.exact_times else "")
+            + self.further()
             + "};\n"
         )
 
+    def further(self) -> str:
+        """What a struct for another kind of sweep has besides."""
+        return ""
+
     def compute_constants(self) -> str:
         lines = "".join(f"        const double {n} = p[{i}];\n" for i, n in enumerate(self.model.parameters))
-        lines += "".join(f"        const double {n} = {_cpp(e, 'double')};\n" for n, e in self.constants.items())
+        lines += "".join(f"        const double {n} = {cpp(e, 'double')};\n" for n, e in self.constants.items())
         lines += "".join(f"        c[{i}] = real({n});\n" for i, n in enumerate(self.names))
         return f"    static void constants(const double *p, double dt, real *c) {{\n{lines}        (void)dt;\n    }}\n"
 
     def forward(self) -> str:
         """Start of a trial, step, quiet test and spike."""
         m, state = self.model, self.state
-        start = "".join(f"            {a}[l] = {_cpp(m.state.get(v, '0.0'))};\n" for v, a in state.items())
+        start = "".join(f"            {a}[l] = {cpp(m.state.get(v, '0.0'))};\n" for v, a in state.items())
         keep = "".join(f"                keep[{i} * P + l] = {v};\n" for i, v in enumerate(state))
-        arrive = f"            {_cpp(self.synapse.decay)}\n            Isyn += current[l];\n"
+        arrive = f"            {cpp(self.synapse.decay)}\n            Isyn += current[l];\n"
         arrive += f"            if constexpr (kept) {{\n{keep}            }}\n"
-        fires = f"            fired[l] = {_cpp(m.threshold)};\n            any |= fired[l];\n" if m.threshold else ""
+        fires = f"            fired[l] = {cpp(m.threshold)};\n            any |= fired[l];\n" if m.threshold else ""
         if m.perturb:
-            noise = f"            if constexpr (noisy) {{ const real noise = normal[l]; {_cpp(m.perturb)} }}\n"
+            noise = f"            if constexpr (noisy) {{ const real noise = normal[l]; {cpp(m.perturb)} }}\n"
         else:
             noise = ""
         stores = "".join(f"            {a}[l] = {v};\n" for v, a in state.items())
         code = self.synapse.decay + m.update + m.perturb + m.threshold
         loads = "".join(f"            real {v} = {a}[l];\n" for v, a in {**self.per_lane(), **state}.items())
         loads = "".join(
-            line + "\n" for line in loads.splitlines() if (_names(line) & (_names(code) | set(state))) - {"real", "l"}
+            line + "\n" for line in loads.splitlines() if (names_in(line) & (names_in(code) | set(state))) - {"real", "l"}
         )
         recorded = " ".join(m.recorded.values()) + m.reset
         one_lane = "".join(f"        real &{v} = {a}[lane];\n        (void){v};\n" for v, a in state.items())
-        record = "".join(f"        recorded[{i}] = {_cpp(e)};\n" for i, e in enumerate(m.recorded.values()))
+        record = "".join(f"        recorded[{i}] = {cpp(e)};\n" for i, e in enumerate(m.recorded.values()))
         return (
             self.function("void start(const real *c, const real *h, real *x)", self.loop({}, "", "", start))
             + self.function(
@@ -171,20 +169,20 @@ class _Struct:
                 "int *__restrict fired, const real *__restrict normal, real *__restrict keep)",
                 "        int any = 0;\n        (void)fired, (void)normal, (void)keep;\n"
                 + self.scalars(code)
-                + f"        for (int l = 0; l < P; ++l) {{\n{loads}{arrive}            {_cpp(m.update)}\n{noise}"
+                + f"        for (int l = 0; l < P; ++l) {{\n{loads}{arrive}            {cpp(m.update)}\n{noise}"
                 + f"{stores}{fires}        }}\n        return any;\n",
                 "template <bool noisy, bool kept> ",
             )
             + self.function(
                 "int quiet(const real *c, const real *h, const real *x)",
                 "        int still = 1;\n"
-                + self.loop(state, "", "", f"            still &= {_cpp(m.quiet)};\n")
+                + self.loop(state, "", "", f"            still &= {cpp(m.quiet)};\n")
                 + "        return still;\n",
             )
             + self.function(
                 "void spike(const real *c, const real *h, real *x, int lane, real *recorded)",
                 f"{self.scalars(recorded)}{self.of_lane(recorded)}{one_lane}"
-                f"        (void)recorded;\n{record}        {_cpp(m.reset)}\n",
+                f"        (void)recorded;\n{record}        {cpp(m.reset)}\n",
             )
         )
 
@@ -192,11 +190,11 @@ class _Struct:
         """Step back in time with what synapses collect, jump at a spike, what goes back through synapses."""
         m, synapse, adjoint = self.model, self.synapse, self.adjoint
         replay = "".join(f"        const real {v} = recorded[{i}];\n" for i, v in enumerate(m.recorded))
-        one_lane = "".join(f"        real &{v} = {a}[lane];\n" for v, a in adjoint.items() if v in _names(m.jump))
-        collect = f"            out[l] = {_cpp(synapse.gradient)};\n"
-        carry = f"            out[l] = {_cpp(synapse.transport)};\n"
+        one_lane = "".join(f"        real &{v} = {a}[lane];\n" for v, a in adjoint.items() if v in names_in(m.jump))
+        collect = f"            out[l] = {cpp(synapse.gradient)};\n"
+        carry = f"            out[l] = {cpp(synapse.transport)};\n"
         kept = {v: f"(keep + {i} * P)" for i, v in enumerate(self.state)}
-        sums = "".join(f"            sum[{i} * P + l] += {_cpp(m.collect[n])};\n" for i, n in enumerate(self.trained))
+        sums = "".join(f"            sum[{i} * P + l] += {cpp(m.collect[n])};\n" for i, n in enumerate(self.trained))
         return (
             self.function(
                 "void back(const real *c, const real *h, real *__restrict a, real *__restrict out)",
@@ -205,7 +203,7 @@ class _Struct:
             + self.function(
                 "void jump(const real *c, const real *h, real *a, int lane, real R, const real *recorded)",
                 f"{self.scalars(m.jump)}{self.of_lane(m.jump)}{one_lane}{replay}"
-                f"        (void)a, (void)lane, (void)R, (void)recorded;\n        {_cpp(m.jump)}\n",
+                f"        (void)a, (void)lane, (void)R, (void)recorded;\n        {cpp(m.jump)}\n",
             )
             + self.function(
                 "void gradient(const real *c, const real *h, const real *__restrict a, real *__restrict out)",
@@ -222,138 +220,6 @@ class _Struct:
             )
         )
 
-    def exact(self) -> str:
-        """Constants of an interval between two cuts, flow from one to the next, and what finds a crossing."""
-        m, state = self.model, self.state
-        flow = f"{m.update} {self.synapse.decay}"
-        collected = " ".join(m.collect[n] for n in self.trained)
-        backward = f"{m.adjoint_update} {collected}"
-        if m.integrals[0] and self.trained:
-            backward += flow + " ".join(" ".join(m.integral_slopes[n]) for n in self.trained)
-        text = self.interval("forward", f"{flow} {m.reach}") + self.interval("backward", backward)
-        text += self.function(
-            "void advance(const real *c, const real *h, real *__restrict x, const real *__restrict current)",
-            self.loop({**state, "arriving": "current"}, f"{flow} Isyn += arriving;"),
-        )
-        return text + (self.crossings(flow) if m.threshold else self.integrals(flow))
-
-    def interval(self, which: str, code: str) -> str:
-        """Functions that compute those constants which depend on ``dt`` and which ``code`` uses, for an interval."""
-        depending = {"dt"}
-        for name, expression in self.constants.items():
-            if _names(expression) & depending:
-                depending.add(name)
-        used = _names(code)
-        for name in reversed(self.constants):
-            if name in used:
-                used |= _names(self.constants[name])
-        wanted = [n for n in self.constants if n in used and n in depending]
-        shared = [n for n in wanted if n not in self.lanes]
-        own = [n for n in wanted if n in self.lanes]
-        index = {n: i for i, n in enumerate(self.names)}
-        inputs = [n for n in self.names if n in used and n not in wanted]
-
-        def lines(names: Sequence[str]) -> str:
-            return "".join(f"const real {n} = {_fast(self.constants[n])}; " for n in names)
-
-        scalar = "".join(f"        const real {n} = c[{index[n]}];\n" for n in inputs if n not in self.lanes)
-        body = scalar + f"        {lines(shared)}\n" + "".join(f"        c[{index[n]}] = {n};\n" for n in shared)
-        head = self.scalars(" ".join(self.constants[n] for n in own)) if own else ""
-        rows = self.per_lane()
-        loads = "".join(f"            const real {n} = {rows[n]}[l];\n" for n in inputs if n in self.lanes)
-        stores = "".join(f"            {rows[n]}[l] = {n};\n" for n in own)
-        lanes = f"        for (int l = 0; l < P; ++l) {{\n{loads}            {lines(own)}\n{stores}        }}\n" if own else ""
-        return self.function(
-            f"void {which}_interval(const real *h, real dt, real *c)", f"        (void)dt;\n{body}"
-        ) + self.function(f"void {which}_lanes(const real *c, real dt, real *h)", f"        (void)dt;\n{head}{lanes}")
-
-    def crossings(self, flow: str) -> str:
-        """Where a neuron is after some time, and whether it reached its threshold meanwhile."""
-        m, state = self.model, self.state
-        loads = "".join(f"            real {v} = {a}[l];\n" for v, a in {**self.per_lane(), **state}.items())
-        stores = "".join(f"            (next + {i} * P)[l] = {v};\n" for i, v in enumerate(state))
-        probe = (
-            f"{self.scalars(flow + m.reach)}        int any = 0;\n        for (int l = 0; l < P; ++l) {{\n{loads}"
-            f"            {_cpp(flow)}\n{stores}            fired[l] = {_cpp(m.reach)};\n            any |= fired[l];\n"
-            "        }\n        return any;\n"
-        )
-        of_lane = "".join(f"        real {v} = y[{i}];\n        (void){v};\n" for i, v in enumerate(state))
-        back = "".join(f"        y[{i}] = {v};\n" for i, v in enumerate(state))
-        used = _names(flow)
-        for name in reversed(self.constants):
-            if name in used:
-                used |= _names(self.constants[name])
-        wanted = [n for n in self.constants if n in used]
-        parameters = " ".join(n for n in self.model.parameters if n in used)
-        computed = "".join(f"        const real {n} = {_fast(self.constants[n])};\n" for n in wanted)
-
-        def value(name: str, code: str) -> str:
-            head = f"real {name}(const real *c, const real *h, int lane, const real *y)"
-            return self.function(
-                head, f"        (void)lane;\n{self.scalars(code)}{self.of_lane(code)}{of_lane}        return {_cpp(code)};\n"
-            )
-
-        return (
-            self.function(
-                "int probe(const real *c, const real *h, const real *__restrict x, real *__restrict next, int *__restrict fired)",
-                probe,
-            )
-            + self.function(
-                "void flow(const real *c, const real *h, int lane, real dt, real *y)",
-                f"        (void)lane;\n{self.scalars(parameters)}{self.of_lane(parameters)}{computed}{of_lane}"
-                f"        {_cpp(flow)}\n{back}",
-            )
-            + value("excess", m.excess)
-            + value("rise", m.rise)
-        )
-
-    def integrals(self, flow: str) -> str:
-        """The integral of V with a weight that is linear in time, its adjoint and its derivatives."""
-        m = self.model
-        first, second = m.integrals
-        zeroth = f"real Isyn_start = Isyn; real V_start = V; {flow}"
-        code = (
-            f"{zeroth} real integral = {first}; real moment = {second}; sum += weight * integral + weight_slope * moment;"
-        )
-        kept = {v: f"(keep + {i} * P)" for i, v in enumerate(self.state)}
-        slopes = "".join(
-            f"            {{ const real slope = {_cpp(a)}; (sum + {i} * P)[l] -= error[l] * "
-            f"(weight * slope + weight_slope * ({_cpp(b)})); }}\n"
-            for i, (a, b) in enumerate(m.integral_slopes[n] for n in self.trained)
-        )
-        head = "real Isyn_start = Isyn, V_start = V;\n            " + _cpp(flow)
-        head += f"\n            const real integral = {_cpp(first)};\n"
-        shift = " ".join(f"{v} {{}}= {e};" for v, e in m.driven.items())
-        driven = (
-            "real A = end * e; const real A_slope = slope * e; "
-            f"{shift.replace('{}', '-')} {m.adjoint_update} A += A_slope * dt; {shift.replace('{}', '+')}"
-        )
-        return (
-            self.function(
-                "void integrate(const real *c, const real *h, real *__restrict x, real weight, real weight_slope, real dt, "
-                "real *__restrict sums)",
-                self.loop({**self.state, "sum": "sums"}, code),
-            )
-            + self.function(
-                "void collect_integral(const real *c, const real *h, const real *__restrict keep, "
-                "const real *__restrict error, real weight, real weight_slope, real dt, real *__restrict sum)",
-                (
-                    self.scalars(flow + first + slopes)
-                    + "        for (int l = 0; l < P; ++l) {\n"
-                    + "".join(f"            real {v} = {a}[l];\n" for v, a in {**self.per_lane(), **kept}.items())
-                    + f"            {head}            (void)integral;\n{slopes}        }}\n"
-                    if self.trained
-                    else ""
-                )
-                + "        (void)keep, (void)error, (void)weight, (void)weight_slope, (void)dt, (void)sum;\n",
-            )
-            + self.function(
-                "void back_driven(const real *c, const real *h, real *__restrict a, const real *__restrict error, real end, "
-                "real slope, real dt)",
-                self.loop({**self.adjoint, "e": "error"}, driven),
-            )
-        )
-
 
 def _switch(head: str, bodies: Sequence[str], default: str = "") -> str:
     """A function of ``which`` with one body for each."""
@@ -362,20 +228,20 @@ def _switch(head: str, bodies: Sequence[str], default: str = "") -> str:
 
 
 def _traffic_tau(loss: models.Loss) -> str:
-    return "tau_accumulator" if "traffic" in _names(loss.weight) else ""
+    return "tau_accumulator" if "traffic" in names_in(loss.weight) else ""
 
 
-def _readout(losses: Sequence[models.Loss], output: _Struct) -> str:
+def _readout(losses: Sequence[models.Loss], output: Struct) -> str:
     """The struct of the losses; a loss is named by its number, its parameters are in ``q``."""
 
     def parameters(loss: models.Loss, code: str) -> str:
         return _values(loss.parameters, "q", code)
 
     def rows(loss: models.Loss) -> dict[str, str]:
-        return _rows(loss.state, "r")
+        return rows_of(loss.state, "r")
 
     def of_lane(loss: models.Loss, code: str) -> str:
-        used = _names(code)
+        used = names_in(code)
         return "".join(f"        const real {v} = {a}[lane];\n" for v, a in rows(loss).items() if v in used)
 
     def flags(name: str, values: Iterable[bool]) -> str:
@@ -386,12 +252,12 @@ def _readout(losses: Sequence[models.Loss], output: _Struct) -> str:
         )
 
     def value(head: str, expressions: Iterable[tuple[models.Loss, str]]) -> str:
-        bodies = [f"{parameters(o, e)}{of_lane(o, e)}        return {_cpp(e)};\n" if e else "" for o, e in expressions]
+        bodies = [f"{parameters(o, e)}{of_lane(o, e)}        return {cpp(e)};\n" if e else "" for o, e in expressions]
         return _switch(head, bodies, "        return real(0);\n")
 
     def start(loss: models.Loss) -> str:
         return "".join(
-            f"        for (int l = 0; l < P; ++l) {a}[l] = {_cpp(loss.state[v])};\n" for v, a in rows(loss).items()
+            f"        for (int l = 0; l < P; ++l) {a}[l] = {cpp(loss.state[v])};\n" for v, a in rows(loss).items()
         )
 
     arguments = "const real *c, const real *h, const real *q"
@@ -400,7 +266,7 @@ def _readout(losses: Sequence[models.Loss], output: _Struct) -> str:
         "struct Readout {\n"
         f"    static constexpr int n_state = {max(1, *(len(loss.state) for loss in losses))};\n"
         f"    static constexpr bool impulse_changes_gradient = {_changes(impulses, output.synapse.gradient)};\n"
-        + flags("uses_traffic", ("traffic" in _names(loss.weight) for loss in losses))
+        + flags("uses_traffic", ("traffic" in names_in(loss.weight) for loss in losses))
         + flags("per_step", (loss.per_step for loss in losses))
         + flags("has_cusps", (bool(loss.cusp) for loss in losses))
         + value("real weight(int which, const real *q, real x, real traffic)", ((o, o.weight) for o in losses))
@@ -434,9 +300,9 @@ def _readout(losses: Sequence[models.Loss], output: _Struct) -> str:
             "void phantom(int which, const real *q, real *a, int lane, real batch, real trial)",
             [
                 "".join(
-                    f"        real &{v} = {a}[lane];\n" for v, a in output.adjoint.items() if v in _names(o.phantom)
+                    f"        real &{v} = {a}[lane];\n" for v, a in output.adjoint.items() if v in names_in(o.phantom)
                 )
-                + f"{parameters(o, o.phantom)}        {_cpp(o.phantom)}\n"
+                + f"{parameters(o, o.phantom)}        {cpp(o.phantom)}\n"
                 if o.phantom
                 else ""
                 for o in losses
@@ -447,12 +313,12 @@ def _readout(losses: Sequence[models.Loss], output: _Struct) -> str:
     )
 
 
-def _regulariser(hidden: _Struct) -> str:
+def _regulariser(hidden: Struct) -> str:
     bodies = []
     for regulariser in models.REGULARISERS.values():
         code = regulariser.jump
-        adjoint = "".join(f"        real &{v} = {a}[lane];\n" for v, a in hidden.adjoint.items() if v in _names(code))
-        bodies.append(f"{_values(regulariser.parameters, 'q', code)}{adjoint}        {_cpp(code)}\n" if code else "")
+        adjoint = "".join(f"        real &{v} = {a}[lane];\n" for v, a in hidden.adjoint.items() if v in names_in(code))
+        bodies.append(f"{_values(regulariser.parameters, 'q', code)}{adjoint}        {cpp(code)}\n" if code else "")
     return (
         "struct Regulariser {\n"
         + _switch(
@@ -485,10 +351,13 @@ def generate(network: Network, real: str = "float") -> str:
     Args:
         real: "float", or "double" for checking.
     """
+    from eventprop.backends.cpu import codegen_exact
+
     synapse = models.EXPONENTIAL_SYNAPSE
     exact = network.spike_timing == "exact"
-    hidden = _Struct("Hidden", network.hidden[0], synapse, exact)
-    output = _Struct("Output", network.output, synapse, exact)
+    kind = codegen_exact.ExactStruct if exact else Struct
+    hidden = kind("Hidden", network.hidden[0], synapse)
+    output = kind("Output", network.output, synapse)
     return (
         "#include <cmath>\n"
         f"typedef {real} real;\n"

@@ -11,7 +11,7 @@
 #include "grid.hpp"
 #include "pool.hpp"
 #if EXACT_TIMES
-#include "exact.hpp"
+#include "exact_back.hpp"
 #endif
 
 namespace eventprop {
@@ -237,19 +237,37 @@ private:
                                             : StepWeights{weight_of_step.data(), slope_of_step.data()};
     }
     template <class Model> void read_out(const SpikeLists &source, Delays, Slot &slot, bool learn, Scratch &t) {
-        exact_read<Model>(output, K, source, step_weights(slot), slot, learn && Model::n_collect, t);
+        if constexpr (together<Model>) read_together<Model>(output, K, source, step_weights(slot), slot, t);
+        else read_in_order<Model>(output, K, source, step_weights(slot), slot, learn && Model::n_collect, t);
     }
     template <class Model> void reverse_read_out(Slot &slot, Scratch &t) {
         LayerTrace &last = slot.layers.back();
-        exact_reverse_read<Model>(output, K, last.spikes, step_weights(slot), slot, last.error, t);
+        if constexpr (together<Model>) reverse_read_together<Model>(output, K, last.spikes, step_weights(slot), slot, last.error, t);
+        else reverse_read_in_order<Model>(output, K, last.spikes, step_weights(slot), slot, last.error, t);
     }
     template <class Model, class Extra>
     void reverse_layer(const Layer &l, size_t number, Slot &slot, Scratch &t, Extra &&extra) {
         LayerTrace &trace = number < hidden.size() ? slot.layers[number] : slot.output;
         LayerTrace *below = number ? &slot.layers[number - 1] : nullptr;
-        exact_reverse<Model>(l, trace, K, below ? &below->spikes : nullptr, below ? &below->error : nullptr, t, extra);
+        const SpikeLists *spikes = below ? &below->spikes : nullptr;
+        std::vector<real> *error = below ? &below->error : nullptr;
+        if constexpr (together<Model>) reverse_together<Model>(l, trace, K, spikes, error, t, extra);
+        else reverse_in_order<Model>(l, trace, K, spikes, error, t, extra);
     }
     void errors_of(Slot &, size_t, Scratch &) {}  // they were added spike by spike
+    template <class Model>
+    void gather_exact(const LayerTrace &trace, bool recurrent, const SpikeLists &source, const std::vector<uint32_t> &rows, int p,
+                      Weights &w) {
+        if constexpr (together<Model>) {
+            const int carried = Model::n_carried + !Model::spiking;
+            gather_together(trace, recurrent ? OWN : BELOW, source, rows, w.n_pre, carried, Panels::stride_of(size_t(K) * carried),
+                            p, w.g);
+        } else {
+            const size_t events = Model::spiking ? trace.events.size() : source.id.size();
+            gather_events(source, w.n_pre, rows, trace.live_events, trace.event_gradient.data + p * Panels::stride_of(events),
+                          w.g.at(p, 0));
+        }
+    }
 #else
     template <class Model>
     void sweep_layer(const Layer &l, const SpikeLists &source, bool, Delays delays, LayerTrace &out, const Draws &draws,
@@ -427,7 +445,7 @@ private:
         const LayerTrace *trace = &slot.output;
         const SpikeLists *source = &slot.layers.back().spikes;
         Delays delays = one_copy(w->n_pre);
-        bool from_input = false, recurrent = false;
+        [[maybe_unused]] bool from_input = false, recurrent = false;
         for (size_t l = 0; l < hidden.size(); ++l) {
             if (w == &hidden[l].forward) {
                 trace = &slot.layers[l];
@@ -437,13 +455,14 @@ private:
             }
             if (w == &hidden[l].recurrent) { trace = &slot.layers[l]; source = &trace->spikes; recurrent = true; }
         }
-        if (EXACT_TIMES && !from_input) {
-            const Panels g{trace->event_gradient.data, Panels::stride_of(Output::spiking || trace != &slot.output
-                                                                             ? trace->events.size() : source->id.size())};
-            gather_events(*source, w->n_pre, recurrent ? trace->own_rows : trace->below_rows, trace->live_events, g.at(p, 0),
-                          w->g.at(p, 0));
+#if EXACT_TIMES
+        if (!from_input) {
+            const std::vector<uint32_t> &rows = recurrent ? trace->own_rows : trace->below_rows;
+            trace == &slot.output ? gather_exact<Output>(*trace, recurrent, *source, rows, p, *w)
+                                  : gather_exact<Hidden>(*trace, recurrent, *source, rows, p, *w);
             return;
         }
+#endif
         const Panels g{trace->gradient.data, Panels::stride_of(K)};
         for (int c = 0; c < delays.copies; ++c) {
             const int shift = c * delays.delay;

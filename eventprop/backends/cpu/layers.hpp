@@ -51,12 +51,13 @@ struct Layer {
 };
 
 // What cuts a step where spikes have their exact times: a spike from below, one of the layer's own, or a reset without
-// a spike; `before` is the time since the cut before (or the start of the step), `index` the spike's number in its list.
+// a spike; `before` is the time since the cut before (or the start of the step), `after` that to the end of the step, `index`
+// the spike's number in its list.
 enum Cut : uint32_t { BELOW, OWN, DROPPED };
 struct Event {
-    real before;
+    real before, after;
     Cut kind;
-    uint32_t index;
+    uint32_t index, step;
 };
 
 struct LayerTrace {
@@ -74,7 +75,9 @@ struct LayerTrace {
     std::vector<Event> events;
     std::vector<uint32_t> event_start;    // [K + 1]
     std::vector<real> tail;               // [K]: from the last cut of a step to its end
-    Buffer event_gradient;                // [panel][event][P]: what a synapse collects at its spike
+    Buffer event_gradient;                // [panel][event][P]: what a synapse collects at its spike; or, taken together:
+    Buffer step_adjoint;                  // [panel][step][carried variable][P] at the ends of steps with events,
+    std::vector<real> seen, jumped;       // [event][carried variable]: what is collected of it, by how much it jumps there
     uint32_t live_events = 0;             // events after these have no gradient
     std::vector<uint32_t> below_rows, own_rows;  // rows of event_gradient by source neuron, in order of time
 };
@@ -88,7 +91,7 @@ struct Slot {
 };
 
 struct Scratch {                          // one per thread
-    Buffer drive, state, next, lanes, adjoint, transport_row, transport, voltages;
+    Buffer drive, state, next, walk, lanes, adjoint, transport_row, transport, voltages;
     std::vector<uint8_t> keep;
 };
 
