@@ -194,7 +194,8 @@ class Simulator(ABC):
         self, p: Mapping[str, Any], subset: Subset, population: str = "hidden0"
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Times (ms since trial start) and neurons of the spikes of each sample in "input", a hidden layer
-        ("hidden0", "hidden1", ...) or, for the first-spike losses, "output".
+        ("hidden0", "hidden1", ...) or, for the first-spike losses, "output". Spikes on the grid, the input's among
+        them, are at the ends of their steps.
 
         Raises:
             ValueError: there is no such population, or it does not spike.
@@ -208,8 +209,7 @@ class Simulator(ABC):
         found = []
         for index in subset.indices:
             engine.run(subset.part.spikes, np.array([index]), None)
-            steps, ids = engine.spikes(0, population)
-            found.append((steps * p["DT_MS"], ids))
+            found.append(engine.spike_times(0, population))
         return found
 
     def scores(self, p: Mapping[str, Any], subset: Subset) -> np.ndarray:
@@ -254,11 +254,12 @@ class Simulator(ABC):
 
     def _ready(self, p: Mapping[str, Any], *, plain: bool = False) -> backends.Engine:
         """An engine for a run without training: with what a checkpoint holds if ``p`` says so, else with the object's
-        own weights and time constants."""
+        own weights and time constants, trained or set; without these as ``p`` has them."""
         drawn = {**p, "MODEL_SEED": self.p["MODEL_SEED"]}
         network = self.network(drawn)
         state = self._load(p, p["NAME"], network)
-        weights = self.weights() if state is None else state.weights
+        weights = self._current or self._given if state is None else state.weights
+        weights = weights or network.initial_weights(self.p["MODEL_SEED"])
         own = self._current_time_constants or self._given_time_constants if state is None else state.time_constants
         checked = network.check_weights(weights), network.check_time_constants(_with_own(network, own))
         if plain:

@@ -22,7 +22,7 @@ __all__ = ["Outcome", "TrainingDiverged", "evaluate", "train"]
 
 
 class TrainingDiverged(ArithmeticError):
-    """A loss, gradient, weight or time constant is not finite any more."""
+    """A loss, gradient, weight or time constant is not finite any more, or there is no end of spikes."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,10 @@ def _train_epoch(
     correct, loss = 0, 0.0
     for first, samples in progress.batches(epoch, "training", _batches(order, p["N_BATCH"])):
         labels = training.part.labels[samples]
-        result = engine.run(training.part.spikes, samples, labels, learn=True, randomness=randomness, first=first)
+        try:
+            result = engine.run(training.part.spikes, samples, labels, learn=True, randomness=randomness, first=first)
+        except ArithmeticError as error:
+            raise TrainingDiverged(f"{error} (epoch {epoch}, batch {first // p['N_BATCH']})") from None
         norm = engine.gradient_norm()
         if not (np.isfinite(norm) and np.isfinite(result.loss).all()):
             raise TrainingDiverged(_diverged(engine, result, epoch, first // p["N_BATCH"]))

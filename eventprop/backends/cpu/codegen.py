@@ -20,7 +20,7 @@ from eventprop.network import Network, Population
 __all__ = ["Struct", "cpp", "generate", "losses_of", "names_in", "rows_of"]
 
 _NUMBER = re.compile(r"(?<![\w.])(\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)(?![\w.])")
-_FUNCTIONS = ("exp", "expm1", "fmax", "fmin", "sqrt", "fabs", "log")
+_FUNCTIONS = ("exp", "expm1", "sqrt", "fabs", "log")
 
 
 def losses_of(loss: models.Loss) -> list[models.Loss]:
@@ -33,8 +33,9 @@ def names_in(code: str) -> set[str]:
 
 
 def cpp(code: str, kind: str = "real") -> str:
-    """GeNNCode with literals of type ``kind`` and the standard library's overloads of the functions."""
+    """GeNNCode with literals of type ``kind``, the standard library's overloads and branch-free extrema."""
     code = _NUMBER.sub(rf"{kind}(\1)", code)
+    code = re.sub(r"\bfmax\(", "eventprop::larger(", re.sub(r"\bfmin\(", "eventprop::smaller(", code))
     return re.sub(rf"\b({'|'.join(_FUNCTIONS)})\(", r"std::\1(", code)
 
 
@@ -362,7 +363,7 @@ def generate(network: Network, real: str = "float") -> str:
         "#include <cmath>\n"
         f"typedef {real} real;\n"
         f"#define EXACT_TIMES {int(exact)}\n"
-        '#include "fast_exp.hpp"\n'
+        '#include "functions.hpp"\n'
         "#if defined(__AVX512F__)\n#define VECTOR_BYTES 64\n#elif defined(__AVX__)\n#define VECTOR_BYTES 32\n"
         "#else\n#define VECTOR_BYTES 16\n#endif\n"
         "namespace eventprop { constexpr int P = VECTOR_BYTES == 64 ? 64 : 32; }  // lanes of a panel\n"

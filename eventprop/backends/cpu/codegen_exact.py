@@ -41,8 +41,8 @@ class ExactStruct(Struct):
                 "void advance(const real *c, const real *h, real *__restrict x, const real *__restrict current)",
                 self.loop({**self.state, "arriving": "current"}, f"{self.flow} Isyn += arriving;"),
             )
-            + self._each("flow_each", "const real *x, ", "out", self.state, self.flow, "x")
-            + self._each("back_each", "const real *a, ", "out", self.adjoint, m.adjoint_update, "a")
+            + self._each("flow_each", "const real *__restrict x, ", "out", self.state, self.flow, "x")
+            + self._each("back_each", "const real *__restrict a, ", "out", self.adjoint, m.adjoint_update, "a")
             + self._seen_each()
             + (self._crossings() if m.threshold else self._integrals())
         )
@@ -100,7 +100,7 @@ class ExactStruct(Struct):
         lanes += [cpp(code)] + [f"({target} + {i} * P)[l] = {v};" for i, v in enumerate(arrays)]
         shared = self.scalars(" ".join(n for n in inputs if n not in self.lanes))
         return self.function(
-            f"void {name}(const real *c, const real *h, int n, {source}const real *dts, real *{target})",
+            f"void {name}(const real *c, const real *h, int n, {source}const real *__restrict dts, real *__restrict {target})",
             f"{shared}        for (int l = 0; l < n; ++l) {{\n{_lines(lanes, 12)}        }}\n",
         )
 
@@ -111,7 +111,8 @@ class ExactStruct(Struct):
         lanes += [f"const real {v} = {a}[l];" for v, a in self.adjoint.items() if v in names_in(code)]
         lanes += [f"gradient[l] = {cpp(self.synapse.gradient)};", f"transport[l] = {cpp(self.synapse.transport)};"]
         return self.function(
-            "void seen_each(const real *c, const real *h, int n, const real *a, real *gradient, real *transport)",
+            "void seen_each(const real *c, const real *h, int n, const real *__restrict a, real *__restrict gradient, "
+            "real *__restrict transport)",
             f"{self.scalars(code)}        for (int l = 0; l < n; ++l) {{\n{_lines(lanes, 12)}        }}\n",
         )
 
@@ -150,7 +151,8 @@ class ExactStruct(Struct):
                 + "        return any;\n",
             )
             + self.function(
-                "void levels(const real *c, const real *h, int n, const real *x, real *excess, real *rise)",
+                "void levels(const real *c, const real *h, int n, const real *__restrict x, real *__restrict excess, "
+                "real *__restrict rise)",
                 self.scalars(m.excess + m.rise) + loop(level, "n"),
             )
         )
@@ -172,7 +174,7 @@ class ExactStruct(Struct):
             )
             + self._each(
                 "integrate_each",
-                "const real *weights, real weight_slope, const real *x, ",
+                "const real *__restrict weights, real weight_slope, const real *__restrict x, ",
                 "out",
                 {**self.state, "sum": ""},
                 f"real weight = weights[l]; {code}",
@@ -185,7 +187,7 @@ class ExactStruct(Struct):
                 self.loop({**self.adjoint, "e": "error"}, driven),
             )
             + self._each(
-                "driven_each", "real end, real slope, const real *a, ", "out", self.adjoint, f"const real e = 1; {driven}", "a"
+                "driven_each", "real end, real slope, const real *__restrict a, ", "out", self.adjoint, f"const real e = 1; {driven}", "a"
             )
         )
 

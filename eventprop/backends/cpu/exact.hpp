@@ -15,8 +15,8 @@ constexpr size_t MAX_CUTS = 1000000;      // in one trial and layer; more is run
 
 // First time in (0, y] at which V of one lane of panel x reaches its threshold from below, or `never`: bisection to a peak
 // if V ends below, then Newton's method within the bracket.
-template <class Model> real crossing(const real *c, const real *h, int lane, const real *x, real y) {
-    real now[(1 + Model::n_state) * P], e, r;
+template <class Model> real crossing(const real *c, const real *h, int lane, const real *x, real y, real &r) {
+    real now[(1 + Model::n_state) * P], e;
     auto go = [&](real s) {
         Model::flow_each(c, h + lane, 1, x + lane, &s, now);
         Model::levels(c, h + lane, 1, now, &e, &r);
@@ -57,7 +57,7 @@ template <class Model> class Candidates {
 public:
     static constexpr int VARS = 1 + Model::n_state;
     std::vector<uint16_t> neuron;
-    std::vector<real> when;               // time until the crossing
+    std::vector<real> when;               // the crossing's time since the start of the step, `never` if there is none
 
     explicit Candidates(const Layer &l) : l(l), listed(l.n) {}
     void clear() {
@@ -85,7 +85,6 @@ public:
         const int n = panels_used();
         x.reserve(size_t(n) * VARS * P);
         h.reserve(std::max(size_t(1), size_t(n) * Model::n_lanes * P));
-        when.resize(size_t(n) * P);
         for (int j = 0; j < n * P; ++j) {
             const int i = neuron[j < size() ? j : 0], p = i / P, lane = i % P;
             for (int v = 0; v < VARS; ++v) state(j / P)[v * P + j % P] = all[(size_t(p) * VARS + v) * P + lane];
@@ -94,18 +93,69 @@ public:
         }
     }
     void advance(real d) {
-        alignas(64) real dts[P];
+        alignas(64) real dts[P], after[VARS * P];
         std::fill(dts, dts + P, d);
         if (d > 0)
-            for (int q = 0; q < panels_used(); ++q)
-                Model::flow_each(constants(), lanes(q), lanes_used(q), state(q), dts, state(q));
+            for (int q = 0; q < panels_used(); ++q) {
+                Model::flow_each(constants(), lanes(q), lanes_used(q), state(q), dts, after);
+                std::copy(after, after + VARS * P, state(q));
+            }
     }
-    void arrive(const Weights &w, int source) {
-        for (int j = 0; j < size(); ++j) state(j / P)[j % P] += w.w.at(neuron[j] / P, source)[neuron[j] % P];
+    // The time until each crossing within the step, h; all are at its start.
+    void solve(real h) {
+        const size_t n = size_t(panels_used()) * P;
+        for (auto *values : {&when, &rise, &bend, &room, &unsure}) values->resize(n);
+        for (int q = 0; q < panels_used(); ++q) {
+            const size_t first = size_t(q) * P;
+            settle(lanes_used(q), q, 0, h, when.data() + first, rise.data() + first, bend.data() + first, room.data() + first);
+        }
+        std::fill(unsure.begin(), unsure.end(), real(0));
+        stale.assign(n, 0);
     }
-    // `when` for all, within the next y.
-    void solve(real y) {
-        for (int q = 0; q < panels_used(); ++q) solve_panel(q, y);
+    // The next crossing after `now`: which candidate, and when. A candidate's crossing that spikes have moved is known to first
+    // order, and computed anew only where it might be the next.
+    int next(real now, real h, real &time) {
+        for (;;) {
+            int first = -1;
+            time = never;
+            for (int j = 0; j < size(); ++j) {
+                const real least = when[j] - unsure[j];
+                if (least < time && (least <= h || stale[j])) { time = least; first = j; }
+            }
+            if (first < 0 || !stale[first]) return first;
+            real s = when[first] - now;
+            if (!refine(first, h - now, s))
+                settle(1, first / P, first % P, h - now, &s, &rise[first], &bend[first], &room[first]);
+            when[first] = s == never ? never : now + s;
+            unsure[first] = 0;
+            stale[first] = 0;
+        }
+    }
+    // A spike of `source` arrives at `now`; `unit` is what a unit of current does to V until the end of a step at the most.
+    void arrive(const Weights &w, int source, real now, real h, real unit) {
+        for (int j = 0; j < size(); ++j) {
+            const real wj = w.w.at(neuron[j] / P, source)[neuron[j] % P];
+            state(j / P)[j % P] += wj;
+            if (when[j] == never) {
+                room[j] -= larger(wj, real(0)) * unit;
+                if (room[j] <= 0) { when[j] = now; stale[j] = 1; }
+            } else {
+                const real shift = wj * unit * larger(when[j] - now, real(0)) / (h * rise[j]);
+                when[j] -= shift;
+                unsure[j] += std::fabs(shift) * (std::fabs(shift) < real(0.2) * h ? real(0.5) : real(2));
+                stale[j] = 1;
+            }
+        }
+    }
+    // After a spike of its own: V rises ever more slowly, so that it stays below its tangent.
+    void start_again(int j, real now, real h) {
+        real e, r;
+        Model::levels(constants(), lanes(j / P) + j % P, 1, state(j / P) + j % P, &e, &r);
+        const real top = e + larger(r, real(0)) * (h - now);
+        when[j] = top < 0 ? never : now;
+        room[j] = -top;
+        unsure[j] = 0;
+        stale[j] = top >= 0;
     }
     void store_to(real *all) {
         for (int j = 0; j < size(); ++j)
@@ -114,41 +164,68 @@ public:
     }
 
 private:
-    // From the cubic inverse of V through the values and slopes at both ends, by two Newton steps; lanes that this does
-    // not settle are left to crossing().
-    void solve_panel(int q, real y) {
-        const int n = lanes_used(q);
-        const real *c = constants(), *h = lanes(q);
-        real *x = state(q), *s = when.data() + size_t(q) * P;
-        alignas(64) real e0[P], r0[P], e1[P], r1[P], end[VARS * P], change[P];
+    // Whether what a Newton step leaves, change^2 V'' / 2 V', is down to rounding.
+    static bool fine(real change, real bend, real rise, real y) {
+        return rise > 0 && change * change * std::fabs(bend) < 8 * std::numeric_limits<real>::epsilon() * y * rise;
+    }
+    // One Newton step from an estimate of the time until a crossing within y; false if that does not settle it.
+    bool refine(int j, real y, real &s) {
+        if (!(s > 0 && s < y)) return false;
+        real e, r, now[VARS * P];
+        const int lane = j % P;
+        Model::flow_each(constants(), lanes(j / P) + lane, 1, state(j / P) + lane, &s, now);
+        Model::levels(constants(), lanes(j / P) + lane, 1, now, &e, &r);
+        const real change = e / r;
+        if (!fine(change, bend[j], r, y) || !(s - change > 0 && s - change <= y)) return false;
+        s -= change;
+        rise[j] = r;
+        return true;
+    }
+    // Time s until the crossing of n lanes within the next y, or `never`; V's rise there, and where there is no crossing how
+    // much is left to the threshold. By a cubic's root and Newton's method from there; lanes that this does not settle are
+    // left to crossing().
+    void settle(int n, int q, int lane, real y, real *s, real *rise_at, real *bend_at, real *left_over) {
+        const real *c = constants(), *h = lanes(q) + lane, *x = state(q) + lane;
+        alignas(64) real e0[P], r0[P], e1[P], r1[P], e[P], top[P], end[VARS * P], change[P];
         for (int l = 0; l < n; ++l) s[l] = y;
         Model::levels(c, h, n, x, e0, r0);
         Model::flow_each(c, h, n, x, s, end);
         Model::levels(c, h, n, end, e1, r1);
-        for (int l = 0; l < n; ++l) {
-            const real span = e1[l] - e0[l], u = -e0[l] / span, w = 1 - u;
-            const real guess = w * w * u * span / r0[l] + u * u * (3 - 2 * u) * y - u * u * w * span / r1[l];
-            s[l] = guess > 0 && guess < y ? guess : u * y;
+        for (int l = 0; l < n; ++l) {     // the cubic with V's values and slopes at both ends: its peak, and its first root
+            const real a = 2 * (e0[l] - e1[l]) + (r0[l] + r1[l]) * y, b = 3 * (e1[l] - e0[l]) - (2 * r0[l] + r1[l]) * y, g = r0[l] * y;
+            const real turn = g / (std::sqrt(larger(b * b - 3 * a * g, real(0))) - b);
+            top[l] = e0[l] + turn * (g + turn * (b + turn * a));
+            real u = e1[l] < 0 ? -e0[l] / g : -e0[l] / (e1[l] - e0[l]);
+            for (int i = 0; i < 4; ++i) {
+                const real slope = g + u * (2 * b + 3 * a * u);
+                u = smaller(larger(u - (e0[l] + u * (g + u * (b + u * a))) / slope, real(0)), real(1));
+            }
+            s[l] = u * y;
         }
-        constexpr int STEPS = sizeof(real) == 4 ? 2 : 4;
+        constexpr int STEPS = sizeof(real) == 4 ? 1 : 3;
         for (int i = 0; i < STEPS; ++i) {
-            alignas(64) real e[P], r[P];
             Model::flow_each(c, h, n, x, s, end);
-            Model::levels(c, h, n, end, e, r);
+            Model::levels(c, h, n, end, e, rise_at);
             for (int l = 0; l < n; ++l) {
-                change[l] = e[l] / r[l];
+                change[l] = e[l] / rise_at[l];
                 s[l] -= change[l];
             }
         }
-        const real settled = std::sqrt(std::numeric_limits<real>::epsilon()) * y;
-        for (int l = 0; l < std::min(P, size() - q * P); ++l) {
-            if (e0[l] < 0 && e1[l] < 0 && (r0[l] <= 0 || r1[l] >= 0)) s[l] = never;
-            else if (!(e0[l] < 0 && e1[l] >= 0 && r0[l] > 0 && std::fabs(change[l]) < settled && s[l] > 0 && s[l] <= y))
-                s[l] = crossing<Model>(c, h, l, x, y);
+        for (int l = 0; l < n; ++l) {
+            const bool turns = r0[l] > 0 && r1[l] < 0;
+            const real doubt = turns ? real(2e-3) * (r0[l] - r1[l]) * y : real(0);  // how far the cubic's peak may be off
+            const real most = turns ? top[l] + doubt : larger(e0[l], e1[l]);
+            const bool found = e0[l] < 0 && r0[l] > 0 && (e1[l] >= 0 || most > 2 * doubt);
+            bend_at[l] = (r0[l] - r1[l]) / y;
+            if (most < 0) s[l] = never;
+            else if (!(found && fine(change[l], bend_at[l], rise_at[l], y) && s[l] > 0 && s[l] <= y))
+                s[l] = crossing<Model>(c, h, l, x, y, rise_at[l]);
+            left_over[l] = larger(-most, real(0));
         }
     }
     const Layer &l;
-    std::vector<uint8_t> listed;
+    std::vector<uint8_t> listed, stale;
+    std::vector<real> rise, bend, room, unsure;  // V' at the crossing, and -V''; what is left to the threshold; error of `when`
     Buffer x, h;
 };
 
@@ -204,7 +281,14 @@ public:
         x = t.state.data;
         next = t.next.data;
         walk = t.walk.data;
-        for (int p = 0; p < l.n_panels; ++p) Model::start(l.constants.data(), l.lanes_of<Model>(p), at(x, p));
+        for (int p = 0; p < l.n_panels; ++p) {
+            Model::start(l.constants.data(), l.lanes_of<Model>(p), at(x, p));
+            alignas(64) real one[VARS * P] = {}, dts[P], after[VARS * P];
+            std::fill(one, one + P, real(1));
+            std::fill(dts, dts + P, real(l.dt));
+            Model::flow_each(l.constants.data(), l.lanes_of<Model>(p), P, one, dts, after);
+            unit = std::max(unit, *std::max_element(after + Model::v_row * P, after + (Model::v_row + 1) * P));
+        }
     }
 
     // One step; `arriving` is the next spike from below.
@@ -241,6 +325,7 @@ private:
     Interval<Model> interval;
     Arrivals<VARS> arrivals;
     size_t kept_rows = 0;
+    real unit = 0;                        // what a unit of current does to V in a step, at the most
 
     real *at(real *states, int p) const { return states + size_t(p) * VARS * P; }
     int real_lanes(int p) const { return std::min(P, l.n - p * P); }
@@ -259,14 +344,15 @@ private:
         const real h = real(l.dt);
         const uint32_t last = below ? below->step_start[k + 1] : 0;
         real now = 0;
-        if (candidates.size()) candidates.gather(x);
+        if (candidates.size()) {
+            candidates.gather(x);
+            candidates.solve(h);
+        }
         for (;;) {
-            int first = -1;
-            real own = never;
-            if (candidates.size()) candidates.solve(h - now);
-            for (int j = 0; j < candidates.size(); ++j)
-                if (candidates.when[j] < own) own = candidates.when[first = j];
-            const real other = arriving < last ? std::max(real(0), below->at[arriving] - now) : never;
+            real time = never;
+            const int first = candidates.next(now, h, time);
+            const real own = first < 0 ? never : larger(time - now, real(0));
+            const real other = arriving < last ? larger(below->at[arriving] - now, real(0)) : never;
             if (own == never && other == never) break;
             if (out.events.size() >= MAX_CUTS) throw RunawayActivity();
             const real d = std::min(own, other);
@@ -277,7 +363,7 @@ private:
             } else {
                 now = below->at[arriving];
                 out.events.push_back({d, h - now, BELOW, arriving, uint32_t(k)});
-                candidates.arrive(l.forward, below->id[arriving++]);
+                candidates.arrive(l.forward, below->id[arriving++], now, h, unit);
             }
         }
         candidates.advance(h - now);
@@ -296,7 +382,8 @@ private:
         list.id.push_back(uint16_t(neuron));
         list.at.push_back(now);
         recorded.insert(recorded.end(), value, value + Model::n_recorded);
-        if (!dropped && l.recurrent.present) candidates.arrive(l.recurrent, neuron);
+        if (!dropped && l.recurrent.present) candidates.arrive(l.recurrent, neuron, now, real(l.dt), unit);
+        candidates.start_again(j, now, real(l.dt));
     }
 
     void undo(const Mark &mark) {

@@ -1,10 +1,14 @@
-// Exponentials without branches, which the compiler turns into vector code; to rounding in float, the library's in double.
+// Functions without branches, which the compiler turns into vector code. The exponentials are right to rounding in float, and
+// the library's in double.
 #pragma once
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
 namespace eventprop {
+
+template <class T> T larger(T a, T b) { return a > b ? a : b; }
+template <class T> T smaller(T a, T b) { return a < b ? a : b; }
 
 // exp(x) = 2^n exp(r), |r| <= log(2) / 2, with a polynomial for exp(r) (Cephes, Moshier 1989).
 inline float fast_exp(float x) {
