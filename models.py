@@ -85,9 +85,9 @@ class NeuronModel:
     Where spikes have their exact times, a step is cut at them, and ``dt`` is the time between two cuts:
 
         excess, rise: V above the threshold, and its derivative by time (1/ms).
-        reach: condition on the state at a cut without which the threshold cannot have been reached in the ``dt`` before.
-            ``lift`` is what spikes that arrived meanwhile took from V by negative weights, ``kick`` the sum of their
-            positive ones.
+        reach: condition on the state at a cut without which the threshold cannot have been reached in the ``dt``
+            before it. ``lift`` is what spikes that arrived meanwhile took from V by negative weights, ``kick`` the sum
+            of their positive ones.
         integrals: of V, and of V times the time since the first cut; ``Isyn_start``, ``V_start`` are values there.
         integral_slopes: by parameter, derivatives of the integrals at fixed values at the first cut.
             In the second of each, ``integral`` and ``slope`` are the first.

@@ -25,7 +25,7 @@ p: dict[str, Any] = parameters.defaults(shd_parameters.KEYS)
 
 
 class SHD_model(Simulator):
-    """Spoken digits as spikes: 700 channels, 20 classes, a hidden layer of LIF neurons, leaky integrators.
+    """Spoken digits as spikes: 700 channels, 20 classes, hidden layers and read-out of the kinds that ``p`` names.
 
     Args:
         p: parameters; everything in it is checked before the data is loaded.
@@ -73,10 +73,10 @@ class SHD_model(Simulator):
         return self._train(run, training, validation, "validation")
 
     def test(self, p: Mapping[str, Any]) -> RunResult:
-        """Accuracy on the test file, without learning or dropout.
+        """Accuracy on the test file, without learning, dropout or noise.
 
-        The weights are those of a checkpoint (``LOAD_LAST``, ``LOAD_BEST``), else the object's own: those of
-        its last training, or as set, or as drawn from ``MODEL_SEED``.
+        Weights and time constants are those of a checkpoint (``LOAD_LAST``, ``LOAD_BEST``), else the object's own:
+        those of its last training, or as set, or as ``p`` has them and as drawn from ``MODEL_SEED``.
         """
         run = self._for_run(p)
         return self._test(run, self.test_file(run))

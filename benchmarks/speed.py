@@ -2,7 +2,9 @@
 
 The whole training step is timed: forward sweep, loss, backward sweep, gradients, Adam. Data: 700 channels, 9,000
 spikes a sample within the first 700 ms, weights such that a hidden neuron fires about 9 times. The calibration line
-says how fast the machine is at what the engine is bound by. Run: python benchmarks/speed.py [--json FILE]
+says how fast the machine is at what the engine is bound by. With --kinds, neuron types, trained time constants and
+exact spike times are compared with plain LIF, each in turn within every repeat, so that other load falls on all alike.
+Run: python benchmarks/speed.py [--kinds] [--json FILE]
 """
 
 from __future__ import annotations
@@ -14,17 +16,37 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from eventprop import parameters, shd_parameters
 from eventprop.backends.cpu.engine import CpuEngine
-from eventprop.network import Randomness, adam_parameters, describe
+from eventprop.network import Network, Randomness, adam_parameters, describe
 from eventprop.spikes import SpikeSet
 
 BATCH, SPIKES, CHANNELS, EPOCH = 32, 9000, 700, 8156
 SIZES = ((256, 1400), (1024, 1000))  # neurons, steps of 1 ms
+KINDS: dict[str, dict[str, Any]] = {
+    "LIF": {},
+    "hetLIF": {"HIDDEN_NEURON_TYPE": "hetLIF"},
+    "ALIF": {"HIDDEN_NEURON_TYPE": "ALIF", "B_INCR": 0.02},
+    "LIF, TRAIN_TAU": {"TRAIN_TAU": True},
+    "LIF, TRAIN_TAU, TRAIN_TAU_OUTPUT": {"TRAIN_TAU": True, "TRAIN_TAU_OUTPUT": True},
+    "ALIF, TRAIN_TAU, TRAIN_TAU_B": {
+        "HIDDEN_NEURON_TYPE": "ALIF",
+        "B_INCR": 0.02,
+        "TRAIN_TAU": True,
+        "TRAIN_TAU_B": True,
+    },
+    "LIF, avg_xentropy": {"LOSS_TYPE": "avg_xentropy"},
+    "LIF, exact": {"SPIKE_TIMING": "exact"},
+    "ALIF, exact": {"HIDDEN_NEURON_TYPE": "ALIF", "B_INCR": 0.02, "SPIKE_TIMING": "exact"},
+    "hetLIF, exact": {"HIDDEN_NEURON_TYPE": "hetLIF", "SPIKE_TIMING": "exact"},
+    "LIF, TRAIN_TAU, exact": {"TRAIN_TAU": True, "SPIKE_TIMING": "exact"},
+}
 TARGETS = {(256, 1): 1.0, (256, 2): 0.5, (1024, 1): 8.5, (1024, 2): 5.4}
 
 
@@ -55,19 +77,53 @@ def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, 
     return rate
 
 
-def time_steps(engine: CpuEngine, data: SpikeSet, dropout: float, repeats: int) -> list[float]:
-    """Milliseconds per sample of each training step."""
-    rng = np.random.default_rng(2)
+def time_step(engine: CpuEngine, data: SpikeSet, dropout: float, step: int) -> float:
+    """Milliseconds per sample of training step number ``step``."""
+    rng = np.random.default_rng((2, step))
     adam = {"ADAM_BETA1": 0.9, "ADAM_BETA2": 0.999, "ADAM_EPS": 1e-8}
-    times = []
-    for step in range(repeats + 3):
-        samples, labels = rng.permutation(len(data))[:BATCH], rng.integers(0, 20, BATCH)
-        start = time.perf_counter()
-        engine.run(data, samples, labels, learn=True, randomness=Randomness(input_dropout=dropout, input_seed=step))
-        engine.gradient_norm()
-        engine.update(adam_parameters(adam, 1e-9, step + 1))
-        times.append((time.perf_counter() - start) / BATCH * 1e3)
-    return times[3:]
+    samples, labels = rng.permutation(len(data))[:BATCH], rng.integers(0, 20, BATCH)
+    start = time.perf_counter()
+    random = Randomness(input_dropout=dropout, input_seed=step)
+    engine.run(data, samples, labels, learn=True, randomness=random)
+    engine.gradient_norm()
+    engine.update(adam_parameters(adam, 1e-9, step + 1))
+    return (time.perf_counter() - start) / BATCH * 1e3
+
+
+def time_steps(engine: CpuEngine, data: SpikeSet, dropout: float, repeats: int) -> list[float]:
+    """Milliseconds per sample of each training step, after three that warm up."""
+    return [time_step(engine, data, dropout, step) for step in range(repeats + 3)][3:]
+
+
+def network_of(neurons: int, steps: int, **overrides: Any) -> Network:
+    p = parameters.defaults(shd_parameters.KEYS) | {"NUM_HIDDEN": neurons, "TRIAL_MS": float(steps), "MODEL_SEED": 1}
+    p |= {"RECURRENT": True, "HIDDEN_HIDDEN_MEAN": 0.0, "HIDDEN_HIDDEN_STD": 0.02, **overrides}
+    return describe(shd_parameters.resolve_shd(p), CHANNELS, 20)
+
+
+def compare_kinds(threads: Sequence[int], repeats: int) -> list[dict[str, Any]]:
+    """A table of all kinds: medians, and medians of each repeat's ratio to plain LIF."""
+    rows = []
+    print("neurons steps threads kind                                spikes/neuron  ms/sample  ratio to LIF (median)")
+    for neurons, steps in SIZES:
+        data = spike_data(64, steps, np.random.default_rng(0))
+        for count in threads:
+            engines = {kind: CpuEngine(network_of(neurons, steps, **given), count) for kind, given in KINDS.items()}
+            rates = {kind: firing_weights(e, data, np.random.default_rng(1), 0.0) for kind, e in engines.items()}
+            times = [
+                {kind: time_step(e, data, 0.0, step) for kind, e in engines.items()} for step in range(repeats + 1)
+            ]
+            for kind, rate in rates.items():
+                median = statistics.median(t[kind] for t in times[1:])
+                ratio = statistics.median(t[kind] / t["LIF"] for t in times[1:])
+                print(
+                    f"{neurons:7d} {steps:5d} {count:7d} {kind:36s} {rate:12.1f} {median:10.3f} {ratio:10.2f}",
+                    flush=True,
+                )
+                rows.append(
+                    {"neurons": neurons, "threads": count, "kind": kind, "ms_per_sample": median, "ratio": ratio}
+                )
+    return rows
 
 
 def calibrate(threads: int) -> dict[str, float]:
@@ -102,17 +158,20 @@ def main() -> None:
     options.add_argument("--json", type=Path, help="also write the numbers to this file")
     options.add_argument("--repeats", type=int, default=25)
     options.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4])
+    options.add_argument("--kinds", action="store_true", help="compare neuron types and spike timing instead")
     given = options.parse_args()
     rows = []
     machine = calibrate(2)
     add, sgemm = machine["add_GB_s"], machine["sgemm_GFLOP_s"]
     print(f"calibration, 2 threads: vector add {add:.1f} GB/s; sgemm {sgemm:.0f} GFLOP/s")
+    if given.kinds:
+        rows = compare_kinds([t for t in given.threads if t <= 2], given.repeats)
+        if given.json:
+            given.json.write_text(json.dumps({"calibration": machine, "rows": rows}, indent=1) + "\n")
+        return
     print("neurons steps threads dropout spikes/neuron  ms/sample (median, least)  s/epoch  target ms")
     for neurons, steps in SIZES:
-        p = parameters.defaults(shd_parameters.KEYS) | {"NUM_HIDDEN": neurons, "TRIAL_MS": float(steps)}
-        p |= {"RECURRENT": True}
-        p |= {"HIDDEN_HIDDEN_MEAN": 0.0, "HIDDEN_HIDDEN_STD": 0.02}
-        network = describe(shd_parameters.resolve_shd(p), CHANNELS, 20)
+        network = network_of(neurons, steps)
         data = spike_data(64, steps, np.random.default_rng(0))
         for threads in given.threads:
             engine = CpuEngine(network, threads)

@@ -182,8 +182,9 @@ class Network:
             )
         if name not in q.per_neuron and (array != array[0]).any():
             raise ValueError(
-                f"{what} differs between neurons that share one value; "
-                "heterogeneous neuron types and trained time constants have one for each neuron"
+                f"{what} differs between neurons that share one value; they have one each with "
+                + ('OUTPUT_NEURON_TYPE="hetLI"' if q.name == "output" else 'HIDDEN_NEURON_TYPE="hetLIF"')
+                + ", or where it is trained"
             )
         return array
 
@@ -250,7 +251,7 @@ def describe(p: Mapping[str, Any], num_input: int, num_output: int, *, plain: bo
         loss_parameters={name: p[name.upper()] for name in loss.parameters},
         copies=copies,
         delay_steps=round(p["INPUT_DELAY"] / p["DT_MS"]) if copies > 1 else 0,
-        bounds={name: p[key] for name, key in TIME_CONSTANTS.items()},
+        bounds={} if plain else {name: p[key] for name, key in TIME_CONSTANTS.items()},
         spike_timing=p["SPIKE_TIMING"],
     )
 

@@ -9,7 +9,6 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -263,7 +262,7 @@ class Simulator(ABC):
         own = self._current_time_constants or self._given_time_constants if state is None else state.time_constants
         checked = network.check_weights(weights), network.check_time_constants(_with_own(network, own))
         if plain:
-            network = replace(self.network(drawn, plain=True), bounds={})  # nothing is updated
+            network = self.network(drawn, plain=True)
         return _engine(p, network, *checked)
 
     def _load(

@@ -352,14 +352,12 @@ def _impulses(record: GridForward, label: int, loss: str, tau_mem: Array) -> Arr
     return np.outer(record.weights, _error(record.scores, label)) / (steps * tau_mem)
 
 
-def _cusp_errors(
-    c: SimpleNamespace, output: Trace, fired: NDArray[np.bool_], error: Array, exact: bool = False
-) -> Array:
+def _cusp_errors(c: SimpleNamespace, output: Trace, fired: NDArray[np.bool_], error: Array) -> Array:
     """(step, hidden) derivative of the loss "max" by the times of the hidden spikes that end a rise of an output's V.
 
     Where such a spike arrives at the maximum, the maximum moves with it. Spikes that arrive together share the term in
-    proportion to their (negative) weights. `exact`: also take back what they got of the impulse at this maximum, which
-    comes before them and so is none of their business.
+    proportion to their (negative) weights. What they got of the impulse at this maximum is taken back: it comes before
+    them and so is none of their business.
     """
     errors = np.zeros(fired.shape)
     for j, m in enumerate(output.v.argmax(axis=0)):
@@ -369,8 +367,7 @@ def _cusp_errors(
         inhibition = np.where(fired[m - 1], np.minimum(c.w[:, j], 0.0), 0.0)
         if rise > 0 and output.i[m, j] < output.v[m, j] and inhibition.any():
             errors[m - 1] -= error[j] * rise * inhibition / inhibition.sum()
-            if exact:
-                errors[m - 1] -= np.where(fired[m - 1], c.w[:, j], 0.0) * error[j] / c.tau_mem[j]
+            errors[m - 1] -= np.where(fired[m - 1], c.w[:, j], 0.0) * error[j] / c.tau_mem[j]
     return errors
 
 
@@ -501,7 +498,6 @@ def backward(
     drive_scale: float = 1.0,
     min_denominator: float | None = None,
     regularisation: Regularisation | None = None,
-    exact_cusp: bool = False,
     dtype: DTypeLike = np.float64,
 ) -> Gradients:
     """Run the backward pass of one sample.
@@ -514,7 +510,6 @@ def backward(
         drive_scale: factor on the error (one-hot label minus softmax), penalty and regularisation excepted.
         min_denominator: lower bound of the recorded denominator in the jump, None for no bound.
         regularisation: spike count regularisation of the hidden layers, None for none.
-        exact_cusp: of the loss "max", see `_cusp_errors`; without it, gradients before a cusp are not exact.
 
     Returns:
         By population, this sample's part of dL/dw, of shape (source, neuron), and of dL/dtau, of shape (neuron,).
@@ -538,7 +533,7 @@ def backward(
         errors[:-1] = (lambda_v - lambda_i)[1:-1] @ c.w.T
         if name == "output" and loss == "max":
             error = drive_scale / batch * _error(record.scores, label)
-            errors += _cusp_errors(c, trace, source, error, exact_cusp)
+            errors += _cusp_errors(c, trace, source, error)
         drive = _hidden_drive(number - 1, record, errors, regularisation, batch)
     return gradients
 

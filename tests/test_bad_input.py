@@ -53,11 +53,22 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ({"RECURRENT": 1}, "RECURRENT must be True or False, got 1"),
     ({"LOSS_TYPE": "sum_wiegh_exp"}, "LOSS_TYPE='sum_wiegh_exp' is not one of"),
     ({"LOSS_TYPE": "sum_wiegh_exp"}, "did you mean 'sum_weigh_exp'?"),
-    ({"LOSS_TYPE": "max"}, "LOSS_TYPE='max' is not yet available; available: 'sum'"),
-    ({"HIDDEN_NEURON_TYPE": "ALIF"}, "HIDDEN_NEURON_TYPE='ALIF' is not yet available"),
-    ({"N_HID_LAYER": 2}, "N_HID_LAYER=2 is not yet available"),
-    ({"TRAIN_TAU": True}, "TRAIN_TAU=True is not yet available"),
-    ({"REWIRE_SILENT": True}, "REWIRE_SILENT=True is not yet available"),
+    ({"HIDDEN_NEURON_TYPE": "alif"}, "HIDDEN_NEURON_TYPE='alif' is not one of 'LIF', 'hetLIF', 'ALIF'"),
+    ({"OUTPUT_NEURON_TYPE": "hetLIF"}, "OUTPUT_NEURON_TYPE='hetLIF' is not one of 'LI', 'hetLI', 'LIF'"),
+    ({"SPIKE_TIMING": "exakt"}, "SPIKE_TIMING='exakt' is not one of 'grid', 'exact'; did you mean 'exact'?"),
+    ({"N_HID_LAYER": 0}, "N_HID_LAYER must be at least 1, got 0"),
+    ({"N_INPUT_DELAY": -1}, "N_INPUT_DELAY must be at least 0, got -1"),
+    ({"INPUT_DELAY": 0.0}, "INPUT_DELAY must be above 0"),
+    ({"PDROP_HIDDEN": 1.0}, "PDROP_HIDDEN must be below 1"),
+    ({"HIDDEN_NOISE": -0.1}, "HIDDEN_NOISE must be at least 0"),
+    ({"TAU_0": 0.0}, "TAU_0 must be above 0"),
+    ({"TAU_ACCUMULATOR": 0.0}, "TAU_ACCUMULATOR must be above 0"),
+    ({"ALPHA": -1.0}, "ALPHA must be at least 0"),
+    ({"RHO_UPPER": -1.0}, "RHO_UPPER must be at least 0"),
+    ({"MIN_TAU_M": 0.0}, "MIN_TAU_M must be above 0"),
+    ({"TRAIN_TAU": 1}, "TRAIN_TAU must be True or False, got 1"),
+    ({"LOSS_TYPE": "first_spike", "OUTPUT_NEURON_TYPE": "hetLI"}, 'OUTPUT_NEURON_TYPE="hetLI" never spikes'),
+    ({"SPIKE_TIMING": "exact", "HIDDEN_NOISE": 0.1}, 'SPIKE_TIMING="exact": HIDDEN_NOISE=0.1 must be 0'),
     ({"AUGMENTATION": {"random_shift": 40}}, "AUGMENTATION={'random_shift': 40} is not yet available"),
     ({"REC_SPIKES": ["hidden"]}, "REC_SPIKES=['hidden'] is not yet available"),
     ({"BACKEND": "cuda"}, "BACKEND='cuda' is not yet available; available: 'auto', 'cpu'"),
@@ -163,6 +174,7 @@ def test_missing_data_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def p_small(small_data: Path, **change: Any) -> dict[str, Any]:
     p = {**simulator_SHD.p, "DATA_DIR": str(small_data), "NUM_HIDDEN": 8, "DT_MS": 10.0, "TRIAL_MS": 700.0}
+    p |= {"TAU_SYN": 10.0}
     return {**p, "N_TRAIN": 100, "N_VALIDATE": 20, "N_EPOCH": 1, "MODEL_SEED": 1, "OUT_DIR": "out", **change}
 
 

@@ -12,18 +12,27 @@ import pytest
 
 from eventprop import checkpoint, files, results
 from eventprop.checkpoint import TrainingState
+from eventprop.network import Network, describe
 from eventprop.results import Place
 from eventprop.schedule import LearningRate
+from eventprop.shd_parameters import resolve_shd
 
 SHAPES = {"in_to_hid": (3, 4), "hid_to_out": (4, 2)}
+TRAINED = {"hidden0.tau_mem": (4,), "hidden0.tau_syn": (4,)}
+
+
+def network(**change: Any) -> Network:
+    return describe(resolve_shd({"NUM_HIDDEN": 4, "TRAIN_TAU": True, "MODEL_SEED": 1, **change}), 3, 2)
 
 
 def state(epoch: int = 2) -> TrainingState:
     rng = np.random.default_rng(epoch)
-    arrays = [{k: rng.normal(size=s).astype(np.float32) for k, s in SHAPES.items()} for _ in range(3)]
+    shapes = SHAPES | TRAINED
+    m, v, values = ({k: rng.normal(size=s).astype(np.float32) for k, s in shapes.items()} for _ in range(3))
     return TrainingState(
-        weights=arrays[0],
-        moments={"m": arrays[1], "v": arrays[2]},
+        weights={k: values[k] for k in SHAPES},
+        moments={"m": m, "v": v},
+        time_constants={"hidden0": {k: 9 + abs(values[f"hidden0.{k}"]) for k in ("tau_mem", "tau_syn")}},
         rate=LearningRate(0.1 + epoch, 1 / 3),
         epoch=epoch,
         updates=7,
@@ -39,14 +48,15 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
     """Fails if anything that a resumed run needs is lost or rounded."""
     path, s = tmp_path / "x_state_last.npz", state()
     checkpoint.save(path, s, {"ETA": 0.1, "NAME": "x"}, "x")
-    found, p = checkpoint.load(path, SHAPES)
+    found, p = checkpoint.load(path, network())
     assert p == {"ETA": 0.1, "NAME": "x"}
     for a, b in (
         (found.weights, s.weights),
         (found.moments["m"], s.moments["m"]),
         (found.moments["v"], s.moments["v"]),
+        (found.time_constants["hidden0"], s.time_constants["hidden0"]),
     ):
-        assert all(np.array_equal(a[k], b[k]) and a[k].dtype == np.float32 for k in SHAPES)
+        assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) and a[k].dtype == np.float32 for k in b)
     assert (found.rate, found.epoch, found.updates, found.best, found.seconds) == (s.rate, 2, 7, 0.5, 1.25)
     assert found.places == s.places and np.isnan(found.history[0]["train_loss"])
     assert np.array_equal(np.stack(found.collected["predictions_eval"]), [[1, 2], [2, 2]])
@@ -72,7 +82,7 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path, how: str) -> None:
     checkpoint.save(path, state(), {})
     damaged(path, how)
     with pytest.raises(ValueError, match=r"x_state_last\.npz is not a whole checkpoint"):
-        checkpoint.load(path, SHAPES)
+        checkpoint.load(path, network())
 
 
 def test_a_checkpoint_is_never_unpickled(tmp_path: Path) -> None:
@@ -80,19 +90,29 @@ def test_a_checkpoint_is_never_unpickled(tmp_path: Path) -> None:
     path = tmp_path / "x_state_last.npz"
     np.savez(path, meta=np.array([{"format": 1}], dtype=object))
     with pytest.raises(ValueError, match="not a whole checkpoint"):
-        checkpoint.load(path, SHAPES)
+        checkpoint.load(path, network())
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     """Fails if weights of another shape are taken, or the message does not name what differs."""
     path = tmp_path / "x_state_last.npz"
     checkpoint.save(path, state(), {})
-    with pytest.raises(ValueError, match=r"in_to_hid is \(3, 4\) there and \(3, 5\) here.*NUM_HIDDEN"):
-        checkpoint.load(path, {**SHAPES, "in_to_hid": (3, 5)})
-    with pytest.raises(ValueError, match="hid_to_hid0 is absent there"):
-        checkpoint.load(path, {**SHAPES, "hid_to_hid0": (4, 4)})
+    changes: dict[str, dict[str, Any]] = {
+        r"in_to_hid is \(3, 4\) there and \(3, 5\) here.*check NUM_HIDDEN, N_HID_LAYER": {"NUM_HIDDEN": 5},
+        r"in_to_hid is \(3, 4\) there and \(9, 4\) here.*N_INPUT_DELAY": {"N_INPUT_DELAY": 2},
+        "hid_to_hid0 is absent there.*RECURRENT": {"RECURRENT": True},
+        "hid_to_hidfwd0 is absent there": {"N_HID_LAYER": 2},
+        r"hidden0.tau_mem is \(4,\) there and absent here; .*check TRAIN_TAU": {"TRAIN_TAU": False},
+        r"output.tau_mem is absent there and \(2,\) here.*TRAIN_TAU_OUTPUT": {"TRAIN_TAU_OUTPUT": True},
+        r"hidden0.tau_b is absent there and \(4,\) here": {"HIDDEN_NEURON_TYPE": "ALIF", "TRAIN_TAU_B": True},
+    }
+    for message, change in changes.items():
+        with pytest.raises(ValueError, match=message):
+            checkpoint.load(path, network(**change))
+    with pytest.raises(ValueError, match=r"output.tau_mem is absent there and \(2,\) here.*OUTPUT_NEURON_TYPE"):
+        checkpoint.load(path, network(OUTPUT_NEURON_TYPE="hetLI"), to_train=False)
     with pytest.raises(FileNotFoundError, match=r"y_state_last\.npz"):
-        checkpoint.load(tmp_path / "y_state_last.npz", SHAPES)
+        checkpoint.load(tmp_path / "y_state_last.npz", network())
 
 
 def test_a_checkpoint_with_nan_is_refused(tmp_path: Path) -> None:
@@ -100,7 +120,39 @@ def test_a_checkpoint_with_nan_is_refused(tmp_path: Path) -> None:
     s.weights["in_to_hid"][0, 0] = np.nan
     checkpoint.save(path, s, {})
     with pytest.raises(ValueError, match="not finite in w/in_to_hid"):
-        checkpoint.load(path, SHAPES)
+        checkpoint.load(path, network())
+    s = state()
+    s.time_constants["hidden0"]["tau_syn"][0] = np.inf
+    checkpoint.save(path, s, {})
+    with pytest.raises(ValueError, match=r"not finite in tau/hidden0\.tau_syn"):
+        checkpoint.load(path, network())
+
+
+def test_a_checkpoint_of_later_training_can_be_tested_without(tmp_path: Path) -> None:
+    """Moments of time constants that are not trained any more are no obstacle where nothing is trained."""
+    path = tmp_path / "x_state_last.npz"
+    checkpoint.save(path, state(), {})
+    found, _ = checkpoint.load(path, network(HIDDEN_NEURON_TYPE="hetLIF", TRAIN_TAU=False), to_train=False)
+    assert found.time_constants.keys() == {"hidden0"}
+
+
+def test_flat_arrays_have_the_older_programs_names(tmp_path: Path) -> None:
+    """Its users' scripts read these files: every layer's weights, and time constants that neurons do not share."""
+    p = resolve_shd({"NUM_HIDDEN": 4, "N_HID_LAYER": 3, "RECURRENT": True, "MODEL_SEED": 1})
+    weights = describe(p, 3, 2).initial_weights(1)
+    constants = {
+        q: {n: np.full(2, 7, np.float32) for n in ("tau_mem", "tau_syn", "tau_b")} for q in ("hidden1", "output")
+    }
+    s = TrainingState(weights=weights, moments={}, rate=LearningRate(1.0, 1.0), time_constants=constants)
+    checkpoint.save(tmp_path / "x_state_best.npz", s, {}, "x")
+    layers = ["input_hidden", "hidden_output", "hidden0_hidden1", "hidden1_hidden2"]
+    layers += [f"hidden{i}_hidden{i}" for i in range(3)]
+    taus = [f"{t}_{q}" for t in ("taum", "tausyn", "taub") for q in ("hidden1", "output")]
+    names = [*(f"x_w_{name}_best.npy" for name in layers), *(f"x_{name}_best.npy" for name in taus)]
+    assert sorted(os.listdir(tmp_path)) == sorted([*names, "x_state_best.npz"])
+    forward = np.load(tmp_path / "x_w_hidden1_hidden2_best.npy")
+    assert np.array_equal(forward, weights["hid_to_hidfwd1"].ravel()) and forward.dtype == np.float32
+    assert np.array_equal(np.load(tmp_path / "x_w_hidden2_hidden2_best.npy"), weights["hid_to_hid2"].ravel())
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -161,6 +213,16 @@ def test_activity_columns() -> None:
     assert found["neuron_spikes_mean"] == 1.5 and found["neuron_spikes_max"] == 4.0
     classic = results.RunFiles(Path("."), "x", "train", activity=True)._text_rows([record(0)], False)
     assert len(classic.split()) == 15
+
+
+def test_activity_columns_of_several_layers() -> None:
+    """The classic file has nine columns for each layer, the CSV nine for all; without DEBUG_HIDDEN_N there are six."""
+    layers = [dict.fromkeys(results.ACTIVITY_COLUMNS, value) for value in (1.5, 2.5)]
+    row = {**record(0), "layers": layers}
+    text = {a: results.RunFiles(Path("."), "x", "train", activity=a)._text_rows([row], False) for a in (True, False)}
+    assert text[True].split()[5:-1] == [b"1.5"] * 9 + [b"2.5"] * 9 and len(text[False].split()) == 6
+    table = results.RunFiles(Path("."), "x", "train", activity=True)._table_rows([row], True).decode().splitlines()
+    assert [len(line.split(",")) for line in table] == [len(results.COLUMNS)] * 2
 
 
 P = {

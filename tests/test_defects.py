@@ -1,6 +1,7 @@
 """Defects of the older program that users of its simulators know, each with us doing it right.
 
-Those of the models are in ``test_cpu_engine.py`` under their numbers; here are those of whole runs.
+Those of the models are in ``test_cpu_engine.py`` under their numbers, those of rewiring in ``test_rewiring.py``, of
+saved time constants in ``test_time_constants.py``; here are those of whole runs.
 """
 
 from __future__ import annotations
@@ -27,6 +28,34 @@ def trained(p: dict[str, Any]) -> SHD_model:
     mn = SHD_model(p)
     mn.train(p)
     return mn
+
+
+def test_BUG_6_the_default_of_hidden_dropout_is_there(p: dict[str, Any]) -> None:
+    """The reference's Yin-Yang script reads a setting that its defaults lack. A p without the key runs as with 0."""
+    expected = trained({**p, "PDROP_HIDDEN": 0.0}).weights()
+    del p["PDROP_HIDDEN"]
+    found = trained({**p, "OUT_DIR": "again"}).weights()
+    assert all(np.array_equal(found[k], expected[k]) for k in expected)
+
+
+@pytest.mark.parametrize("regulariser", ["none", "simple", "Thomas1"])
+def test_BUG_20_neuron_types_and_noise_go_with_every_regulariser(p: dict[str, Any], regulariser: str) -> None:
+    """The reference silently trains plain LIF neurons, or crashes, without REG_TYPE "simple"."""
+    p |= {"REG_TYPE": regulariser, "MIN_TAU_M": 5.0, "MIN_TAU_SYN": 5.0, "TAU_SYN": 10.0, "WRITE_TO_DISK": False}
+    plain = trained(p)
+    changes: list[dict[str, Any]] = [
+        {"TRAIN_TAU": True},
+        {"HIDDEN_NEURON_TYPE": "hetLIF"},
+        {"HIDDEN_NEURON_TYPE": "ALIF"},
+    ]
+    for change in (*changes, {"HIDDEN_NOISE": 0.1}, {**changes[2], **changes[0], "HIDDEN_NOISE": 0.1}):
+        mn = trained({**p, **change})
+        assert mn.history[0]["train_loss"] != plain.history[0]["train_loss"], change
+        assert mn.history[0]["silent_neurons"] < 20
+        assert all(np.isfinite(w).all() for w in mn.weights().values())
+        different = len(set(mn.time_constants()["hidden0"]["tau_mem"].tolist())) > 10
+        assert different == (change.get("TRAIN_TAU", False) or change.get("HIDDEN_NEURON_TYPE") == "hetLIF")
+        assert ("tau_b" in mn.time_constants()["hidden0"]) == (change.get("HIDDEN_NEURON_TYPE") == "ALIF")
 
 
 def test_silent_neurons_are_counted_without_regularisation(p: dict[str, Any]) -> None:

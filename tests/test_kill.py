@@ -13,16 +13,23 @@ import pytest
 
 from eventprop import checkpoint
 from eventprop.checkpoint import TrainingState
+from eventprop.network import describe
 from eventprop.schedule import LearningRate
+from eventprop.shd_parameters import resolve_shd
 
 KILLS = 100
-SHAPES = {"in_to_hid": (700, 64), "hid_to_out": (64, 20)}
+NETWORK = describe(resolve_shd({"NUM_HIDDEN": 24, "TRAIN_TAU": True}), 700, 20)
 
 
 def state(number: int) -> TrainingState:
-    arrays = {k: np.full(s, number, np.float32) for k, s in SHAPES.items()}
+    arrays = {k: np.full(s, number, np.float32) for k, s in NETWORK.trained_shapes().items()}
     return TrainingState(
-        weights=arrays, moments={"m": arrays, "v": arrays}, rate=LearningRate(1.0, 1.0), epoch=number, updates=number
+        weights={q.name: arrays[q.name] for q in NETWORK.projections},
+        moments={"m": arrays, "v": arrays},
+        rate=LearningRate(1.0, 1.0),
+        epoch=number,
+        updates=number,
+        time_constants={"hidden0": {n: arrays[f"hidden0.{n}"] for n in ("tau_mem", "tau_syn")}},
     )
 
 
@@ -43,9 +50,9 @@ def test_a_kill_while_writing_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
         time.sleep(random.uniform(0.001, 0.03))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        found, _ = checkpoint.load(path, SHAPES)
+        found, _ = checkpoint.load(path, NETWORK)
         assert found.epoch >= last
-        for values in (found.weights, *found.moments.values()):
+        for values in (found.weights, found.time_constants["hidden0"], *found.moments.values()):
             assert all((a == found.epoch).all() for a in values.values())
         last = found.epoch
     assert last > KILLS // 4  # files were really being written when the kills came

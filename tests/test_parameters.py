@@ -13,6 +13,7 @@ import pytest
 
 import simulator_SHD
 from eventprop import parameters, recipes, shd_parameters
+from eventprop.rewiring import rewire
 from eventprop.shd_parameters import KEYS, resolve_shd
 
 # The tables of the SHD/SSC benchmark that users were promised, row by row.
@@ -106,6 +107,7 @@ def test_every_key_is_read_or_refused(small_data: Path, monkeypatch: pytest.Monk
         "DATA_DIR": str(small_data),
         "NUM_HIDDEN": 8,
         "DT_MS": 10.0,
+        "TAU_SYN": 10.0,
         "TRIAL_MS": 700.0,
         "N_EPOCH": 1,
     }
@@ -115,6 +117,17 @@ def test_every_key_is_read_or_refused(small_data: Path, monkeypatch: pytest.Monk
     mn.train(p)
     mn.train({**p, "LOAD_LAST": True, "N_EPOCH": 2})
     mn.train({**p, "EVALUATION": "speaker", "NAME": "speaker"})
+    bounds = {"MIN_TAU_M": 10.0, "MIN_TAU_SYN": 10.0, "MIN_TAU_B": 10.0}
+    others: list[dict[str, Any]] = [
+        {"HIDDEN_NEURON_TYPE": "ALIF", "TRAIN_TAU_B": True, "LOSS_TYPE": "first_spike_exp", "REG_TYPE": "Thomas1"},
+        {"HIDDEN_NEURON_TYPE": "hetLIF", "N_INPUT_DELAY": 1, "LOSS_TYPE": "sum_weigh_input", "N_HID_LAYER": 2},
+    ]
+    for other in others:
+        mn.network(mn._for_run({**p, **bounds, **other}))
+    silent = np.arange(8) == 3
+    for lift in (0.0, 0.1):
+        changed = mn._for_run({**p, "REWIRE_SILENT": True, "REWIRE_LIFT": lift})
+        rewire(mn.network(changed), mn.weights(), silent, changed, 0)
     for key in KEYS:
         refused = key.available == (key.default,) or key.name == "AUGMENTATION"
         assert key.name in Watched.read or refused or key.name in WITHOUT_EFFECT_HERE, key.name
@@ -159,17 +172,12 @@ def test_declarations_are_consistent() -> None:
 
 # One value other than the default for each key whose feature does not exist yet.
 NOT_YET: dict[str, Any] = {
-    **{"HIDDEN_NEURON_TYPE": "hetLIF", "OUTPUT_NEURON_TYPE": "hetLI", "N_HID_LAYER": 2, "TAU_B": 50.0},
-    **{"B_INCR": 0.2, "B_INIT": 0.1, "PDROP_HIDDEN": 0.1, "REG_TYPE": "Thomas1", "RHO_UPPER": 1.0, "GLB_UPPER": 1.0},
-    **{"REWIRE_SILENT": True, "REWIRE_LIFT": 0.002, "TRAIN_TAU": True, "TRAIN_TAU_OUTPUT": True},
-    **{"MIN_TAU_M": 1.0, "MIN_TAU_SYN": 2.0, "TAU_0": 2.0, "TAU_1": 2.0, "ALPHA": 1.0, "AUGMENTATION": {"blend": 1}},
-    **{"N_INPUT_DELAY": 10, "INPUT_DELAY": 30.0, "HIDDEN_NOISE": 0.1, "HIDDEN_HIDDENFWD_MEAN": 0.0},
-    **{"HIDDEN_HIDDENFWD_STD": 0.0, "TAU_ACCUMULATOR": 10.0, "RESCALE_T": 0.5, "RESCALE_X": 0.5},
+    **{"AUGMENTATION": {"blend": 1}, "RESCALE_T": 0.5, "RESCALE_X": 0.5},
     **{"BALANCE_TRAIN_CLASSES": True, "BALANCE_EVAL_CLASSES": True, "DATA_SET": "SSC", "DATA_BUFFER_NAME": "x"},
     **{"EVALUATION": "validation_set", "REC_SPIKES": ["input"], "REC_SPIKES_EPOCH_TRIAL": [[0, 0]]},
     **{"REC_NEURONS": [["output", "V"]], "REC_NEURONS_EPOCH_TRIAL": [[0, 0]], "REC_SYNAPSES": [["in_to_hid", "w"]]},
     **{"REC_SYNAPSES_EPOCH_TRIAL": [[0, 0]], "W_OUTPUT_EPOCH_TRIAL": [[0, 0]], "TAU_OUTPUT_EPOCH_TRIAL": [[0, 0]]},
-    **{"PROFILE": True, "TEST_ST_INTEGRITY": True, "BACKEND": "hip", "LOSS_TYPE": "sum_weigh_input"},
+    **{"PROFILE": True, "TEST_ST_INTEGRITY": True, "BACKEND": "hip"},
 }
 
 
@@ -185,12 +193,17 @@ def test_every_limited_key_is_in_the_table_above() -> None:
     assert set(NOT_YET) == {key.name for key in KEYS if key.available is not None}
 
 
+# What some choices need.
+NEEDS: dict[str, dict[str, Any]] = {"LIF": {"LOSS_TYPE": "first_spike"}}
+
+
 @pytest.mark.parametrize("which", ["choices", "available"])
 def test_each_choice_is_accepted_or_refused_as_declared(which: str) -> None:
     for key in KEYS:
         for value in getattr(key, which) or ():
             if key.available is None or value in key.available:
-                assert resolve_shd({key.name: value})[key.name] == value
+                needs = NEEDS.get(value, {}) if key.name == "OUTPUT_NEURON_TYPE" else {}
+                assert resolve_shd({key.name: value} | needs)[key.name] == value
             else:
                 with pytest.raises(ValueError, match=f"{key.name}=.* is not yet available"):
                     resolve_shd({key.name: value})
@@ -274,3 +287,98 @@ def test_each_dead_key_warns_and_names_its_successor(name: str) -> None:
 def test_choosing_by_an_accuracy_that_does_not_exist_warns() -> None:
     with pytest.warns(UserWarning, match='CHECKPOINT_BEST="validation" with N_VALIDATE=0'):
         resolve_shd({"CHECKPOINT_BEST": "validation", "N_VALIDATE": 0})
+
+
+def test_lifting_without_rewiring_warns() -> None:
+    with pytest.warns(UserWarning, match=r"REWIRE_LIFT=0\.002 has no effect without REWIRE_SILENT"):
+        resolve_shd({"REWIRE_LIFT": 0.002})
+    assert resolve_shd({"REWIRE_LIFT": 0.002, "REWIRE_SILENT": True})["REWIRE_LIFT"] == 0.002
+
+
+ALIF = {"HIDDEN_NEURON_TYPE": "ALIF"}
+EXACT = {"SPIKE_TIMING": "exact"}
+
+TOGETHER: list[tuple[dict[str, Any], str]] = [
+    (
+        {"LOSS_TYPE": "first_spike", "OUTPUT_NEURON_TYPE": "hetLI"},
+        'OUTPUT_NEURON_TYPE="hetLI" never spikes, and LOSS_TYPE="first_spike" needs spikes; "LIF", or "LI"',
+    ),
+    (
+        {"LOSS_TYPE": "max", "OUTPUT_NEURON_TYPE": "LIF"},
+        'OUTPUT_NEURON_TYPE="LIF" spikes, and LOSS_TYPE="max" reads voltages; "LI" or "hetLI", or LOSS_TYPE '
+        '"first_spike" or "first_spike_exp", would be right',
+    ),
+    ({"LOSS_TYPE": "first_spike_exp", "TAU_1": 1.0}, "TAU_1=1 makes the penalty exp(TRIAL_MS / TAU_1) too large"),
+    ({"DT_MS": 10.0}, "TAU_SYN=5 is below DT_MS=10; it must be at least one time step"),
+    ({"TAU_MEM": 0.5}, "TAU_MEM=0.5 is below DT_MS=1"),
+    ({**ALIF, "TAU_B": 0.5}, "TAU_B=0.5 is below DT_MS=1"),
+    ({"TRAIN_TAU": True, "TAU_MEM": 2.0}, "TAU_MEM=2 is below its lower bound MIN_TAU_M=3"),
+    ({"TRAIN_TAU_OUTPUT": True, "MIN_TAU_SYN": 6.0}, "TAU_SYN=5 is below its lower bound MIN_TAU_SYN=6"),
+    ({"HIDDEN_NEURON_TYPE": "hetLIF", "MIN_TAU_M": 0.5}, "MIN_TAU_M=0.5 is below DT_MS=1"),
+    ({"OUTPUT_NEURON_TYPE": "hetLI", "MIN_TAU_SYN": 0.5}, "MIN_TAU_SYN=0.5 is below DT_MS=1"),
+    ({**ALIF, "TRAIN_TAU_B": True, "MIN_TAU_B": 101.0}, "TAU_B=100 is below its lower bound MIN_TAU_B=101"),
+    ({**ALIF, "TRAIN_TAU_B": True, "MIN_TAU_B": 0.5}, "MIN_TAU_B=0.5 is below DT_MS=1"),
+    ({"TRAIN_TAU_B": True}, 'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got "LIF"'),
+    ({"N_INPUT_DELAY": 1, "INPUT_DELAY": 2.5}, "INPUT_DELAY=2.5 is no whole multiple of DT_MS=1; 2 would be"),
+    ({"N_INPUT_DELAY": 1, "INPUT_DELAY": 0.2}, "INPUT_DELAY=0.2 is no whole multiple of DT_MS=1; 1 would be"),
+    (
+        {"N_INPUT_DELAY": 28},
+        "N_INPUT_DELAY=28 times INPUT_DELAY=50 is 1400 ms, so the last copy would come after the trial; it must be "
+        "below TRIAL_MS=1400",
+    ),
+    (
+        {"N_INPUT_DELAY": 93, "INPUT_DELAY": 1.0},
+        "N_INPUT_DELAY=93 makes 65800 input channels; 65535 are possible, N_INPUT_DELAY at most 92",
+    ),
+    ({**ALIF, "B_INIT": -1.0}, "B_INIT=-1 must be above V_RESET - V_THRESH = -1"),
+    ({**EXACT, "HIDDEN_NOISE": 0.1}, 'SPIKE_TIMING="exact": HIDDEN_NOISE=0.1 must be 0'),
+    ({**EXACT, "LOSS_TYPE": "max"}, 'SPIKE_TIMING="exact": LOSS_TYPE="max" has no closed form'),
+    ({**EXACT, "LOSS_TYPE": "avg_xentropy"}, 'SPIKE_TIMING="exact": LOSS_TYPE="avg_xentropy" has no closed form'),
+    ({**EXACT, **ALIF, "B_INCR": -0.1}, 'SPIKE_TIMING="exact": B_INCR=-0.1 must not be negative'),
+    ({**EXACT, **ALIF, "B_INIT": -0.1}, 'SPIKE_TIMING="exact": B_INIT=-0.1 must not be negative'),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), TOGETHER, ids=[str(c) for c, _ in TOGETHER])
+def test_what_does_not_go_together_is_refused(change: dict[str, Any], message: str) -> None:
+    """One line that names the keys, what is wrong and what would be right."""
+    with pytest.raises(ValueError) as error:
+        resolve_shd(change)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+GOES_TOGETHER: list[dict[str, Any]] = [
+    *(
+        {"LOSS_TYPE": loss, "OUTPUT_NEURON_TYPE": n}
+        for loss in ("first_spike", "first_spike_exp")
+        for n in ("LI", "LIF")
+    ),
+    {"DT_MS": 5.0},
+    {"TAU_B": 0.5},
+    {"MIN_TAU_M": 30.0, "MIN_TAU_SYN": 0.1, "MIN_TAU_B": 0.1},
+    {"INPUT_DELAY": 2.5},
+    {"N_INPUT_DELAY": 92, "INPUT_DELAY": 15.0},
+    {"N_INPUT_DELAY": 10, "INPUT_DELAY": 0.3, "DT_MS": 0.1},
+    {"B_INIT": -2.0},
+    {**ALIF, "B_INIT": -0.5, "B_INCR": -0.1, "TRAIN_TAU": True, "TRAIN_TAU_B": True},
+    {**EXACT, "B_INCR": -0.1, "LOSS_TYPE": "first_spike", "TRAIN_TAU_OUTPUT": True, "PDROP_HIDDEN": 0.5},
+    {"AVG_SNSUM": True},
+]
+
+
+@pytest.mark.parametrize("change", GOES_TOGETHER, ids=map(str, GOES_TOGETHER))
+def test_what_goes_together_is_accepted(change: dict[str, Any]) -> None:
+    """Fails if a check refuses more than it should, e.g. for a key that takes no part."""
+    assert {k: resolve_shd(change)[k] for k in change} == change
+
+
+def test_a_check_of_several_keys_waits_for_each() -> None:
+    """A key that is wrong by itself must bring no further complaint, and no crash."""
+    for key in ("TAU_SYN", "MIN_TAU_M", "INPUT_DELAY", "B_INIT", "HIDDEN_NOISE", "TAU_1", "TRIAL_MS", "DT_MS"):
+        p = {**ALIF, **EXACT, "TRAIN_TAU": True, "N_INPUT_DELAY": 3, "LOSS_TYPE": "first_spike_exp"}
+        with pytest.raises(ValueError) as error:
+            resolve_shd({**p, key: "x"})
+        assert str(error.value) == f"{key} must be a number, got 'x'"
+    for key in ("HIDDEN_NEURON_TYPE", "OUTPUT_NEURON_TYPE", "LOSS_TYPE", "SPIKE_TIMING"):
+        with pytest.raises(ValueError, match=f"^{key}='x' is not one of [^\n]*$"):
+            resolve_shd({"TRAIN_TAU_B": True, **ALIF, key: "x"})

@@ -16,6 +16,7 @@ import pytest
 
 import simulator_SHD
 from eventprop import trainer
+from eventprop.streams import stream_seed
 from simulator_SHD import SHD_model
 
 ROOT = Path(simulator_SHD.__file__).parent
@@ -93,6 +94,177 @@ def test_write_to_disk_false_writes_nothing(p: dict[str, Any]) -> None:
     mn.train({**p, "WRITE_TO_DISK": False, "N_EPOCH": 1})
     mn.test({**p, "WRITE_TO_DISK": False})
     assert os.listdir(".") == []
+
+
+# All that a run can have at once, with each kind of spiking output.
+EVERYTHING: dict[str, Any] = {
+    **{"HIDDEN_NEURON_TYPE": "ALIF", "N_HID_LAYER": 2, "HIDDEN_HIDDENFWD_MEAN": 0.1, "HIDDEN_HIDDENFWD_STD": 0.6},
+    **{"TRAIN_TAU": True, "TRAIN_TAU_B": True, "TRAIN_TAU_OUTPUT": True},
+    **{"MIN_TAU_SYN": 5.0, "MIN_TAU_M": 5.0, "MIN_TAU_B": 5.0, "HIDDEN_NOISE": 0.02, "PDROP_HIDDEN": 0.1},
+    **{"N_INPUT_DELAY": 2, "INPUT_DELAY": 30.0, "INPUT_HIDDEN_MEAN": 0.02, "N_TRAIN": 50},
+    **{"REG_TYPE": "Thomas1", "RHO_UPPER": 100.0, "GLB_UPPER": 1e-6, "REWIRE_SILENT": True},
+}
+VOLTAGES = {**EVERYTHING, "OUTPUT_NEURON_TYPE": "hetLI", "LOSS_TYPE": "sum_weigh_input"}
+SPIKES = {**EVERYTHING, "LOSS_TYPE": "first_spike_exp", "HIDDEN_OUTPUT_MEAN": 0.6, "REWIRE_LIFT": 0.01}
+EXACT = {**SPIKES, "HIDDEN_NOISE": 0.0, "SPIKE_TIMING": "exact"}
+KINDS = pytest.mark.parametrize("change", [VOLTAGES, SPIKES, EXACT], ids=["voltages", "spikes", "exact"])
+
+
+def all_bits(mn: SHD_model) -> dict[str, bytes]:
+    """Weights and time constants, to the bit."""
+    constants = {f"{q}.{n}": a.tobytes() for q, values in mn.time_constants().items() for n, a in values.items()}
+    return {**bits(mn.weights()), **constants}
+
+
+@KINDS
+def test_same_bits_for_any_number_of_threads_with_everything_on(p: dict[str, Any], change: dict[str, Any]) -> None:
+    """Fails if a random stream, a regulariser's count or a sum of time constants' gradients depends on threads."""
+    runs = []
+    for n in (1, 2, 3):
+        run = {**p, **change, "NUM_THREADS": n, "N_EPOCH": 2, "OUT_DIR": f"out{n}"}
+        mn = SHD_model(run)
+        mn.train(run)
+        runs.append((all_bits(mn), without_seconds(Path(f"out{n}/test_results.txt"))))
+    assert runs[0] == runs[1] == runs[2]
+
+
+@KINDS
+def test_resuming_with_everything_on(p: dict[str, Any], change: dict[str, Any]) -> None:
+    """Fails if time constants or their moments, an epoch's noise, dropout or rewiring is lost or repeated at a stop."""
+    p |= {**change, "COLLECT_CONFUSION": True, "DEBUG_HIDDEN_N": True}
+    whole = SHD_model({**p, "OUT_DIR": "whole"})
+    whole.train({**p, "OUT_DIR": "whole"})
+    assert sum(r.get("rewired", False) for r in whole.history) > 1
+    SHD_model(p).train({**p, "N_EPOCH": 1})
+    SHD_model(p).train({**p, "N_EPOCH": 3, "LOAD_LAST": True})
+    part = SHD_model(p)
+    part.train({**p, "LOAD_LAST": True})
+    assert all_bits(part) == all_bits(whole)
+    assert without_seconds(Path("out/test_results.txt")) == without_seconds(Path("whole/test_results.txt"))
+    assert len(without_seconds(Path("out/test_results.txt"))[0]) == 5 + 18
+    assert np.array_equal(np.load("out/test_confusion_train.npy"), np.load("whole/test_confusion_train.npy"))
+    for path in Path("whole").glob("*_last.npy"):
+        assert path.read_bytes() == Path("out", path.name).read_bytes()
+
+
+def test_each_use_of_randomness_has_its_own_stream() -> None:
+    """Fails if two share a stream, if an epoch repeats another's, or if input dropout is not what it was in runs of
+    earlier versions."""
+    p = {"MODEL_SEED": 3, "PDROP_INPUT": 0.1, "PDROP_HIDDEN": 0.2, "HIDDEN_NOISE": 0.3}
+    found = [trainer._randomness(p, epoch) for epoch in (0, 1)]
+    assert (found[0].input_dropout, found[0].hidden_dropout, found[0].noise) == (0.1, 0.2, 0.3)
+    seeds = [s for r in found for s in (r.input_seed, r.hidden_seed, r.noise_seed)]
+    assert len(set(seeds)) == 6 and seeds[0] == stream_seed(3, "input dropout", 0)
+
+
+@pytest.mark.parametrize("change", [{"HIDDEN_NOISE": 0.1}, {"PDROP_HIDDEN": 0.5}, {"PDROP_INPUT": 0.5}])
+def test_nothing_is_random_outside_of_training(p: dict[str, Any], change: dict[str, Any]) -> None:
+    """Fails if noise or dropout reaches validation, or has no effect in training."""
+    p |= {"PDROP_INPUT": 0.0, "ETA": 1e-12, "N_EPOCH": 1, "WRITE_TO_DISK": False}
+    losses = []
+    for run in (p, p | change):
+        mn = SHD_model(run)
+        mn.train(run)
+        losses.append((mn.history[0]["train_loss"], mn.history[0]["eval_loss"]))
+    assert losses[0][0] != losses[1][0] and losses[0][1] == losses[1][1]
+
+
+def test_samples_without_an_output_spike_are_never_correct(p: dict[str, Any]) -> None:
+    """The reference takes them for class 0. They are recorded as -1 and are in no confusion matrix."""
+    p |= {"LOSS_TYPE": "first_spike", "HIDDEN_OUTPUT_MEAN": 0.0, "HIDDEN_OUTPUT_STD": 0.001, "N_EPOCH": 1, "ETA": 1e-12}
+    p |= {"COLLECT_CONFUSION": True, "REC_PREDICTIONS": True}
+    mn = SHD_model(p)
+    result = mn.train(p)
+    assert result.correct == result.correct_eval == 0.0 and np.isfinite(mn.history[0]["train_loss"])
+    assert (mn.collected["predictions_eval"] == -1).all() and not mn.collected["confusion_train"].any()
+    subset = mn.test_file(mn.p)
+    assert (mn.predictions(p, subset) == -1).all()
+    found = mn.predict(p, [{"x": [3], "t": [1.0]}])
+    assert found.classes.tolist() == [-1] and found.scores.shape == (1, 20)
+    assert all(t.size == ids.size == 0 for t, ids in mn.spikes(p, subset, "output"))
+
+
+def test_first_spikes_decide(p: dict[str, Any]) -> None:
+    """The prediction is the output whose first spike is the earliest, in training, testing and prediction alike."""
+    p |= {"LOSS_TYPE": "first_spike", "HIDDEN_OUTPUT_MEAN": 0.3, "REC_PREDICTIONS": True, "N_EPOCH": 1}
+    mn = SHD_model(p)
+    mn.train(p)
+    assert mn.test(p).correct_eval == mn.history[0]["eval_accuracy"]
+    predictions, subset = mn.collected["predictions_eval"][0], mn.test_file(mn.p)
+    assert np.array_equal(predictions, mn.predictions(p, subset)) and (predictions >= 0).any()
+    for prediction, (times, ids) in zip(predictions, mn.spikes(p, subset, "output"), strict=True):
+        assert prediction == (min(zip(times, ids, strict=True))[1] if ids.size else -1)
+
+
+def test_spikes_of_each_population(p: dict[str, Any]) -> None:
+    """Every hidden layer's, and the outputs' where they spike; others are refused by name."""
+    p |= {"N_HID_LAYER": 2, "HIDDEN_HIDDENFWD_MEAN": 0.1, "HIDDEN_OUTPUT_MEAN": 0.3}
+    mn = SHD_model(p)
+    few = simulator_SHD.Subset(mn.data.test, np.arange(3))
+    for population in ("input", "hidden0", "hidden1"):
+        assert any(t.size for t, _ in mn.spikes(p, few, population))
+    with pytest.raises(
+        ValueError, match="population 'hidden2' is not there; there are spikes of input, hidden0, hidden1"
+    ):
+        mn.spikes(p, few, "hidden2")
+    with pytest.raises(ValueError, match="population 'output' does not spike; there are spikes of input, hidden0"):
+        mn.spikes(p, few, "output")
+    with pytest.raises(ValueError, match=r"population 'hidden1' is not there; there are spikes of input, hidden0$"):
+        mn.spikes({**p, "N_HID_LAYER": 1}, few, "hidden1")
+    first_spike = {**p, "LOSS_TYPE": "first_spike"}
+    assert any(t.size for t, _ in mn.spikes(first_spike, few, "output"))
+
+
+def test_times_of_spikes(p: dict[str, Any]) -> None:
+    """On the grid the ends of steps, exact ones within them, in order; the earliest output is the prediction."""
+    for change, on_grid in ((SPIKES, True), (EXACT, False)):
+        run = {**p, **change}
+        mn = SHD_model(run)
+        few = simulator_SHD.Subset(mn.data.test, np.arange(5))
+        times, _ = zip(*mn.spikes(run, few, "hidden1"), strict=True)
+        assert sum(t.size for t in times) > 20
+        for t in times:
+            assert ((t > 0) & (t <= 700.0)).all() and (np.diff(t) >= 0).all()
+            assert (t % 5.0 == 0.0).all() == on_grid or not t.size
+        assert all((t % 5.0 == 0.0).all() for t, _ in mn.spikes(run, few, "input"))
+        for prediction, (t, ids) in zip(mn.predictions(run, few), mn.spikes(run, few, "output"), strict=True):
+            assert prediction == (min(zip(t, ids, strict=True))[1] if ids.size else -1)
+
+
+def test_the_p_of_a_call_counts(p: dict[str, Any]) -> None:
+    """Keys may change after construction: as long as nothing was trained or set, the same as a new object gives."""
+    mn, X = SHD_model(p), [{"x": np.arange(0, 700, 5), "t": np.linspace(0, 300, 140)}]
+    for change in ({"N_HID_LAYER": 2}, {"RECURRENT": False}, {"NUM_HIDDEN": 21}, {"INPUT_HIDDEN_MEAN": 0.08}):
+        other = {**p, **change}
+        assert np.array_equal(mn.predict(other, X).scores, SHD_model(other).predict(other, X).scores), change
+    mn.train({**p, "N_HID_LAYER": 2, "N_EPOCH": 1})
+    mn.set_weights(mn.weights())
+    assert "hid_to_hidfwd0" in mn.weights()
+    with pytest.raises(ValueError, match="unknown: hid_to_hid1, hid_to_hidfwd0"):
+        mn.predict(p, X)
+
+
+def test_activity_of_each_layer(p: dict[str, Any]) -> None:
+    """DEBUG_HIDDEN_N: nine columns for each layer in the classic file; the CSV has those of all neurons."""
+    p |= {"N_HID_LAYER": 2, "HIDDEN_HIDDENFWD_MEAN": 0.1, "DEBUG_HIDDEN_N": True, "N_EPOCH": 1, "PDROP_INPUT": 0.0}
+    p |= {"ETA": 1e-12, "SHUFFLE": False}
+    mn = SHD_model(p)
+    mn.train(p)
+    training, validation = simulator_SHD.random_split(mn.training_file(mn.p), 100, 20, mn.p["TRAIN_DATA_SEED"])
+    row = np.loadtxt("out/test_results.txt")
+    assert row.shape == (6 + 18,)
+    totals, silent = [], []
+    for layer in ("hidden0", "hidden1"):
+        spikes = [[ids for _, ids in mn.spikes(p, subset, layer)] for subset in (training, validation)]
+        totals.append(np.array([ids.size for ids in spikes[0]]))
+        silent.append(40 - len(set(np.concatenate(spikes[0] + spikes[1]).tolist())))
+    for layer in range(2):
+        columns = row[5 + 9 * layer : 14 + 9 * layer]
+        found = (totals[layer].mean(), totals[layer].std(), totals[layer].min(), totals[layer].max())
+        assert columns[:4] == pytest.approx(found, rel=1e-6) and columns[8] == silent[layer]
+    record = mn.history[0]
+    assert record["hidden_spikes_mean"] == pytest.approx(sum(totals).mean(), rel=1e-6)
+    assert record["silent_neurons"] == sum(silent)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 4])
@@ -304,6 +476,36 @@ def test_divergence_stops_the_run_and_keeps_the_checkpoint(p: dict[str, Any], mo
     assert np.isfinite(SHD_model(p).test({**p, "LOAD_LAST": True}).correct_eval)
 
 
+def test_divergence_of_a_time_constant_is_named(p: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradient, and time constants at the end of an epoch: name and population, and no checkpoint with them."""
+    from eventprop.backends.cpu.engine import CpuEngine
+
+    p |= {"TRAIN_TAU": True, "MIN_TAU_SYN": 5.0, "MIN_TAU_M": 5.0, "N_EPOCH": 1}
+    for role, step, message in (
+        ("g", "gradient_norm", r"the gradient of tau_syn of hidden0 is not finite in epoch 0, batch 0"),
+        ("w", "time_constants", r"time constants tau_syn of hidden0 are not finite after epoch 0"),
+    ):
+        original = getattr(CpuEngine, step)
+
+        def poisoned(self: CpuEngine, original: Any = original, role: str = role) -> Any:
+            self._trained["hidden0.tau_syn"][role][3] = np.nan
+            return original(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(CpuEngine, step, poisoned)
+            with pytest.raises(trainer.TrainingDiverged, match=message):
+                SHD_model(p).train(p)
+    assert np.isfinite(SHD_model(p).test({**p, "LOAD_LAST": True}).correct_eval)
+
+
+def test_spikes_without_end_stop_the_run(p: dict[str, Any]) -> None:
+    """With exact times a neuron may spike ever faster: the run stops with epoch and batch, and nothing is lost."""
+    p |= {"SPIKE_TIMING": "exact", "N_EPOCH": 1, "HIDDEN_HIDDEN_MEAN": 5.0}
+    with pytest.raises(trainer.TrainingDiverged, match=r"spike without end.* \(epoch 0, batch 0\)"):
+        SHD_model(p).train(p)
+    assert Path("out/test_state_last.npz").exists()
+
+
 def test_gradient_clip_bounds_the_step(p: dict[str, Any]) -> None:
     """GRAD_CLIP must reach the optimiser: with a large ADAM_EPS an update is proportional to the gradient."""
     p |= {"N_EPOCH": 1, "N_TRAIN": 16, "ADAM_EPS": 1e3, "ETA": 1e3, "LR_EASE_IN_FACTOR": None}
@@ -422,6 +624,22 @@ def test_a_missing_file_is_fetched_by_tonic(small_data: Path, tmp_path: Path, mo
     with pytest.raises(FileNotFoundError, match=r"shd_test.h5 is missing .*ConnectionError: no network"):
         shd.load_shd("here", 5.0, 700.0)
     assert asked == [("here", True), ("here", False)]
+
+
+def test_the_command_line_with_layers_and_output_spikes(small_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every file that is left is described, and the picture copes with samples that no output spiked for."""
+    from eventprop import cli, shd_parameters
+
+    settings = [f"DATA_DIR={small_data}", "NUM_HIDDEN=10", "DT_MS=5", "TRIAL_MS=700", "N_EPOCH=1", "OUT_DIR=out"]
+    settings += ["N_HID_LAYER=2", "LOSS_TYPE=first_spike", "TRAIN_TAU=true", "MIN_TAU_M=5", "MIN_TAU_SYN=5"]
+    settings += ["N_TRAIN=80", "N_VALIDATE=30", "HIDDEN_NEURON_TYPE=ALIF", "TRAIN_TAU_B=true", "MIN_TAU_B=5"]
+    settings += ["N_INPUT_DELAY=2", "HIDDEN_OUTPUT_MEAN=0.001"]
+    assert cli.main("x", SHD_model, shd_parameters.KEYS, {"train": SHD_model.train}, settings) == 0
+    listed = capsys.readouterr().out.split("In out:\n")[1].splitlines()
+    assert all(len(line.split(None, 1)) == 2 for line in listed), listed
+    for name in ("w_hidden0_hidden1", "taum_hidden0", "tausyn_hidden1", "taub_hidden1"):
+        assert any(f"test_{name}_last.npy" in line for line in listed)
+    assert Path("out/test_raster.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_command_line_from_start_to_end(small_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,12 +92,12 @@ class Engine(Protocol):
     def set_optimiser_state(self, state: Mapping[str, Mapping[str, np.ndarray]]) -> None: ...
 
     def spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and neurons of the spikes of sample ``index`` of the last batch in "input", "hidden0", ..., and "output"
-        where it spikes."""
+        """Steps and neurons of the spikes of sample ``index`` of the last batch in "input", "hidden0", ..., and
+        "output" where it spikes."""
         ...
 
     def spike_times(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
-        """As ``spikes``, with times since the start of the trial (ms) for steps: the ends of these, or the exact ones."""
+        """As ``spikes``, with times since the start of the trial (ms): the ends of the steps, or the exact ones."""
         ...
 
 

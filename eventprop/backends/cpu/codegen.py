@@ -156,10 +156,9 @@ class Struct:
             noise = ""
         stores = "".join(f"            {a}[l] = {v};\n" for v, a in state.items())
         code = self.synapse.decay + m.update + m.perturb + m.threshold
-        loads = "".join(f"            real {v} = {a}[l];\n" for v, a in {**self.per_lane(), **state}.items())
-        loads = "".join(
-            line + "\n" for line in loads.splitlines() if (names_in(line) & (names_in(code) | set(state))) - {"real", "l"}
-        )
+        used = names_in(code) | set(state)
+        rows = {**self.per_lane(), **state}
+        loads = "".join(f"            real {v} = {a}[l];\n" for v, a in rows.items() if v in used)
         recorded = " ".join(m.recorded.values()) + m.reset
         one_lane = "".join(f"        real &{v} = {a}[lane];\n        (void){v};\n" for v, a in state.items())
         record = "".join(f"        recorded[{i}] = {cpp(e)};\n" for i, e in enumerate(m.recorded.values()))
@@ -225,7 +224,8 @@ class Struct:
 def _switch(head: str, bodies: Sequence[str], default: str = "") -> str:
     """A function of ``which`` with one body for each."""
     cases = "".join(f"        case {i}: {{\n{b}            break;\n        }}\n" for i, b in enumerate(bodies) if b)
-    return f"    static {head} {{\n        switch (which) {{\n{cases}        default: break;\n        }}\n{default}    }}\n"
+    switch = f"        switch (which) {{\n{cases}        default: break;\n        }}\n"
+    return f"    static {head} {{\n{switch}{default}    }}\n"
 
 
 def _traffic_tau(loss: models.Loss) -> str:
@@ -326,7 +326,8 @@ def _regulariser(hidden: Struct) -> str:
             "void jump(int which, const real *q, real *a, int lane, real spike_count, real layer_count, "
             "real num_neurons, real batch)",
             bodies,
-            "        (void)q, (void)a, (void)lane, (void)spike_count, (void)layer_count, (void)num_neurons, (void)batch;\n",
+            "        (void)q, (void)a, (void)lane, (void)spike_count, (void)layer_count, (void)num_neurons;\n"
+            "        (void)batch;\n",
         )
         + "};\n"
     )

@@ -86,7 +86,7 @@ struct Slot {
     std::vector<real> weight, weight_slope;  // of the loss at each step, where it depends on the sample
     std::vector<LayerTrace> layers;
     LayerTrace output;
-    std::vector<real> error;              // of each output, [panel][P], or of each step, [step][panel][P]
+    std::vector<real, Aligned<real>> error;  // of each output, [panel][P], or of each step, [step][panel][P]
     Buffer readout;                       // state of the loss at the end of the trial, [panel][variable][P]
 };
 

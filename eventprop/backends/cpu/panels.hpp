@@ -43,6 +43,17 @@ struct Buffer {
     Buffer &operator=(const Buffer &) = delete;
 };
 
+// A vector whose elements may be loaded as vectors.
+template <class T> struct Aligned {
+    typedef T value_type;
+    T *allocate(size_t n) { return static_cast<T *>(::operator new(n * sizeof(T), std::align_val_t(64))); }
+    void deallocate(T *p, size_t) { ::operator delete(p, std::align_val_t(64)); }
+    template <class U> bool operator==(const Aligned<U> &) const { return true; }
+    template <class U> bool operator!=(const Aligned<U> &) const { return false; }
+    Aligned() = default;
+    template <class U> Aligned(const Aligned<U> &) {}
+};
+
 // An array [panel][row][P]. Three spare rows keep panels from falling into the same cache sets.
 struct Panels {
     real *data;
