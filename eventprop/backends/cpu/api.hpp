@@ -23,8 +23,8 @@ extern "C" {
 int engine_panel() { return eventprop::P; }
 int engine_row_spare() { return int(Panels::stride_of(0) / eventprop::P); }
 
-Engine *engine_create(int K, int n_input, int copies, int delay, int n_hidden, int threads) {
-    try { return new Engine(K, {n_input, copies, delay}, n_hidden, threads); } catch (...) { return nullptr; }
+Engine *engine_create(int K, int per_input_step, int n_input, int copies, int delay, int n_hidden, int threads) {
+    try { return new Engine(K, per_input_step, {n_input, copies, delay}, n_hidden, threads); } catch (...) { return nullptr; }
 }
 void engine_destroy(Engine *e) { delete e; }
 

@@ -19,6 +19,7 @@ namespace eventprop {
 class Engine {
 public:
     int K, which = 0;                     // steps; number of the loss and of the regulariser
+    int per_input_step;                   // steps here for one of the input's, where spikes have exact times
     int regulariser_number = 0;
     Delays input;
     std::vector<Layer> hidden;
@@ -30,8 +31,8 @@ public:
     std::unique_ptr<Normal> normal;
     Pool pool;
 
-    Engine(int K, Delays input, int n_hidden, int threads)
-        : K(K), input(input), hidden(n_hidden), scratch(threads), pool(threads) {}
+    Engine(int K, int per_input_step, Delays input, int n_hidden, int threads)
+        : K(K), per_input_step(per_input_step), input(input), hidden(n_hidden), scratch(threads), pool(threads) {}
 
     void set_loss(int number, const double *parameters, int n) {
         which = number;
@@ -138,6 +139,7 @@ private:
     void present(const BatchView &b, int i, Slot &slot, Scratch &t) {
         const int64_t begin = b.offsets[b.samples[i]], n = b.offsets[b.samples[i] + 1] - begin;
         const uint16_t *steps = b.steps + begin, *channels = b.channels + begin;
+        auto stamp = [&](int64_t s) { return (steps[s] + 1) * per_input_step - 1; };
         SpikeLists &in = slot.input;
         in.step_start.assign(K + 1, 0);
         in.id.resize(n);
@@ -149,11 +151,11 @@ private:
             for (int64_t s = 0; s < n; ++s) keep[s] = draw(key, steps[s], channels[s]) >= limit;
             for (int64_t s = 0; s < n; ++s) {
                 in.id[kept] = channels[s];
-                in.step_start[steps[s] + 1] += keep[s];
+                in.step_start[stamp(s) + 1] += keep[s];
                 kept += keep[s];
             }
         } else {
-            for (int64_t s = 0; s < n; ++s) { in.id[s] = channels[s]; ++in.step_start[steps[s] + 1]; }
+            for (int64_t s = 0; s < n; ++s) { in.id[s] = channels[s]; ++in.step_start[stamp(s) + 1]; }
             kept = n;
         }
         in.id.resize(kept);

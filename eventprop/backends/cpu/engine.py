@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -62,7 +63,7 @@ def _prototypes(lib: ctypes.CDLL) -> None:
     for name, result, arguments in (
         ("engine_panel", i, []),
         ("engine_row_spare", i, []),
-        ("engine_create", p, [i, i, i, i, i, i]),
+        ("engine_create", p, [i, i, i, i, i, i, i]),
         ("engine_destroy", None, [p]),
         ("engine_layer", i, [p, i, i, p, d]),
         ("engine_weights", None, [p, i, i, i, i, p, p, p, p]),
@@ -115,11 +116,13 @@ class CpuEngine:
         self._lib = load_library(generate(network, real))
         _prototypes(self._lib)
         self._panel, self._spare = self._lib.engine_panel(), self._lib.engine_row_spare()
+        self._fine = _steps_per_step(network)
         self._handle = self._lib.engine_create(
-            network.num_steps,
+            network.num_steps * self._fine,
+            self._fine,
             network.num_input,
             network.copies,
-            network.delay_steps,
+            network.delay_steps * self._fine,
             len(network.hidden),
             self.num_threads,
         )
@@ -149,8 +152,9 @@ class CpuEngine:
         current: Mapping[str, Any] = {**population.parameters, **self._constants[population.name]}
         rows = [np.broadcast_to(current[n], population.size) for n in population.model.parameters]
         values = np.array(rows, dtype=np.float64)
+        dt_ms = self.network.dt_ms / self._fine
         number = self._layers[population.name]
-        _check(self._lib.engine_layer(self._handle, number, population.size, _address(values), self.network.dt_ms))
+        _check(self._lib.engine_layer(self._handle, number, population.size, _address(values), dt_ms))
 
     def _place_trained(self, population: Population, name: str) -> dict[str, np.ndarray]:
         """Arrays of a trained time constant, ``(size,)`` and what fills its last panel."""
@@ -324,7 +328,18 @@ class CpuEngine:
         count = self._lib.engine_spikes(*arguments, None, None, None)
         steps, ids, at = np.empty(count, np.uint16), np.empty(count, np.uint16), np.empty(count, np.float32)
         self._lib.engine_spikes(*arguments, _address(steps), _address(ids), _address(at))
-        return steps, ids, at
+        at += steps % self._fine * (self.network.dt_ms / self._fine)
+        return steps // self._fine, ids, at
+
+
+def _steps_per_step(network: Network) -> int:
+    """Into how many steps of at most a millisecond the engine divides one, where spikes have exact times.
+
+    It changes no spike time; a step's spikes are found together, and in short steps there are few.
+    """
+    if network.spike_timing == "grid":
+        return 1
+    return max(1, min(math.ceil(network.dt_ms - 1e-9), 65535 // network.num_steps))
 
 
 def _vector(values: Mapping[str, float], declared: models.Loss | models.Regulariser) -> np.ndarray:
