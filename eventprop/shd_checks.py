@@ -120,8 +120,6 @@ def _check_bounds(p: Mapping[str, Any]) -> Problems:
     for key, bound in bounds.items():
         if {key, bound} <= p.keys() and p[key] < p[bound]:
             problems.append(f"{key}={p[key]:g} is below its lower bound {bound}={p[bound]:g}")
-        if {bound, "DT_MS"} <= p.keys() and p[bound] < p["DT_MS"]:
-            problems.append(f"{bound}={p[bound]:g} is below DT_MS={p['DT_MS']:g}; it must be at least one time step")
     return problems
 
 
