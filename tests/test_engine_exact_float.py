@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import Case, differences_to_oracle, exact_cases, few_spikes_case
+from few_spikes import differences_to_oracle, exact_cases, few_spikes_case
+from small import Case
 
 WAYS: dict[str, dict[str, Any]] = {
     "LIF shared": {"kind": "LIF", "taus": "shared"},

@@ -15,8 +15,9 @@ import grid_numpy
 import numpy as np
 import oracle
 import pytest
+from few_spikes import few_spikes_case
 from oracle import Trajectory
-from small import KINDS, PARAMETERS, Case, few_spikes_case, flat, gradients_of, relative
+from small import KINDS, PARAMETERS, Case, flat, gradients_of, relative
 
 import models
 from eventprop.backends.cpu.engine import CpuEngine

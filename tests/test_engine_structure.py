@@ -10,22 +10,11 @@ from dataclasses import replace
 import numpy as np
 import oracle
 import pytest
-from small import (
-    KINDS,
-    SIMPLE,
-    THOMAS1,
-    Case,
-    clear,
-    differences,
-    few_spikes_case,
-    gradients_of,
-    random_case,
-    relative,
-    rounded,
-)
+from few_spikes import few_spikes_case
+from small import KINDS, SIMPLE, THOMAS1, Case, clear, differences, gradients_of, random_case, relative
 from test_cpu_engine import ADAM, same
 
-import models
+from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.network import Randomness, adam_parameters
 
 TIMINGS = ("grid", "exact")
@@ -57,8 +46,9 @@ def test_equal_time_constants_of_their_own(timing: str) -> None:
     or used otherwise than a shared one, or if collecting gradients of time constants changes anything else."""
     case = plain(timing)
     expected = case.gradients()
-    for taus in ("own", "trained"):
-        assert shared_gradients(replace(case, taus=taus).gradients(), expected) < 1e-12
+    for taus in ("trained", "own") if timing == "grid" else ("trained",):
+        found = replace(case, taus=taus).gradients()
+        assert shared_gradients(found, expected) < (1e-12 if timing == "exact" else 1e-300)
 
 
 def test_training_time_constants_at_rate_zero() -> None:
@@ -73,11 +63,10 @@ def test_training_time_constants_at_rate_zero() -> None:
 @pytest.mark.parametrize("timing", TIMINGS)
 def test_adaptation_without_increment(timing: str) -> None:
     """ALIF with b_incr = b_init = 0 is LIF: fails if a term of the adaptive threshold does not vanish with it."""
-    case = plain(timing)
-    found = adaptive(case).gradients()
-    assert shared_gradients(found, case.gradients()) < 1e-12
-    moved = adaptive(case, b_incr=0.15, b_init=0.05).gradients()
-    assert shared_gradients(moved, case.gradients()) > 0.1
+    case = replace(plain(timing), taus="trained")
+    expected = case.gradients()
+    assert shared_gradients(adaptive(case).gradients(), expected) < 1e-12
+    assert shared_gradients(adaptive(case, b_incr=0.15, b_init=0.05).gradients(), expected) > 0.1
 
 
 def test_no_noise_and_no_dropout() -> None:
@@ -111,47 +100,34 @@ def test_constant_traffic_is_a_sum() -> None:
     """sum_weigh_input with a constant weight c is sum with read-out weights times c: fails if the weight is taken at
     another step forwards than backwards, or scaled."""
     tau, spikes = 1e12, 64
-    base = random_case(1, "LIF", "sum", sizes=(40,), n=1, n_in=spikes)
+    case = random_case(1, "LIF", "sum", sizes=(40,), n=1, n_in=spikes)
     stamps = [(0, i) for i in range(spikes)]  # all in the first step: constant from step 1 on, and V = 0 at step 0
-    base = replace(base, samples=(stamps,)).edited("hidden0", w=np.abs(base.net.hidden[0].w))
-    c = 2.0**-10
-    weighted = replace(base, loss="sum_weigh_input").edited("output", w=base.net.output.w / c)
-    network = replace(weighted.network(), loss_parameters={"tau_accumulator": 0.01 * spikes / c})
-    assert tau > network.loss_parameters["tau_accumulator"]
-    engine = base.engine()
-    expected, result = base.gradients(engine), base.learn(engine)
-    other = type(engine)(network, 1, "double")
-    weighted.load(other)
-    # the traffic decays by dt / tau_accumulator, about 1e-3, in a step
-    decayed = weighted.learn(other)
+    case = replace(case, samples=(stamps,)).edited("hidden0", w=np.abs(case.net.hidden[0].w))
+    engine = case.engine()
+    result, expected = case.learn(engine), gradients_of(engine)
+    network = replace(replace(case, loss="sum_weigh_input").network(), loss_parameters={"tau_accumulator": tau})
+    weighted, c = CpuEngine(network, 1, "double"), 0.01 / tau * spikes
+    weighted.set_weights({**case.weights, "hid_to_out": case.weights["hid_to_out"].astype(float) / c})
+    found = case.learn(weighted)
     assert result.spike_counts.sum() > 100
-    assert np.abs(decayed.scores - result.scores).max() > 0
-    assert relative(gradients_of(other)["hid_to_out"] / c, expected["hid_to_out"]) < 0.1
+    assert np.allclose(found.scores, result.scores, rtol=1e-6)
+    for name, g in gradients_of(weighted).items():
+        assert relative(g / (c if name == "hid_to_out" else 1.0), expected[name]) < 1e-6
 
 
 def test_cross_entropy_of_constant_voltages() -> None:
     """avg_xentropy of voltages that do not change is the loss of their means: fails if the errors of the steps are
     summed or scaled otherwise than that of the trial."""
-    cases = []
-    for loss in ("sum", "avg_xentropy"):
-        case = random_case(4, "LIF", loss, sizes=(40,))
-        case = case.edited("output", tau_mem=np.full(5, 1e30), w=np.zeros((40, 5)))
-        cases.append(replace(case, taus="shared"))
-    networks = [replace(c.network(), output=_start_at(c.network().output, np.arange(5) / 4)) for c in cases]
     found = []
-    for case, network in zip(cases, networks, strict=True):
-        engine = type(case.engine())(network, 1, "double")
-        case.load(engine)
-        found.append((case.learn(engine), gradients_of(engine)))
+    for loss in ("sum", "avg_xentropy"):
+        case = random_case(4, "LIF", loss, sizes=(40,), v_reset=-0.5)
+        case = case.edited("output", tau_mem=np.full(5, 1e30), w=np.zeros((40, 5)))
+        engine = case.engine()
+        found.append((case.learn(engine), gradients_of(engine)["hid_to_out"]))
     (total, by_total), (mean, by_step) = found
-    assert np.allclose(mean.scores, np.arange(5) / 4) and np.allclose(mean.loss, total.loss, rtol=1e-6)
-    assert relative(by_step["hid_to_out"], by_total["hid_to_out"]) < 1e-6
-    assert np.linalg.norm(by_step["hid_to_out"]) > 0
-
-
-def _start_at(output: object, v_reset: np.ndarray) -> object:
-    """The output population with a V of its own at the start of the trial for each neuron."""
-    return replace(output, parameters={**output.parameters, "v_reset": v_reset})
+    assert np.allclose(mean.scores, -0.5) and np.allclose(mean.loss, total.loss) and np.allclose(mean.loss, np.log(5))
+    assert relative(by_step, by_total) < 1e-6
+    assert np.linalg.norm(by_step) > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -250,12 +226,3 @@ def test_delayed_copies_are_more_inputs() -> None:
     expanded = replace(case, samples=tuple(samples), copies=1, delay_steps=0)
     found, expected = case.gradients(), expanded.gradients()
     assert max(relative(found[name], g) for name, g in expected.items()) < 1e-13
-
-
-def test_rounded_is_what_the_engine_holds() -> None:
-    """Fails if the cases of these tests are not the engine's: every weight of theirs is a float32."""
-    case = random_case(0, "ALIF")
-    for layer in case.net.populations.values():
-        for name in layer.parameters:
-            assert np.array_equal(getattr(layer, name), rounded(getattr(layer, name)))
-    assert {loss.name for loss in models.LOSSES.values()} >= {case.loss}

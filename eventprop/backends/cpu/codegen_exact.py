@@ -95,12 +95,13 @@ class ExactStruct(Struct):
         """A function that takes each of the first ``n`` lanes through a time of its own."""
         timed, inputs = self._closure(code)
         lanes = [f"const real {n} = {a}[l];" for n, a in self.per_lane().items() if n in inputs]
-        lanes += ["const real dt = dts[l];"] + self._computed(timed)
+        lanes += ["const real dt = dts[l];", *self._computed(timed)]
         lanes += [f"real {v} = ({rows} + {i} * P)[l];" for i, v in enumerate(arrays)]
         lanes += [cpp(code)] + [f"({target} + {i} * P)[l] = {v};" for i, v in enumerate(arrays)]
         shared = self.scalars(" ".join(n for n in inputs if n not in self.lanes))
         return self.function(
-            f"void {name}(const real *c, const real *h, int n, {source}const real *__restrict dts, real *__restrict {target})",
+            f"void {name}(const real *c, const real *h, int n, {source}const real *__restrict dts, "
+            f"real *__restrict {target})",
             f"{shared}        for (int l = 0; l < n; ++l) {{\n{_lines(lanes, 12)}        }}\n",
         )
 
@@ -123,8 +124,11 @@ class ExactStruct(Struct):
         lanes = [f"const real {n} = {a}[l];" for n, a in self.per_lane().items() if n in used]
         lanes += [f"real {v} = {a}[l];" for v, a in self.state.items()]
         after = [f"(next + {i} * P)[l] = {v};" for i, v in enumerate(self.state)]
-        test = [f"fired[l] = {cpp(m.reach)};", "any |= fired[l];"]
-        alone = ["const real lift = 0, kick = 0;"]
+        reach = f"int({cpp(m.reach)})"
+        near = ["const real kick = 0;", f"{{ const real lift = 0; any |= {reach}; }}", "const real lift = margin;"]
+        test = [f"const int flag = {reach};", "fired[l] = uint8_t(flag);", "some |= flag;"]
+        kicked = ["const real all = many * sum[l], shift = x[l] - before[l];"]
+        kicked += ["const real kick = real(0.5) * (all + shift), lift = most * real(0.5) * (all - shift);"]
         level = [f"const real {n} = {a}[l];" for n, a in self.per_lane().items() if n in names_in(m.excess + m.rise)]
         level += [f"const real {v} = {a}[l]; (void){v};" for v, a in self.state.items()]
         level += [f"excess[l] = {cpp(m.excess)};", f"rise[l] = {cpp(m.rise)};"]
@@ -132,23 +136,22 @@ class ExactStruct(Struct):
         def loop(lines: list[str], count: str = "P") -> str:
             return f"        for (int l = 0; l < {count}; ++l) {{\n{_lines(lines, 12)}        }}\n"
 
-        any_of = "        int any = 0;\n"
         return (
             self.function(
-                "int probe(const real *c, const real *h, const real *__restrict x, real *__restrict next, "
-                "int *__restrict fired)",
+                "int probe(const real *c, const real *h, const real *__restrict x, real *__restrict next, real margin, "
+                "uint8_t *__restrict fired)",
                 self.scalars(self.flow + m.reach)
-                + any_of
-                + loop(lanes + [cpp(self.flow)] + after + alone + test)
-                + "        return any;\n",
+                + "        int any = 0, some = 0;\n"
+                + loop([*lanes, cpp(self.flow), *after, *near, *test])
+                + "        return 2 * any + some;\n",
             )
             + self.function(
-                "int missed(const real *c, const real *h, const real *__restrict x, const real *__restrict lifts, "
-                "const real *__restrict kicks, int *__restrict fired)",
+                "int missed(const real *c, const real *h, const real *__restrict x, const real *__restrict before, "
+                "const real *__restrict sum, real many, real most, uint8_t *__restrict fired)",
                 self.scalars(m.reach)
-                + any_of
-                + loop([*lanes, "const real lift = lifts[l], kick = kicks[l];", *test])
-                + "        return any;\n",
+                + "        int some = 0;\n"
+                + loop([*lanes, *kicked, *test])
+                + "        return some;\n",
             )
             + self.function(
                 "void levels(const real *c, const real *h, int n, const real *__restrict x, real *__restrict excess, "
@@ -163,13 +166,14 @@ class ExactStruct(Struct):
         first, second = m.integrals
         zeroth = f"real Isyn_start = Isyn; real V_start = V; {self.flow}"
         code = (
-            f"{zeroth} real integral = {first}; real moment = {second}; sum += weight * integral + weight_slope * moment;"
+            f"{zeroth} real integral = {first}; real moment = {second}; "
+            "sum += weight * integral + weight_slope * moment;"
         )
         driven = self._driven()
         return (
             self.function(
-                "void integrate(const real *c, const real *h, real *__restrict x, real weight, real weight_slope, real dt, "
-                "real *__restrict sums)",
+                "void integrate(const real *c, const real *h, real *__restrict x, real weight, real weight_slope, "
+                "real dt, real *__restrict sums)",
                 self.loop({**self.state, "sum": "sums"}, code),
             )
             + self._each(
@@ -182,12 +186,17 @@ class ExactStruct(Struct):
             )
             + self._collect_integral()
             + self.function(
-                "void back_driven(const real *c, const real *h, real *__restrict a, const real *__restrict error, real end, "
-                "real slope, real dt)",
+                "void back_driven(const real *c, const real *h, real *__restrict a, const real *__restrict error, "
+                "real end, real slope, real dt)",
                 self.loop({**self.adjoint, "e": "error"}, driven),
             )
             + self._each(
-                "driven_each", "real end, real slope, const real *__restrict a, ", "out", self.adjoint, f"const real e = 1; {driven}", "a"
+                "driven_each",
+                "real end, real slope, const real *__restrict a, ",
+                "out",
+                self.adjoint,
+                f"const real e = 1; {driven}",
+                "a",
             )
         )
 
@@ -210,7 +219,8 @@ class ExactStruct(Struct):
             value = f"weight * slope + weight_slope * ({cpp(b)})"
             lanes += [f"{{ const real slope = {cpp(a)}; (sum + {i} * P)[l] -= error[l] * ({value}); }}"]
         used = flow + m.integrals[0] + " ".join(" ".join(pair) for pair in slopes)
-        body = f"{self.scalars(used)}        for (int l = 0; l < P; ++l) {{\n{_lines(lanes, 12)}        }}\n" if slopes else ""
+        loop = f"        for (int l = 0; l < P; ++l) {{\n{_lines(lanes, 12)}        }}\n"
+        body = self.scalars(used) + loop if slopes else ""
         return self.function(
             "void collect_integral(const real *c, const real *h, const real *__restrict keep, "
             "const real *__restrict error, real weight, real weight_slope, real dt, real *__restrict sum)",

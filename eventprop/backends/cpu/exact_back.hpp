@@ -187,7 +187,7 @@ void read_together(const Layer &l, int K, const SpikeLists &below, StepWeights w
                 for (int v = 0; v < ROWS; ++v) arrivals.share.push_back(shares[v * P + j]);
         }
         if (arrivals.size())
-            for (int p = 0; p < l.n_panels; ++p) arrivals.template deliver<false>(p, x(p), 0, nullptr, nullptr);
+            for (int p = 0; p < l.n_panels; ++p) arrivals.template deliver<false>(p, x(p), nullptr, nullptr);
     }
     for (int p = 0; p < l.n_panels; ++p)
         std::memcpy(slot.readout.data + size_t(p) * Readout::n_state * P, x(p) + VARS * P, P * sizeof(real));
