@@ -8,7 +8,7 @@ train: $(VENV)/.ready  ## train on synthetic spoken digits; a minute or two on t
 	$(BIN)/python train_SHD.py train_test --recipe demo
 
 test: lint  ## lint, types, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
 import grid_numpy
@@ -73,7 +72,7 @@ def exact_cases(make: Callable[[int], Case], number: int = 3, grazing: float = 0
     label's output if outputs spike.
     """
     cases: list[Case] = []
-    for case in map(make, count()):
+    for case in map(make, range(2000)):
         trajectory = oracle.simulate(case.net, case.events())
         counts = trajectory.spike_counts
         if trajectory.min_denominator < grazing or trajectory.min_gap_ms < 1e-3 or sum(map(sum, counts.values())) < 4:
