@@ -145,6 +145,7 @@ class Loss:
         weight: factor with which the output's V counts at time ``x``.
         state: read-out variables and their value at the start of a trial.
         read: reads V at the start of a step; ``weight`` is given, ``Isyn`` is what was left by the step before.
+        finish: what is left to do after the last step, by names as in ``read``.
         score: the class score at the end of the trial; of spiking outputs, by ``t``, which is ``trial + 1`` for one
             that never spiked.
         impulse: change of the output's adjoints at the start of each step, in the backward pass.
@@ -163,6 +164,7 @@ class Loss:
     weight: str = "1.0"
     state: Mapping[str, str] = field(default_factory=dict)
     read: str = ""
+    finish: str = ""
     score: str = ""
     impulse: str = ""
     per_step: bool = False
@@ -348,6 +350,9 @@ def _first_spike_loss(name: str, parameters: tuple[str, ...], penalty: str, slop
     )
 
 
+# Whether V falls after its maximum, seen one step later.
+_FALLS = "falls = step == max_step + 1.0 ? (Isyn < max_V ? 1.0 : 0.0) : falls;"
+
 LOSSES: dict[str, Loss] = {
     loss.name: loss
     for loss in (
@@ -361,11 +366,11 @@ LOSSES: dict[str, Loss] = {
             name="max",
             state={"max_V": "-1e30", "max_step": "0.0", "rise": "0.0", "falls": "0.0"},
             read=(
-                "falls = step == max_step + 1.0 ? (Isyn < max_V ? 1.0 : 0.0) : falls; "
-                "falls = V > max_V ? 0.0 : falls; "
+                f"{_FALLS} falls = V > max_V ? 0.0 : falls; "
                 "rise = V > max_V ? (syn_decay * Isyn - V) / tau_mem : rise; "
                 "max_step = V > max_V ? step : max_step; max_V = fmax(V, max_V);"
             ),
+            finish=_FALLS,
             score="max_V",
             impulse="lambda_V += step == max_step ? error / tau_mem : 0.0;",
             cusp="-error * fmax(rise, 0.0) * falls",

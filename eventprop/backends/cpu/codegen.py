@@ -277,6 +277,11 @@ def _readout(losses: Sequence[models.Loss], output: Struct) -> str:
             [output.loop({**output.state, **rows(o)}, o.read) if o.read else "" for o in losses],
             "        (void)c, (void)h, (void)q, (void)x, (void)r, (void)weight, (void)step, (void)steps;\n",
         )
+        + _switch(
+            f"void finish(int which, {arguments}, const real *x, real *__restrict r, real step)",
+            [output.loop({**output.state, **rows(o)}, o.finish) if o.finish else "" for o in losses],
+            "        (void)c, (void)h, (void)q, (void)x, (void)r, (void)step;\n",
+        )
         + value("real score(int which, const real *r, int lane)", ((o, "" if o.spiking else o.score) for o in losses))
         + _switch(
             f"void impulse(int which, {arguments}, real *__restrict a, const real *e, const real *r, real weight, "

@@ -95,7 +95,7 @@ private:
             real own, other = arriving < last ? below->at[arriving] : never;
             const int first = candidates.next(own);
             if (own == never && other == never) break;
-            if (out.events.size() >= MAX_CUTS) throw RunawayActivity();
+            if (out.events.size() >= most_cuts(l)) throw RunawayActivity();
             const real before = now;
             now = std::min(h, std::max(now, std::min(own, other)));
             candidates.move_to(now);

@@ -11,7 +11,8 @@ namespace eventprop {
 template <class Model> constexpr bool together = Model::n_lanes == 0 && Model::n_collect == 0;
 
 constexpr real never = std::numeric_limits<real>::infinity();
-constexpr size_t MAX_CUTS = 1000000;      // in one trial and layer; more is runaway activity
+// Cuts in one trial of a layer; more is runaway activity.
+inline size_t most_cuts(const Layer &l) { return 100000 + 1000 * size_t(l.n); }
 
 // First time in (0, y] at which V of one lane of panel x reaches its threshold from below, or `never`: bisection to a peak
 // if V ends below, then Newton's method within the bracket.

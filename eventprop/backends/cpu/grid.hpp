@@ -184,6 +184,7 @@ void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weigh
             if (kept) Model::template step<false, true>(c, h, x, in, fired, none, keep + size_t(k) * VARS * P);
             else Model::template step<false, false>(c, h, x, in, fired, none, nullptr);
         }
+        Readout::finish(which, c, h, q, x, r, real(K));
     }
 }
 
