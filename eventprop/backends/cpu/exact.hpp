@@ -2,9 +2,11 @@
 //
 // Between two cuts state and adjoints have closed forms (the model's update with dt = time between the cuts), so the step
 // only spaces the input, which arrives at starts of steps. Few neurons reach their threshold in a step: a test of all at
-// its end, which misses no crossing, names the candidates, and only these are followed from cut to cut. Then the spikes
-// found arrive at all neurons at once, each by what is left of the step, and a second test looks for neurons that only
-// these spikes brought to their threshold: they become candidates too, and the step is taken again.
+// its end names the candidates, and only these are followed from cut to cut (Together, or
+// Candidates where constants differ between neurons). Then the spikes found arrive at all neurons at once, each by what is
+// left of the step, and a second test looks for neurons that these spikes may have brought to
+// their threshold. Only if one of them may really have crossed it between two cuts do they become candidates too, and the
+// step is taken again. The tests take V to be concave while it rises, as it is while its current is positive.
 #pragma once
 #include "exact_together.hpp"
 
