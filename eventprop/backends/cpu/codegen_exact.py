@@ -37,10 +37,6 @@ class ExactStruct(Struct):
             f"    static constexpr int n_carried = {carried};\n"
             + self._interval("forward", f"{self.flow} {m.reach}")
             + self._interval("backward", backward)
-            + self.function(
-                "void advance(const real *c, const real *h, real *__restrict x, const real *__restrict current)",
-                self.loop({**self.state, "arriving": "current"}, f"{self.flow} Isyn += arriving;"),
-            )
             + self._each("flow_each", "const real *__restrict x, ", "out", self.state, self.flow, "x")
             + self._each("back_each", "const real *__restrict a, ", "out", self.adjoint, m.adjoint_update, "a")
             + self._seen_each()

@@ -235,8 +235,7 @@ private:
         exact_sweep<Model>(l, drive, rows, K, first ? nullptr : &source, out, draws, learn && Model::n_collect, &l == &output, t);
     }
     StepWeights step_weights(const Slot &slot) const {
-        return Readout::uses_traffic(which) ? StepWeights{slot.weight.data(), slot.weight_slope.data()}
-                                            : StepWeights{weight_of_step.data(), slope_of_step.data()};
+        return {weights_of_steps(slot), Readout::uses_traffic(which) ? slot.weight_slope.data() : slope_of_step.data()};
     }
     template <class Model> void read_out(const SpikeLists &source, Delays, Slot &slot, bool learn, Scratch &t) {
         if constexpr (together<Model>) read_together<Model>(output, K, source, step_weights(slot), slot, t);
@@ -283,7 +282,9 @@ private:
         const Panels drive = drive_of(output, source, delays, t, rows);
         read_steps<Model>(output, drive, rows, K, weights_of_steps(slot), which, q(), slot, learn && Model::n_collect, t);
     }
-    template <class Model> void reverse_read_out(Slot &slot, Scratch &t) { reverse_readout<Model>(output, slot, K, weights_of_steps(slot), which, q(), t); }
+    template <class Model> void reverse_read_out(Slot &slot, Scratch &t) {
+        reverse_readout<Model>(output, slot, K, weights_of_steps(slot), which, q(), t);
+    }
     template <class Model, class Extra>
     void reverse_layer(const Layer &l, size_t number, Slot &slot, Scratch &t, Extra &&extra) {
         reverse<Model>(l, number < hidden.size() ? slot.layers[number] : slot.output, K, number > 0, t, extra);
@@ -406,11 +407,6 @@ private:
             trace.rows = K;
         }
         reverse_layer<Model>(output, hidden.size(), slot, t, [](real *, uint32_t, int) {});
-    }
-
-    static void clear_adjoint(const Layer &l, int n_adjoint, Scratch &t) {
-        t.adjoint.reserve(size_t(l.n_panels) * n_adjoint * P);
-        std::fill(t.adjoint.data, t.adjoint.data + size_t(l.n_panels) * n_adjoint * P, real(0));
     }
 
     void reverse_hidden(const BatchView &b, size_t number, Slot &slot, const float *counts, Scratch &t) {

@@ -128,19 +128,17 @@ class CpuEngine:
         if not self._handle:
             raise MemoryError("the CPU engine could not be created: out of memory or threads")
         self._layers = {population.name: number for number, population in enumerate(network.populations)}
-        self._constants = network.initial_time_constants()
         self._trained: dict[str, dict[str, np.ndarray]] = {}
         for population in network.populations:
-            self._set_layer(population)
             for name in population.trained:
                 self._trained[f"{population.name}.{name}"] = self._place_trained(population, name)
+        self.set_time_constants(network.initial_time_constants())
         self._arrays = {p.name: self._place(p) for p in network.projections}
         number, values = losses_of(network.loss).index(network.loss), _vector(network.loss_parameters, network.loss)
         _check(self._lib.engine_loss(self._handle, number, values.size, _address(values)))
         values = _vector(network.regulariser_parameters, network.regulariser)
         number = list(models.REGULARISERS).index(network.regulariser.name)
         _check(self._lib.engine_regulariser(self._handle, number, values.size, _address(values)))
-        self.set_time_constants(self._constants)
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):

@@ -2,11 +2,10 @@
 //
 // Between two cuts state and adjoints have closed forms (the model's update with dt = time between the cuts), so the step
 // only spaces the input, which arrives at starts of steps. Few neurons reach their threshold in a step: a test of all at
-// its end names the candidates, and only these are followed from cut to cut (Together, or
-// Candidates where constants differ between neurons). Then the spikes found arrive at all neurons at once, each by what is
-// left of the step, and a second test looks for neurons that these spikes may have brought to
-// their threshold. Only if one of them may really have crossed it between two cuts do they become candidates too, and the
-// step is taken again. The tests take V to be concave while it rises, as it is while its current is positive.
+// its end names the candidates, and only these are followed from cut to cut (Together, or Candidates where constants differ
+// between neurons). Then the spikes found arrive at all neurons at once, each by what is left of the step, and a second test
+// looks for neurons that these spikes may have brought to their threshold. Only if one of them may really have crossed it
+// between two cuts do they become candidates too, and the step is taken again. The tests take V to be concave while it rises, as it is while its current is positive.
 #pragma once
 #include "exact_together.hpp"
 
@@ -115,7 +114,7 @@ private:
     void fire(int k, real now, real d, int j) {
         const int neuron = candidates.neuron[j];
         const uint32_t in_step = uint32_t(out.events.size()) - out.event_start[k];
-        const bool dropped = draws.dropout && draw(mix(draws.dropout_key ^ in_step), k, neuron) < draws.dropout_limit;
+        const bool dropped = draws.drops_at(k, neuron, in_step);
         real value[Model::n_recorded];
         candidates.spike(j, value);
         auto &list = dropped ? out.dropped : out.spikes;
@@ -206,10 +205,7 @@ private:
             Model::spike(l.constants.data(), l.lanes_of<Model>(neuron / P), at(walk, neuron / P), neuron % P, value);
         }
         if (w)
-            for (int p = 0; p < l.n_panels; ++p) {
-                const real *row = w->w.at(p, source);
-                for (int i = 0; i < P; ++i) at(walk, p)[i] += row[i];
-            }
+            for (int p = 0; p < l.n_panels; ++p) add_row(at(walk, p), w->w.at(p, source));
     }
     void keep(const real *states) {
         const size_t width = size_t(l.n_panels) * VARS * P;
@@ -230,27 +226,22 @@ void exact_sweep(const Layer &l, Panels drive, int rows, int K, const SpikeLists
     out.event_start.assign(K + 1, 0);
     out.tail.assign(K, real(l.dt));
     ExactSweep<Model> sweep(l, below, out, draws, kept, t);
+    auto starts = [&](int k) {
+        out.spikes.step_start[k] = uint32_t(out.spikes.id.size());
+        out.dropped.step_start[k] = uint32_t(out.dropped.id.size());
+        out.event_start[k] = uint32_t(out.events.size());
+    };
     uint32_t arriving = 0;
     int k = 0;
     for (; k < K; ++k) {
-        out.spikes.step_start[k] = uint32_t(out.spikes.id.size());
-        out.dropped.step_start[k] = uint32_t(out.dropped.id.size());
-        out.event_start[k] = uint32_t(out.events.size());
+        starts(k);
         const bool driven = k > 0 && k <= rows, more = below && arriving < below->id.size();
         if (!driven && k > rows && !more && !whole && k % 4 == 0 && quiet<Model>(l, sweep.x)) break;
         if (driven)
-            for (int p = 0; p < l.n_panels; ++p) {
-                real *current = sweep.x + size_t(p) * sweep.VARS * P;
-                const real *in = drive.at(p, k - 1);
-                for (int i = 0; i < P; ++i) current[i] += in[i];
-            }
+            for (int p = 0; p < l.n_panels; ++p) add_row(sweep.x + size_t(p) * sweep.VARS * P, drive.at(p, k - 1));
         sweep.step(k, arriving);
     }
-    for (; k <= K; ++k) {
-        out.spikes.step_start[k] = uint32_t(out.spikes.id.size());
-        out.dropped.step_start[k] = uint32_t(out.dropped.id.size());
-        out.event_start[k] = uint32_t(out.events.size());
-    }
+    for (; k <= K; ++k) starts(k);
     out.spikes.index_by_id(l.n, K);
 }
 

@@ -51,9 +51,7 @@ public:
                 a.v[i] += row[i] * met;
             }
         }
-        vec s = a.v[0];
-        for (int i = 1; i < VECTORS; ++i) s += a.v[i];
-        return total(s);
+        return total(a);
     }
 
 private:
@@ -206,8 +204,7 @@ void reverse_read_together(const Layer &l, int K, const SpikeLists &below, StepW
     trace.jumped.clear();
     trace.events.resize(below.id.size());
     trace.live_events = uint32_t(below.id.size());
-    t.adjoint.reserve(size_t(l.n_panels) * VARS * P);
-    std::fill(t.adjoint.data, t.adjoint.data + size_t(l.n_panels) * VARS * P, real(0));
+    clear_adjoint(l, VARS, t);
     const Panels rows{trace.step_adjoint.data, step_stride};
     Passages<Model> passages(c);
     auto x = [&](int p) { return t.adjoint.data + size_t(p) * VARS * P; };

@@ -53,23 +53,12 @@ template <class Model> real crossing(const real *c, const real *h, int lane, con
     return high;
 }
 
-// Neurons that may reach their threshold in this step, gathered in panels of their own.
-template <class Model> class Candidates {
+// Neurons that may reach their threshold in a step, each once, in the order in which they were named.
+class Listed {
 public:
-    static constexpr int VARS = 1 + Model::n_state;
     std::vector<uint16_t> neuron;
-    static constexpr real margin = 0;
-    std::vector<real> when;               // the crossing's time since the start of the step, `never` if there is none
 
-    explicit Candidates(const Layer &l) : l(l), step(real(l.dt)), listed(l.n) {
-        for (int p = 0; p < l.n_panels; ++p) {
-            alignas(64) real one[VARS * P] = {}, dts[P], after[VARS * P];
-            std::fill(one, one + P, real(1));
-            std::fill(dts, dts + P, step);
-            Model::flow_each(l.constants.data(), l.lanes_of<Model>(p), P, one, dts, after);
-            unit = std::max(unit, *std::max_element(after + Model::v_row * P, after + (Model::v_row + 1) * P));
-        }
-    }
+    explicit Listed(int n) : listed(n) {}
     void clear() {
         for (uint16_t i : neuron) listed[i] = 0;
         neuron.clear();
@@ -81,6 +70,27 @@ public:
         return true;
     }
     int size() const { return int(neuron.size()); }
+
+protected:
+    std::vector<uint8_t> listed;
+};
+
+// Such neurons, gathered in panels of their own.
+template <class Model> class Candidates : public Listed {
+public:
+    static constexpr int VARS = 1 + Model::n_state;
+    static constexpr real margin = 0;
+    std::vector<real> when;               // the crossing's time since the start of the step, `never` if there is none
+
+    explicit Candidates(const Layer &l) : Listed(l.n), l(l), step(real(l.dt)) {
+        for (int p = 0; p < l.n_panels; ++p) {
+            alignas(64) real one[VARS * P] = {}, dts[P], after[VARS * P];
+            std::fill(one, one + P, real(1));
+            std::fill(dts, dts + P, step);
+            Model::flow_each(l.constants.data(), l.lanes_of<Model>(p), P, one, dts, after);
+            unit = std::max(unit, *std::max_element(after + Model::v_row * P, after + (Model::v_row + 1) * P));
+        }
+    }
     int panels_used() const { return panels(size()); }
     int lanes_used(int q) const {         // whole vectors
         const int n = std::min(P, size() - q * P);
@@ -242,7 +252,7 @@ private:
     const Layer &l;
     const real step;
     real now = 0, unit = 0;               // what a unit of current does to V in a step, at the most
-    std::vector<uint8_t> listed, stale;
+    std::vector<uint8_t> stale;
     std::vector<real> rise, bend, room, unsure;  // V' at the crossing, and -V''; what is left to the threshold; error of `when`
     Buffer x, h;
 };
@@ -289,11 +299,11 @@ inline void index_events(const LayerTrace &trace, Cut kind, const SpikeLists &so
     for (size_t i = 0; i < rows.size(); ++i) rows[i] = row_of[source.order[i]];
 }
 
-// The reverse of exact_sweep(), interval by interval. t.adjoint holds the adjoints at the end of the trial; nothing happens to them after step
-// trace.rows - 1. Errors of the layer below are added to `below_error`.
+// The reverse of exact_sweep(), interval by interval. t.adjoint holds the adjoints at the end of the trial; nothing happens
+// to them after step trace.rows - 1. Errors of the layer below are added to `below_error`.
 template <class Model, class Extra>
 void reverse_in_order(const Layer &l, LayerTrace &trace, int K, const SpikeLists *below, std::vector<real> *below_error, Scratch &t,
-                   Extra &&extra) {
+                      Extra &&extra) {
     constexpr int VARS = Model::n_adjoint, KEPT = 1 + Model::n_state;
     const size_t stride = Panels::stride_of(K), events = trace.events.size(), event_stride = Panels::stride_of(events);
     const size_t kept_width = size_t(l.n_panels) * KEPT * P;
@@ -370,18 +380,14 @@ void read_in_order(const Layer &l, int K, const SpikeLists &below, StepWeights w
         const real weight = (w.start[k] + w.slope[k] * from) / trial, slope = w.slope[k] / trial;
         for (int p = 0; p < l.n_panels; ++p)
             Model::integrate(interval.constants(), interval.lanes(p), x + p * VARS * P, weight, slope, d,
-                              slot.readout.data + size_t(p) * Readout::n_state * P);
+                             slot.readout.data + size_t(p) * Readout::n_state * P);
     };
     for (int k = 0; k < K; ++k) {
         real at = 0;
         for (uint32_t s = below.step_start[k]; s < below.step_start[k + 1]; ++s) {
             go(k, at, below.at[s] - at);
             at = below.at[s];
-            for (int p = 0; p < l.n_panels; ++p) {
-                real *current = x + p * VARS * P;
-                const real *in = l.forward.w.at(p, below.id[s]);
-                for (int i = 0; i < P; ++i) current[i] += in[i];
-            }
+            for (int p = 0; p < l.n_panels; ++p) add_row(x + p * VARS * P, l.forward.w.at(p, below.id[s]));
         }
         go(k, at, h - at);
     }
@@ -390,16 +396,15 @@ void read_in_order(const Layer &l, int K, const SpikeLists &below, StepWeights w
 // Its reverse; event row s of the trace belongs to spike s from below.
 template <class Model>
 void reverse_read_in_order(const Layer &l, int K, const SpikeLists &below, StepWeights w, Slot &slot,
-                               std::vector<real> &below_error, Scratch &t) {
+                           std::vector<real> &below_error, Scratch &t) {
     constexpr int VARS = Model::n_adjoint, KEPT = 1 + Model::n_state;
     LayerTrace &trace = slot.output;
     const real h = real(l.dt), trial = real(K * l.dt);
     const size_t stride = Panels::stride_of(below.id.size()), kept_width = size_t(l.n_panels) * KEPT * P;
     trace.event_gradient.reserve(stride * l.n_panels);
     trace.live_events = uint32_t(below.id.size());
-    t.adjoint.reserve(size_t(l.n_panels) * VARS * P);
+    clear_adjoint(l, VARS, t);
     t.transport_row.reserve(size_t(l.n_panels) * P);
-    std::fill(t.adjoint.data, t.adjoint.data + size_t(l.n_panels) * VARS * P, real(0));
     const Panels eg{trace.event_gradient.data, stride};
     const real *c = l.constants.data();
     Interval<Model> interval(l, t.lanes);

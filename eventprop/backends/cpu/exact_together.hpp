@@ -54,33 +54,21 @@ template <int ROWS> struct Arrivals {
     }
 };
 
-template <class Model> class Together {
+template <class Model> class Together : public Listed {
 public:
     static constexpr int VARS = 1 + Model::n_state;
-    std::vector<uint16_t> neuron;
     Arrivals<VARS> arrivals;              // the spikes of the step
     // Neurons that stay less than this below their threshold without spikes are candidates from the first, since spikes may
     // bring them there: as much as was missing of late.
     real margin = 0;
 
-    explicit Together(const Layer &l) : l(l), h(real(l.dt)), listed(l.n) {
+    explicit Together(const Layer &l) : Listed(l.n), l(l), h(real(l.dt)) {
         for (int v = 0; v < VARS; ++v) units[v * P + v] = units[v * P + VARS + v] = 1;
         tabulate(h);
         evaluate(h);
         for (int v = 0; v < VARS; ++v)
             for (int u = 0; u < VARS; ++u) growth = std::max(growth, std::fabs(back(v, u)));
     }
-    void clear() {
-        for (uint16_t i : neuron) listed[i] = 0;
-        neuron.clear();
-    }
-    bool add(int i) {
-        if (listed[i]) return false;
-        listed[i] = 1;
-        neuron.push_back(uint16_t(i));
-        return true;
-    }
-    int size() const { return int(neuron.size()); }
 
     // Start of a step, from the states of all neurons there.
     void gather(const real *all) {
@@ -346,7 +334,6 @@ private:
 
     const Layer &l;
     const real h;
-    std::vector<uint8_t> listed;
     std::vector<real> when, least;        // the time of each crossing since the start of the step, and its lower bound
     std::vector<int> fired;
     std::vector<Shift> cuts;              // what a unit of current that arrives there adds to a candidate

@@ -95,6 +95,11 @@ struct Scratch {                          // one per thread
     std::vector<uint8_t> keep;
 };
 
+inline void clear_adjoint(const Layer &l, int n_adjoint, Scratch &t) {
+    t.adjoint.reserve(size_t(l.n_panels) * n_adjoint * P);
+    std::fill(t.adjoint.data, t.adjoint.data + size_t(l.n_panels) * n_adjoint * P, real(0));
+}
+
 struct BatchView {                        // the spike set and the samples of it to present
     const int64_t *offsets;
     const uint16_t *steps, *channels;
@@ -119,6 +124,10 @@ struct Draws {
     const Normal *normal = nullptr;
 
     bool drops(int step, int neuron) const { return dropout && draw(dropout_key, step, neuron) < dropout_limit; }
+    // A neuron may reach its threshold more than once in a step that is cut: `cut` is the number of the cut in it.
+    bool drops_at(int step, int neuron, uint32_t cut) const {
+        return dropout && draw(mix(dropout_key ^ cut), step, neuron) < dropout_limit;
+    }
 };
 
 }  // namespace eventprop

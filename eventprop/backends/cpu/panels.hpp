@@ -119,10 +119,15 @@ template <class Index> vec_sum sum_rows(vec_sum a, const real *base, const Index
     for (int i = 0; i < VECTORS; ++i) a.v[i] += b.v[i];
     return a;
 }
-inline real total(const vec &v) {
+inline real total(const vec_sum &a) {
+    vec v = a.v[0];
+    for (int i = 1; i < VECTORS; ++i) v += a.v[i];
     real s = 0;
     for (int i = 0; i < LANES; ++i) s += v[i];
     return s;
+}
+inline void add_row(real *x, const real *row) {
+    for (int l = 0; l < P; ++l) x[l] += row[l];
 }
 
 // A source that arrives `copies` times, each `delay` steps after the one before; copy i has the weights of rows i * n on.
@@ -174,9 +179,7 @@ inline real dot_row(Panels w, size_t row, const real *t, size_t t_stride, int n_
         const vec *x = reinterpret_cast<const vec *>(w.at(p, row)), *y = reinterpret_cast<const vec *>(t + p * t_stride);
         for (int i = 0; i < VECTORS; ++i) a.v[i] += x[i] * y[i];
     }
-    vec s = a.v[0];
-    for (int i = 1; i < VECTORS; ++i) s += a.v[i];
-    return total(s);
+    return total(a);
 }
 
 }  // namespace eventprop
