@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import models
+from eventprop.backends.devices import problem_with
 from eventprop.shd import NUM_CHANNELS
 
 __all__ = ["check_together"]
@@ -20,6 +21,8 @@ def check_together(p: Mapping[str, Any]) -> Problems:
     """All that is wrong, a line each. A key that is wrong by itself is absent from ``p`` and takes no part."""
     problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
     problems += _check_bounds(p) + _check_delay_line(p) + _check_exact(p)
+    problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
+    problems += [problem] if problem else []
     for key in ("NAME", "CHECKPOINT_NAME"):
         value = p.get(key)
         if value is not None and (not value.strip() or any(c in value for c in "/\\\0") or value in (".", "..")):

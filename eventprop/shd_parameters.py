@@ -46,17 +46,32 @@ _GENERAL = (
         "General",
         "bool",
         True,
-        "Whether GeNN code is rebuilt; the CPU backend caches its code by content either way.",
+        "Whether GeNN's code is built where that has not been done yet; if not, it is an error. No effect on the CPU "
+        "backend.",
     ),
-    Key("TIMING", "General", "bool", True, "Whether time per epoch is reported after training."),
+    Key(
+        "TIMING",
+        "General",
+        "bool",
+        True,
+        "Whether time per epoch (on GeNN, also its kernels') is reported after training.",
+    ),
     Key(
         "BACKEND",
         "General",
         "str",
         "auto",
-        "What computes the network; auto takes the best that is installed.",
+        "What computes the network: this project's own CPU backend (cpu), or GeNN; auto takes GeNN where it is "
+        "installed and finds a GPU, else cpu.",
         choices=("auto", "cpu", "cuda", "hip", "single_threaded_cpu"),
-        available=("auto", "cpu"),
+    ),
+    Key(
+        "PIPELINE",
+        "General",
+        "bool",
+        True,
+        "Whether, on GeNN with a GPU, a batch runs backwards while the next one runs forwards, as published: faster, "
+        "with gradients one batch late.",
     ),
     Key(
         "NUM_THREADS",
@@ -115,7 +130,8 @@ _EXPERIMENT = (
         "Experiment",
         "int",
         1500,
-        "Size of GeNN's buffer of saved spikes, over two trials; the CPU backend's spike log has no limit.",
+        "Size of GeNN's buffer of each neuron's spikes, over two trials; later ones have no gradient, and a warning "
+        "says so. The CPU backend's spike log has no limit.",
         "spikes",
         least=2,
     ),
@@ -384,7 +400,7 @@ _LOSS = (
         "Loss",
         "bool",
         True,
-        "Whether GeNN's manual choice of the CUDA device is used; no effect on the CPU.",
+        "Whether GeNN takes the first GPU that is visible to it, and not the one it finds best; no effect on the CPU.",
     ),
     Key("AVG_SNSUM", "Loss", "bool", False, "Whether regularisation sees spike counts averaged over the batch."),
     Key("REDUCED_CLASSES", "Loss", "ints", None, "Classes to use; None for all.", optional=True),

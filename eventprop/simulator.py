@@ -9,6 +9,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,7 @@ _MAY_CHANGE = {
     "OUT_DIR",
 }
 _MAY_CHANGE |= {"DATA_DIR", "NUM_THREADS", "BACKEND", "BUILD", "TIMING", "WRITE_TO_DISK", "SPK_REC_STEPS"}
+_MAY_CHANGE |= {"CUDA_VISIBLE_DEVICES"}
 
 
 class RunResult(NamedTuple):
@@ -97,7 +99,7 @@ class Simulator(ABC):
         history: one record per epoch of the last run.
         collected: confusion matrices and predictions of the last run, by name, epochs along the first axis.
         evaluated: the samples of the last evaluation and what came out; None where there was none.
-        timing: seconds of the last training, with ``TIMING``.
+        timing: seconds of the last training, with ``TIMING``; on GeNN also those of its kernels.
     """
 
     data_keys: tuple[str, ...] = ()
@@ -263,7 +265,7 @@ class Simulator(ABC):
         checked = network.check_weights(weights), network.check_time_constants(_with_own(network, own))
         if plain:
             network = self.network(drawn, plain=True)
-        return _engine(p, network, *checked)
+        return _engine(replace(backends.Settings.of(p), pipeline=False), network, *checked)
 
     def _load(
         self, p: Mapping[str, Any], name: str, network: Network, *, to_train: bool = False, missing_is_new: bool = False
@@ -312,7 +314,7 @@ class Simulator(ABC):
         if state.epoch >= p["N_EPOCH"]:
             print(f"All {p['N_EPOCH']} epochs (N_EPOCH) are done; nothing is left to train")
         time_constants = network.check_time_constants(_with_own(network, state.time_constants))
-        engine = _engine(p, network, network.check_weights(state.weights), time_constants)
+        engine = _engine(backends.Settings.of(p), network, network.check_weights(state.weights), time_constants)
         batches = -(-len(training) // p["N_BATCH"]) + (-(-len(evaluation) // p["N_BATCH"]) if evaluation else 0)
 
         def after_epoch(now: TrainingState, best: bool) -> None:
@@ -327,7 +329,7 @@ class Simulator(ABC):
         self.collected = {what: np.stack(rows) for what, rows in state.collected.items()}
         if run is not None:
             run.finish(state, evaluated)
-        self._report_time(p, state, len(training), time.perf_counter() - start)
+        self._report_time(p, state, len(training), time.perf_counter() - start, engine.times())
         last = state.history[-1]
         return RunResult({}, {}, {}, {}, last["train_accuracy"], last["eval_accuracy"])
 
@@ -363,11 +365,15 @@ class Simulator(ABC):
         print(f"test {outcome.accuracy:.1%} of {len(evaluation)} samples (loss {outcome.mean_loss:.3f})")
         return RunResult({}, {}, {}, {}, 0.0, outcome.accuracy)
 
-    def _report_time(self, p: Mapping[str, Any], state: TrainingState, samples: int, seconds: float) -> None:
+    def _report_time(
+        self, p: Mapping[str, Any], state: TrainingState, samples: int, seconds: float, parts: Mapping[str, float]
+    ) -> None:
         if p["TIMING"] and state.history:
             epoch = state.seconds / state.epoch
-            self.timing = {"seconds": seconds, "seconds_per_epoch": epoch}
+            self.timing = {"seconds": seconds, "seconds_per_epoch": epoch, **parts}
             print(f"{epoch:.2f} s per epoch ({epoch / samples * 1e3:.2f} ms per training sample, evaluation included)")
+            if parts:
+                print("  GeNN's own count: " + ", ".join(f"{name} {value:.2f} s" for name, value in parts.items()))
 
 
 def _with_own(network: Network, own: Mapping[str, Mapping[str, np.ndarray]] | None) -> TimeConstants:
@@ -379,9 +385,9 @@ def _with_own(network: Network, own: Mapping[str, Mapping[str, np.ndarray]] | No
 
 
 def _engine(
-    p: Mapping[str, Any], network: Network, weights: Mapping[str, np.ndarray], time_constants: TimeConstants
+    settings: backends.Settings, network: Network, weights: Mapping[str, np.ndarray], time_constants: TimeConstants
 ) -> backends.Engine:
-    engine = backends.build(network, p["BACKEND"], p["NUM_THREADS"])
+    engine = backends.build(network, settings)
     engine.set_weights(weights)
     engine.set_time_constants(time_constants)
     return engine

@@ -111,18 +111,29 @@ def _train_epoch(
             result = engine.run(training.part.spikes, samples, labels, learn=True, randomness=randomness, first=first)
         except ArithmeticError as error:
             raise TrainingDiverged(f"{error} (epoch {epoch}, batch {first // p['N_BATCH']})") from None
-        norm = engine.gradient_norm()
-        if not (np.isfinite(norm) and np.isfinite(result.loss).all()):
-            raise TrainingDiverged(_diverged(engine, result, epoch, first // p["N_BATCH"]))
-        state.updates += 1
-        factor = min(1.0, p["GRAD_CLIP"] / norm) if p["GRAD_CLIP"] > 0 and norm > 0 else 1.0
-        engine.update(adam_parameters(p, state.rate.working, state.updates), factor)
-        state.rate.after_update(p)
+        where = f"epoch {epoch}, batch {first // p['N_BATCH']}"
+        if not np.isfinite(result.loss).all():
+            raise TrainingDiverged(_diverged(engine, where))
+        if engine.has_gradient:
+            _learn(engine, p, state, where)
         results.append(result)
         correct += int(np.sum(result.predictions == labels))
         loss += float(result.loss.sum())
         progress.running(correct, first + samples.size, loss)
+    if engine.flush():
+        _learn(engine, p, state, f"epoch {epoch}, last batch")
     return _outcome(training.part.labels[order], results)
+
+
+def _learn(engine: Engine, p: Mapping[str, Any], state: TrainingState, where: str) -> None:
+    """One step of the optimiser with the gradients that the engine has."""
+    norm = engine.gradient_norm()
+    if not np.isfinite(norm):
+        raise TrainingDiverged(_diverged(engine, where))
+    state.updates += 1
+    factor = min(1.0, p["GRAD_CLIP"] / norm) if p["GRAD_CLIP"] > 0 and norm > 0 else 1.0
+    engine.update(adam_parameters(p, state.rate.working, state.updates), factor)
+    state.rate.after_update(p)
 
 
 def _randomness(p: Mapping[str, Any], epoch: int) -> Randomness:
@@ -224,12 +235,12 @@ def collect(p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, O
             state.collected.setdefault(f"labels_{phase}", []).append(outcome.labels)
 
 
-def _diverged(engine: Engine, result: BatchResult, epoch: int, batch: int) -> str:
+def _diverged(engine: Engine, where: str) -> str:
     bad = [name for name, g in engine.gradients().items() if not np.isfinite(g).all()]
     bad += _not_finite(engine.time_constant_gradients())
     what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
     return (
-        f"{what} is not finite in epoch {epoch}, batch {batch}; nothing was learned from this batch. "
+        f"{what} is not finite in {where}; nothing was learned from this batch. "
         "A larger MIN_DENOMINATOR, a GRAD_CLIP or a smaller ETA may help"
     )
 

@@ -71,7 +71,10 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ({"SPIKE_TIMING": "exact", "HIDDEN_NOISE": 0.1}, 'SPIKE_TIMING="exact": HIDDEN_NOISE=0.1 must be 0'),
     ({"AUGMENTATION": {"random_shift": 40}}, "AUGMENTATION={'random_shift': 40} is not yet available"),
     ({"REC_SPIKES": ["hidden"]}, "REC_SPIKES=['hidden'] is not yet available"),
-    ({"BACKEND": "cuda"}, "BACKEND='cuda' is not yet available; available: 'auto', 'cpu'"),
+    (
+        {"BACKEND": "gpu"},
+        "BACKEND='gpu' is not one of 'auto', 'cpu', 'cuda', 'hip', 'single_threaded_cpu'",
+    ),
     ({"DATA_SET": "SHDD"}, "DATA_SET='SHDD' is not one of"),
     ({"DATASET": "SSC"}, "DATA_SET='SSC' is not yet available"),
     ({"DATASET": "DEMO", "DATA_SET": "SSC"}, "mean the same key"),

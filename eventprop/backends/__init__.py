@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from eventprop.backends.devices import choose, problem_with
 from eventprop.network import Network, Randomness
 from eventprop.spikes import SpikeSet
 
-__all__ = ["BatchResult", "Engine", "build"]
+__all__ = ["BatchResult", "Engine", "Settings", "build"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Engine(Protocol):
 
     name: str
     network: Network
+    has_gradient: bool
+    """Whether the last ``run`` with ``learn``, or ``flush``, left gradients: those of its batch or, with a pipeline, of
+    the batch before."""
 
     def run(
         self,
@@ -91,6 +95,14 @@ class Engine(Protocol):
 
     def set_optimiser_state(self, state: Mapping[str, Mapping[str, np.ndarray]]) -> None: ...
 
+    def flush(self) -> bool:
+        """End an epoch: finish what a pipeline has left to do; whether gradients came of it. Warns of lost spikes."""
+        ...
+
+    def times(self) -> dict[str, float]:
+        """Seconds spent so far in the parts of the computation, where these are measured."""
+        ...
+
     def spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and neurons of the spikes of sample ``index`` of the last batch in "input", "hidden0", ..., and
         "output" where it spikes."""
@@ -101,10 +113,73 @@ class Engine(Protocol):
         ...
 
 
-def build(network: Network, backend: str = "auto", num_threads: int | None = None) -> Engine:
-    """An engine for ``network``. ``backend`` is "cpu" or "auto", which picks the best one that is installed."""
-    from eventprop.backends.cpu.engine import CpuEngine
+@dataclass(frozen=True)
+class Settings:
+    """How a network is computed. ``p``'s keys are in brackets.
 
-    if backend not in ("auto", "cpu"):
-        raise ValueError(f'BACKEND="{backend}" is not yet available; available: "auto", "cpu"')
-    return CpuEngine(network, num_threads)
+    Attributes:
+        backend: (BACKEND) "auto", "cpu", "cuda", "hip" or "single_threaded_cpu".
+        num_threads: (NUM_THREADS) of the CPU backend; None for all cores that the process may use.
+        batch: (N_BATCH) samples that GeNN presents at once, on a GPU.
+        max_spikes: (N_MAX_SPIKE) length of GeNN's buffer of each neuron's spikes.
+        pipeline: (PIPELINE) whether, on GeNN, a batch runs backwards while the next one runs forwards.
+        build: (BUILD) whether GeNN's code may be built.
+        timing: (TIMING) whether GeNN measures its kernels.
+        record_steps: (SPK_REC_STEPS) size of GeNN's buffer of recorded spikes; None for a trial.
+        first_device: (CUDA_VISIBLE_DEVICES) whether the first visible GPU is taken, and not the one that GeNN chooses.
+    """
+
+    backend: str = "auto"
+    num_threads: int | None = None
+    batch: int = 32
+    max_spikes: int = 1500
+    pipeline: bool = False
+    build: bool = True
+    timing: bool = False
+    record_steps: int | None = None
+    first_device: bool = True
+
+    @classmethod
+    def of(cls, p: Mapping[str, Any]) -> Settings:
+        """What ``p`` says."""
+        return cls(
+            backend=p["BACKEND"],
+            num_threads=p["NUM_THREADS"],
+            batch=p["N_BATCH"],
+            max_spikes=p["N_MAX_SPIKE"],
+            pipeline=p["PIPELINE"],
+            build=p["BUILD"],
+            timing=p["TIMING"],
+            record_steps=p["SPK_REC_STEPS"],
+            first_device=p["CUDA_VISIBLE_DEVICES"],
+        )
+
+
+def build(network: Network, settings: Settings | None = None) -> Engine:
+    """An engine for ``network``; without ``settings`` on the best backend that is installed.
+
+    Raises:
+        ValueError: the backend that ``settings`` names cannot be used here.
+    """
+    settings = settings or Settings()
+    problem = problem_with(settings.backend, network.spike_timing)
+    if problem:
+        raise ValueError(problem)
+    backend = choose(settings.backend, network.spike_timing)
+    if backend == "cpu":
+        from eventprop.backends.cpu.engine import CpuEngine
+
+        return CpuEngine(network, settings.num_threads)
+    from eventprop.backends.genn.engine import GennEngine
+
+    return GennEngine(
+        network,
+        backend,
+        batch=settings.batch,
+        max_spikes=settings.max_spikes,
+        pipeline=settings.pipeline,
+        build=settings.build,
+        timing=settings.timing,
+        record_steps=settings.record_steps,
+        first_device=settings.first_device,
+    )

@@ -15,9 +15,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import models
+from eventprop.backends.snippets import assigned, names_in
 from eventprop.network import Network, Population
 
-__all__ = ["Struct", "cpp", "generate", "losses_of", "names_in", "rows_of"]
+__all__ = ["Struct", "cpp", "generate", "losses_of", "rows_of"]
 
 _NUMBER = re.compile(r"(?<![\w.])(\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)(?![\w.])")
 _FUNCTIONS = ("exp", "expm1", "sqrt", "fabs", "log")
@@ -28,10 +29,6 @@ def losses_of(loss: models.Loss) -> list[models.Loss]:
     return [other for other in models.LOSSES.values() if other.spiking == loss.spiking]
 
 
-def names_in(code: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z_]\w*", code))
-
-
 def cpp(code: str, kind: str = "real") -> str:
     """GeNNCode with literals of type ``kind``, the standard library's overloads and branch-free extrema."""
     code = _NUMBER.sub(rf"{kind}(\1)", code)
@@ -39,13 +36,9 @@ def cpp(code: str, kind: str = "real") -> str:
     return re.sub(rf"\b({'|'.join(_FUNCTIONS)})\(", r"std::\1(", code)
 
 
-def _assigned(code: str) -> set[str]:
-    return set(re.findall(r"(?:^|[;{}]|\b)\s*([A-Za-z_]\w*)\s*(?:[-+*/]?=)(?!=)", code))
-
-
 def _changes(code: str, expression: str) -> str:
     """Whether ``code`` assigns to a variable of ``expression``, in C++."""
-    return "true" if _assigned(code) & names_in(expression) else "false"
+    return "true" if assigned(code) & names_in(expression) else "false"
 
 
 def _values(names: Iterable[str], source: str, code: str, indent: int = 8) -> str:
@@ -56,7 +49,7 @@ def _values(names: Iterable[str], source: str, code: str, indent: int = 8) -> st
 
 def _lane_loop(arrays: Mapping[str, str], code: str, head: str = "", tail: str = "") -> str:
     """A loop over lanes: load the variables of ``arrays`` that are used, run ``code``, store what it changed."""
-    used, changed = names_in(head + code + tail), _assigned(code)
+    used, changed = names_in(head + code + tail), assigned(code)
     loads = "".join(f"            real {n} = {a}[l];\n" for n, a in arrays.items() if n in used)
     stores = "".join(f"            {a}[l] = {n};\n" for n, a in arrays.items() if n in changed)
     body = f"{head}            {cpp(code)}\n" if code else head

@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import platformdirs
+from eventprop.backends.cache import CompilerError, cache_folder, check_cache
 
-__all__ = ["CompilerError", "cache_folder", "find_compiler", "load_library"]
+__all__ = ["CompilerError", "find_compiler", "load_library"]
 
 _FLAGS = [
     "-std=c++17",
@@ -32,15 +32,6 @@ _FLAGS = [
     "-shared",
     "-pthread",
 ]
-
-
-class CompilerError(RuntimeError):
-    """No C++ compiler was found, or it failed."""
-
-
-def cache_folder() -> Path:
-    """Where compiled engines are kept; ``EVENTPROP_CACHE`` overrides the user's cache folder."""
-    return Path(os.environ.get("EVENTPROP_CACHE") or platformdirs.user_cache_dir("genn-eventprop", appauthor=False))
 
 
 def find_compiler() -> str:
@@ -95,15 +86,7 @@ def load_library(source: str) -> ctypes.CDLL:
 
 
 def _build(compiler: str, source: str, library: Path) -> None:
-    try:
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=library.parent):
-            pass
-    except OSError as error:
-        raise CompilerError(
-            f"compiled engines cannot be kept in {library.parent} ({error.strerror or error}); "
-            "name a folder that can be written in the environment variable EVENTPROP_CACHE"
-        ) from None
+    check_cache(library.parent)
     print("Building the CPU engine (once for this kind of network) ...", end=" ", file=sys.stderr, flush=True)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:

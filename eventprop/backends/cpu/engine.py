@@ -107,6 +107,7 @@ class CpuEngine:
     """
 
     name = "cpu"
+    has_gradient = True
 
     def __init__(self, network: Network, num_threads: int | None = None, real: str = "float") -> None:
         self.network = network
@@ -304,6 +305,12 @@ class CpuEngine:
     def update(self, parameters: Mapping[str, float], factor: float = 1.0) -> None:
         values = np.array([parameters[n] for n in models.ADAM.parameters], dtype=np.float64)
         _check(self._lib.engine_update(self._handle, _address(values), factor))
+
+    def flush(self) -> bool:
+        return False
+
+    def times(self) -> dict[str, float]:
+        return {}
 
     def spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
         steps, ids, _ = self._spikes(index, population)

@@ -1,0 +1,105 @@
+"""Which backends can be used here: what is installed, and the devices that are there."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+
+__all__ = ["GENN_BACKENDS", "choose", "devices_of", "genn_backends", "genn_version", "problem_with"]
+
+GENN_BACKENDS = ("cuda", "hip", "single_threaded_cpu")
+"""GeNN's own backends, under its names."""
+
+TESTED = "5.4"
+_GUIDE = "https://genn-team.github.io/genn/"
+_INSTALL = (
+    f"GeNN's guide says how to install it ({_GUIDE}), or, where its requirements are met, "
+    'pip install "genn-eventprop[genn]" does; BACKEND="cpu" needs nothing'
+)
+
+
+def genn_version() -> str | None:
+    """Version of pygenn; None where it is not installed."""
+    if importlib.util.find_spec("pygenn") is None:
+        return None
+    from importlib.metadata import version
+
+    return version("pygenn")
+
+
+def genn_backends() -> tuple[str, ...]:
+    """Backends that pygenn was built with; empty where it is not installed."""
+    if genn_version() is None:
+        return ()
+    from pygenn.genn_model import backend_modules
+
+    return tuple(name for name in GENN_BACKENDS if name in backend_modules)
+
+
+def devices_of(backend: str) -> list[str]:
+    """Names of the GPUs that "cuda" or "hip" can use, by the driver's own library; empty where there is none."""
+    if backend == "cuda":
+        return _cuda_devices()
+    if backend == "hip":
+        return _hip_devices()
+    return []
+
+
+def choose(backend: str, spike_timing: str = "grid") -> str:
+    """The backend that ``backend`` stands for: "auto" is GeNN with a GPU where both are there and can do it, else the
+    CPU backend."""
+    if backend != "auto":
+        return backend
+    if spike_timing == "grid":
+        for name in ("cuda", "hip"):
+            if devices_of(name) and name in genn_backends():
+                return name
+    return "cpu"
+
+
+def problem_with(backend: str, spike_timing: str = "grid") -> str | None:
+    """Why ``backend`` cannot be used here, as an error message with its key; None where it can."""
+    if backend not in GENN_BACKENDS:
+        return None
+    if spike_timing != "grid":
+        return f'BACKEND="{backend}" has spikes on the grid; SPIKE_TIMING="exact" needs BACKEND="cpu"'
+    version = genn_version()
+    if version is None:
+        return f'BACKEND="{backend}" needs pygenn {TESTED}, GeNN\'s Python package, which is not installed: {_INSTALL}'
+    if backend not in genn_backends():
+        built = ", ".join(genn_backends())
+        return f'BACKEND="{backend}" is not among those that pygenn {version} was built with ({built}): {_INSTALL}'
+    if backend != "single_threaded_cpu" and not devices_of(backend):
+        return f'BACKEND="{backend}" finds no GPU here; "single_threaded_cpu" and "cpu" need none'
+    return None
+
+
+def _cuda_devices() -> list[str]:
+    for library in ("libcuda.so.1", "nvcuda.dll", "libcuda.dylib"):
+        try:
+            cuda = ctypes.CDLL(library)
+        except OSError:
+            continue
+        count = ctypes.c_int()
+        if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
+            return []
+        names = []
+        for number in range(count.value):
+            device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+            if not cuda.cuDeviceGet(ctypes.byref(device), number) and not cuda.cuDeviceGetName(name, 256, device):
+                names.append(name.value.decode(errors="replace"))
+        return names
+    return []
+
+
+def _hip_devices() -> list[str]:
+    for library in ("libamdhip64.so", "amdhip64.dll"):
+        try:
+            hip = ctypes.CDLL(library)
+        except OSError:
+            continue
+        count = ctypes.c_int()
+        if hip.hipGetDeviceCount(ctypes.byref(count)):
+            return []
+        return [f"HIP device {number}" for number in range(count.value)]
+    return []

@@ -1,0 +1,565 @@
+"""The GeNN backend: the host's part of each batch, around a model that :mod:`eventprop.backends.genn.model` makes.
+
+A batch runs forwards through a trial, then backwards through another one. With a pipeline, it runs backwards while the
+next batch runs forwards: its gradient comes one batch late, and its error went back through weights that are one update
+newer than those of its forward pass. ``flush`` gives the last one. Between two trials the host computes scores, losses
+and errors, which are small, in the same way as the CPU backend.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+import models
+from eventprop.backends import BatchResult
+from eventprop.backends.genn.model import CUSP, GennModel
+from eventprop.backends.genn.neurons import Dynamic, Layout, constants_of
+from eventprop.backends.genn.random import drawn, keys_of, limit_of, normal_table
+from eventprop.backends.snippets import added, evaluate, names_in
+from eventprop.network import Network, Population, Randomness
+from eventprop.spikes import SpikeSet
+
+__all__ = ["GennEngine"]
+
+_RESULTS = [f.name for f in fields(BatchResult)]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A batch that has run forwards.
+
+    Attributes:
+        n: samples.
+        half: where its traces are.
+        labels: ``(n,)``; None where it is not to be learned from.
+        averaged: number of samples over which the loss is averaged.
+        counts: by hidden layer, ``(n, size)`` spikes.
+        mean_counts: by hidden layer ``(size,)``, where the regulariser wants these.
+        errors: ``(n, classes)``; one-hot label minus softmax, scaled.
+        first_ms: ``(n, classes)`` times of first spikes, not a number where there was none.
+    """
+
+    n: int
+    half: int
+    labels: np.ndarray | None
+    averaged: int
+    counts: list[np.ndarray]
+    errors: np.ndarray
+    first_ms: np.ndarray
+    mean_counts: list[np.ndarray] | None = None
+
+
+class GennEngine:
+    """A network on GeNN.
+
+    GeNN's CPU backend takes one sample at a time: there, a batch is presented sample by sample, which is slow, and
+    gradients are added up.
+
+    Args:
+        network: what to build; spikes on the grid.
+        backend: "cuda", "hip" or "single_threaded_cpu".
+        batch: samples to present at once, where the backend can.
+        max_spikes: length of each neuron's ring of spikes, over two trials. Later spikes have no gradient; they are
+            counted and reported.
+        pipeline: whether one batch runs backwards while the next one runs forwards; not on GeNN's CPU backend with
+            batches of more than one sample.
+        build: whether code may be built.
+        timing: whether GeNN measures the time of its kernels.
+        record_steps: size of GeNN's buffer of recorded spikes, in steps; it divides a trial. None for a trial.
+        first_device: whether the first visible GPU is used, and not the one that GeNN finds best.
+        real: "float", or "double" for checking.
+
+    Raises:
+        ValueError: spikes are not on the grid, or ``build`` is False where there is no code.
+        CompilerError: GeNN or the compiler failed.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        backend: str,
+        *,
+        batch: int = 1,
+        max_spikes: int = 1500,
+        pipeline: bool = False,
+        build: bool = True,
+        timing: bool = False,
+        record_steps: int | None = None,
+        first_device: bool = True,
+        real: str = "float",
+    ) -> None:
+        if network.spike_timing != "grid":
+            raise ValueError('SPIKE_TIMING="exact" runs on BACKEND="cpu" only; on GeNN spikes are on the grid')
+        self.name, self.network = backend, network
+        alone = backend == "single_threaded_cpu"
+        if alone and batch > 1:
+            warnings.warn(
+                f"GeNN's CPU backend takes one sample at a time: each of the N_BATCH={batch} samples of a batch is a "
+                'trial of its own, and PIPELINE has no effect. BACKEND="cpu" is many times faster',
+                stacklevel=2,
+            )
+        self.pipeline = pipeline and not (alone and batch > 1)
+        self._layout = Layout(1 if alone else batch, 2 if self.pipeline else 1, max_spikes)
+        self._real: Any = np.float32 if real == "float" else np.float64
+        made = GennModel(
+            network, backend, self._layout, real=real, build=build, timing=timing, first_device=first_device
+        )
+        self._made, self._genn = made, made.genn
+        self._record = record_steps or network.num_steps
+        self._genn.load(num_recording_timesteps=self._record)
+        self._dynamic: dict[tuple[str, str], float] = {}
+        self._half = 0
+        self._pending: _Shown | None = None
+        self.has_gradient = False
+        self._recorded: list[Any] | None = None
+        self._held = range(0)
+        for layer in network.hidden:
+            self._array(layer.name, "normal")[:] = normal_table(self._real)
+            self._push(layer.name, "normal")
+        if not network.loss.spiking and not self._per_sample:
+            self._array("output", "weights")[:] = self._weights(np.zeros((1, network.num_steps)))[0]
+            self._push("output", "weights")
+        for name, constants in made.constants.items():
+            for constant, value in constants.items():
+                self._set_dynamic(name, constant, value)
+        self.set_time_constants(network.initial_time_constants())
+
+    # Weights, time constants, moments
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {p.name: self._synaptic(p.name, "w").astype(np.float32) for p in self.network.projections}
+
+    def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        for p in self.network.projections:
+            variable = self._made.synapses[p.name].vars["w"]
+            variable.view[:] = np.asarray(weights[p.name]).ravel()
+            variable.push_to_device()
+        self._copy_negative()
+
+    def time_constants(self) -> dict[str, dict[str, np.ndarray]]:
+        for population in self.network.populations:
+            for name in population.trained:
+                value = self._pull(population.name, name)
+                self._constants[population.name][name] = np.ravel(value).astype(np.float32)
+        return {q: {n: a.copy() for n, a in values.items()} for q, values in self._constants.items()}
+
+    def set_time_constants(self, values: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        self._constants = self.network.check_time_constants(values)
+        for population in self.network.populations:
+            for name in population.trained:
+                self._set(population.name, name, values[population.name][name])
+            self._set_constants(population, self._constants[population.name])
+
+    def _set_constants(self, population: Population, values: Mapping[str, np.ndarray]) -> None:
+        """Everything that follows from a population's time constants."""
+        own = {n: v if n in population.per_neuron else float(v[0]) for n, v in values.items()}
+        group = self._made.populations[population.name]
+        for name, value in constants_of(population, own, self.network.dt_ms).items():
+            if name in self._made.constants[population.name]:
+                self._set_dynamic(population.name, name, value)
+            elif name in group.vars and name not in population.trained:
+                self._set(population.name, name, value)
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        return {
+            p.name: self._reduced(p.name).reshape(p.shape).copy() if p.trained else np.zeros(p.shape, self._real)
+            for p in self.network.projections
+        }
+
+    def time_constant_gradients(self) -> dict[str, dict[str, np.ndarray]]:
+        return {
+            q.name: {n: self._reduced(f"{q.name}.{n}").copy() for n in q.trained}
+            for q in self.network.populations
+            if q.trained
+        }
+
+    def gradient_norm(self) -> float:
+        squares = [np.sum(np.square(self._reduced(name), dtype=np.float64)) for name in self._made.reduced]
+        return float(np.sqrt(np.sum(squares)))
+
+    def update(self, parameters: Mapping[str, float], factor: float = 1.0) -> None:
+        for name, group in self._made.learning.items():
+            for parameter in models.ADAM.parameters:
+                group.set_dynamic_param_value(parameter, float(parameters[parameter]))
+            group.set_dynamic_param_value("factor", factor)
+            if "." in name:
+                group.set_dynamic_param_value("least", float(self.network.bounds.get(name.split(".")[1], 0.0)))
+        self._genn.custom_update("Learn")
+        self._copy_negative()
+        for population in self.network.populations:
+            if population.trained:
+                self._set_constants(
+                    population, {n: np.ravel(self._pull(population.name, n)) for n in population.trained}
+                )
+
+    def optimiser_state(self) -> dict[str, dict[str, np.ndarray]]:
+        shapes = self.network.trained_shapes()
+        state: dict[str, dict[str, np.ndarray]] = {}
+        for role in models.ADAM.state:
+            state[role] = {}
+            for name, shape in shapes.items():
+                group = self._made.learning.get(name)
+                state[role][name] = np.zeros(shape, np.float32)
+                if group is not None:
+                    group.vars[role].pull_from_device()
+                    state[role][name] = group.vars[role].view.reshape(shape).astype(np.float32)
+        return state
+
+    def set_optimiser_state(self, state: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        for name, group in self._made.learning.items():
+            for role in models.ADAM.state:
+                group.vars[role].view[:] = np.ravel(state[role][name])
+                group.vars[role].push_to_device()
+
+    # Batches
+
+    def run(
+        self,
+        spikes: SpikeSet,
+        samples: np.ndarray,
+        labels: np.ndarray | None,
+        *,
+        learn: bool = False,
+        randomness: Randomness | None = None,
+        first: int = 0,
+    ) -> BatchResult:
+        if self._pending is not None and not learn:
+            raise RuntimeError("a batch is still to be learned from; flush() comes before a run without learning")
+        random, samples = randomness or Randomness(), np.asarray(samples, np.int64)
+        if labels is not None:
+            labels = np.asarray(labels, np.int32)
+        parts = [
+            slice(i, min(samples.size, i + self._layout.batch)) for i in range(0, samples.size, self._layout.batch)
+        ]
+        together = learn and self.network.average_counts
+        means = self._mean_counts(spikes, samples, parts, random, first) if together and len(parts) > 1 else None
+        late = learn and self.pipeline and len(parts) == 1
+        results = []
+        for part in parts:
+            own = None if labels is None else labels[part]
+            before, self._pending = self._pending, None
+            result, shown = self._forward(spikes, samples[part], own, random, first + part.start, samples.size, before)
+            results.append(result)
+            if learn:
+                if together:
+                    shown = replace(shown, mean_counts=means or [c.mean(axis=0) for c in shown.counts])
+                if late:
+                    self._pending = shown
+                else:
+                    self._trial(None, shown)
+        if learn:
+            self.has_gradient = before is not None or not late
+            if self.has_gradient:
+                self._genn.custom_update("Reduce")
+        self._held = range(parts[-1].start, samples.size) if parts and not learn else range(0)
+        return BatchResult(*(np.concatenate([getattr(r, n) for r in results]) for n in _RESULTS))
+
+    def flush(self) -> bool:
+        self._report_lost()
+        if self._pending is None:
+            return False
+        pending, self._pending = self._pending, None
+        self._trial(None, pending)
+        self._genn.custom_update("Reduce")
+        self.has_gradient = True
+        return True
+
+    def times(self) -> dict[str, float]:
+        if not self._genn.timing_enabled:
+            return {}
+        groups = ["Reduce", "Learn"] if self._made.learning else []
+        return {
+            "neurons": self._genn.neuron_update_time,
+            "synapses": self._genn.presynaptic_update_time,
+            "updates": sum(self._genn.get_custom_update_time(g) for g in groups),
+        }
+
+    def spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
+        if index not in self._held:
+            raise IndexError(
+                f"sample {index} of the last batch is not held; held, if it was not learned from: "
+                f"{self._held.start} to {self._held.stop - 1}"
+            )
+        if population == "output" and not self.network.loss.spiking:
+            raise ValueError("the outputs of this network do not spike")
+        number = index - self._held.start
+        if population == "input":
+            slots, steps, channels = self._input
+            return steps[slots == number].astype(np.uint16), channels[slots == number].astype(np.uint16)
+        pieces = self._recorded if self._recorded is not None else [self._recording()]
+        times, ids = (np.concatenate(part) for part in zip(*(p[population][number] for p in pieces), strict=True))
+        return np.round(times / self.network.dt_ms).astype(np.uint16), ids.astype(np.uint16)
+
+    def spike_times(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
+        steps, ids = self.spikes(index, population)
+        return (steps + 1.0) * self.network.dt_ms, ids
+
+    def _recording(self) -> Any:
+        """By population and sample, what GeNN has recorded since the start of its buffer."""
+        self._genn.pull_recording_buffers_from_device()
+        spiking = [q.name for q in self.network.populations if q.model.threshold]
+        return {q: self._made.populations[q].spike_recording_data for q in spiking}
+
+    def _mean_counts(
+        self, spikes: SpikeSet, samples: np.ndarray, parts: list[slice], random: Randomness, first: int
+    ) -> list[np.ndarray]:
+        """Spikes of each hidden neuron, averaged over a batch that is not presented at once."""
+        counts = []
+        for part in parts:
+            _, shown = self._forward(spikes, samples[part], None, random, first + part.start, samples.size, None)
+            counts.append(shown.counts)
+        return [np.concatenate(layer).mean(axis=0) for layer in zip(*counts, strict=True)]
+
+    def _forward(
+        self,
+        spikes: SpikeSet,
+        samples: np.ndarray,
+        labels: np.ndarray | None,
+        random: Randomness,
+        first: int,
+        averaged: int,
+        before: _Shown | None,
+    ) -> tuple[BatchResult, _Shown]:
+        """Present samples, while the batch ``before`` runs backwards."""
+        if self.pipeline:
+            self._half = 1 - self._half
+        self._show(spikes, samples, random, first)
+        shown = _Shown(samples.size, self._half, labels, averaged, [], np.zeros((0, 0)), np.zeros((0, 0)))
+        self._trial(shown, before)
+        return self._read(shown)
+
+    def _show(self, spikes: SpikeSet, samples: np.ndarray, random: Randomness, first: int) -> None:
+        """Write the input's spikes and the keys of the random streams."""
+        chosen = spikes.select(samples)
+        slots = np.repeat(np.arange(samples.size), np.diff(chosen.offsets))
+        steps, channels = chosen.steps.astype(np.int64), chosen.channels.astype(np.int64)
+        places = np.arange(first, first + samples.size)
+        if random.input_dropout > 0:
+            numbers = drawn(keys_of(random.input_seed, places)[slots], steps, channels)
+            keep = numbers >= limit_of(random.input_dropout)
+            slots, steps, channels = slots[keep], steps[keep], channels[keep]
+        self._input = slots, steps, channels
+        raster = self._array("input", "raster").reshape(self._layout.halves, self._layout.batch, spikes.num_steps, -1)
+        raster[self._half] = 0
+        bits = np.left_shift(np.uint32(1), (channels % 32).astype(np.uint32))
+        np.bitwise_or.at(raster[self._half], (slots, steps, channels // 32), bits)
+        self._push("input", "raster")
+        for number, layer in enumerate(self.network.hidden):
+            for name, seed in (("dropout_key", random.hidden_seed), ("noise_key", random.noise_seed)):
+                self._array(layer.name, name)[: samples.size] = keys_of(seed, places, number)
+                self._push(layer.name, name)
+            self._set_dynamic(layer.name, "dropout_limit", limit_of(random.hidden_dropout))
+            self._set_dynamic(layer.name, "noise_amplitude", random.noise * np.sqrt(self.network.dt_ms))
+        if self._per_sample:
+            self._show_weights(slots, steps, samples.size)
+
+    def _show_weights(self, slots: np.ndarray, steps: np.ndarray, n: int) -> None:
+        """The loss's weights by the smoothed number of input spikes at the start of each step."""
+        network = self.network
+        counts = np.bincount(slots * network.num_steps + steps, minlength=n * network.num_steps)
+        counts = counts.reshape(n, network.num_steps)
+        arriving = np.zeros((n, network.num_steps))
+        for copy in range(network.copies):
+            late = 1 + copy * network.delay_steps
+            if late < network.num_steps:
+                arriving[:, late:] += counts[:, : network.num_steps - late]
+        tau = network.loss_parameters["tau_accumulator"]
+        decay, traffic, now = np.exp(-network.dt_ms / tau), np.zeros_like(arriving), np.zeros(n)
+        for k in range(network.num_steps):
+            now = now * decay + 0.01 / tau * arriving[:, k]
+            traffic[:, k] = now
+        weights = self._array("output", "weights").reshape(self._layout.halves, self._layout.batch, -1)
+        weights[self._half, :n] = self._weights(traffic)
+        self._push("output", "weights")
+
+    @property
+    def _per_sample(self) -> bool:
+        return "traffic" in names_in(self.network.loss.weight)
+
+    def _weights(self, traffic: np.ndarray) -> np.ndarray:
+        """The loss's weights of all steps, ``(n, steps)``."""
+        x = np.arange(self.network.num_steps) / self.network.num_steps
+        values = {**self.network.loss_parameters, "x": x, "traffic": traffic}
+        return np.broadcast_to(evaluate(self.network.loss.weight, values), traffic.shape)
+
+    def _trial(self, forward: _Shown | None, backward: _Shown | None) -> None:
+        """Run all steps of a trial."""
+        if backward is not None:
+            self._prepare(backward)
+        values = {
+            "forward": int(forward is not None),
+            "num_samples": forward.n if forward else 0,
+            "backward": int(backward is not None),
+            "num_back": backward.n if backward else 0,
+            "half": forward.half if forward else 0,
+            "half_back": backward.half if backward else 0,
+        }
+        for name in self._made.populations:
+            for parameter in Dynamic:
+                self._set_dynamic(name, parameter, values[parameter])
+        self._genn.timestep = 0
+        self._recorded = [] if self._record < self.network.num_steps and backward is None else None
+        for k in range(1, self.network.num_steps + 1):
+            self._genn.step_time()
+            if self._recorded is not None and k % self._record == 0:
+                self._recorded.append(self._recording())
+
+    def _read(self, shown: _Shown) -> tuple[BatchResult, _Shown]:
+        """What a batch that has just run forwards gave."""
+        network, n = self.network, shown.n
+        counts = [self._of_samples(layer.name, "count", n).astype(np.float32) for layer in network.hidden]
+        first_ms = np.zeros((n, 0))
+        if network.loss.spiking:
+            steps = self._of_samples("output", "first_step", n)
+            first_ms = np.where(steps < 0, np.nan, (steps + 1.0) * network.dt_ms)
+            exact = self._of_loss(network.loss.score, t=np.where(steps < 0, self._trial_ms + 1.0, first_ms))
+            scores = exact.astype(np.float32)
+            predictions = np.where((steps < 0).all(axis=1), -1, scores.argmax(axis=1))
+        else:
+            state = {v: self._of_samples("output", v, n) for v in network.loss.state}
+            scores = np.asarray(evaluate(network.loss.score, state)).astype(np.float32)
+            exact, predictions = scores.astype(np.float64), scores.argmax(axis=1)
+        loss, errors = np.zeros(n), np.zeros((n, 0))
+        if shown.labels is not None:
+            loss, errors = _cross_entropy(exact, shown.labels)
+            errors = errors * (network.loss_scale / shown.averaged)
+            if network.loss.per_step:
+                loss = np.array(
+                    [_cross_entropy(self._voltages(shown, i), y)[0].mean() for i, y in enumerate(shown.labels)]
+                )
+            if network.loss.spiking:
+                own = first_ms[np.arange(n), shown.labels]
+                late = np.where(np.isnan(own), self._trial_ms, own)
+                loss = loss + self._of_loss(network.loss.penalty, t=late, trial=self._trial_ms)
+        result = BatchResult(scores, predictions.astype(np.int32), loss, np.concatenate(counts, axis=1))
+        return result, replace(shown, counts=counts, errors=errors, first_ms=first_ms)
+
+    def _voltages(self, shown: _Shown, sample: int) -> np.ndarray:
+        """Voltages of the outputs at the start of each step, ``(steps, classes)``."""
+        if sample == 0:
+            self._made.populations["output"].extra_global_params["voltages"].pull_from_device()
+        network, layout = self.network, self._layout
+        shape = (layout.halves, layout.batch, network.num_steps, network.output.size)
+        return self._array("output", "voltages").reshape(shape)[shown.half, sample].astype(np.float64)
+
+    def _prepare(self, shown: _Shown) -> None:
+        """Give the neurons what the backward pass needs to know of this batch."""
+        network = self.network
+        assert shown.labels is not None
+        for population in network.populations:
+            self._set_dynamic(population.name, "averaged", float(shown.averaged))
+        if network.loss.per_step:
+            self._set_dynamic("output", "loss_scale", network.loss_scale)
+            self._set_samples("output", "label", shown.labels[:, None])
+        elif network.loss.spiking:
+            self._prepare_first_spikes(shown)
+        else:
+            self._set_samples("output", "error", shown.errors)
+        for number, layer in enumerate(network.hidden):
+            means = None if shown.mean_counts is None else shown.mean_counts[number]
+            variables = self._made.populations[layer.name].vars
+            if "spike_count" in variables and means is not None:
+                self._set(layer.name, "spike_count", means)
+            if "layer_count" in variables:
+                own = shown.counts[number] if means is None else np.tile(means, (shown.n, 1))
+                self._set_samples(layer.name, "layer_count", own.sum(axis=1, keepdims=True))
+
+    def _prepare_first_spikes(self, shown: _Shown) -> None:
+        """What the loss adds to R of first spikes, and to the adjoint of the label's output if it never spiked."""
+        assert shown.labels is not None
+        loss = self.network.loss
+        label = (np.arange(self.network.output.size) == shown.labels[:, None]).astype(np.float64)
+        silent = np.isnan(shown.first_ms)
+        names = {"label": label, "batch": shown.averaged, "trial": self._trial_ms, "error": shown.errors}
+        at_spike = self._of_loss(loss.first_spike, t=np.where(silent, 0.0, shown.first_ms), **names)
+        self._set_samples("output", "first_error", np.where(silent, 0.0, at_spike))
+        phantom = self._of_loss(added(loss.phantom, "lambda_V"), **names)
+        self._set_samples("output", "phantom", np.where(silent & (label > 0), phantom, 0.0))
+
+    @property
+    def _trial_ms(self) -> float:
+        return self.network.num_steps * self.network.dt_ms
+
+    def _of_loss(self, expression: str, **values: Any) -> Any:
+        return evaluate(expression, {**self.network.loss_parameters, **values})
+
+    def _report_lost(self) -> None:
+        """Warn of spikes that found no place in the rings since the last report."""
+        for population in self.network.populations:
+            if not population.model.threshold:
+                continue
+            lost = int(self._pull(population.name, "lost").sum())
+            if lost:
+                most = int(self._pull(population.name, "most").max())
+                warnings.warn(
+                    f"{lost} spikes of {population.name} found no place in GeNN's buffer and have no gradient: "
+                    f"N_MAX_SPIKE={self._layout.max_spikes} is too small, {most} would do",
+                    stacklevel=2,
+                )
+            for name in ("lost", "most"):
+                self._set(population.name, name, 0)
+
+    # Access to GeNN's memory
+
+    def _array(self, population: str, name: str) -> np.ndarray:
+        return self._made.populations[population].extra_global_params[name].view
+
+    def _push(self, population: str, name: str) -> None:
+        self._made.populations[population].extra_global_params[name].push_to_device()
+
+    def _pull(self, population: str, name: str) -> np.ndarray:
+        variable = self._made.populations[population].vars[name]
+        variable.pull_from_device()
+        return variable.view
+
+    def _set(self, population: str, name: str, value: Any) -> None:
+        variable = self._made.populations[population].vars[name]
+        variable.view[:] = value
+        variable.push_to_device()
+
+    def _of_samples(self, population: str, name: str, n: int) -> np.ndarray:
+        """A variable of each sample's neurons, ``(n, size)``."""
+        return self._pull(population, name).reshape(self._layout.batch, -1)[:n].copy()
+
+    def _set_samples(self, population: str, name: str, values: np.ndarray) -> None:
+        variable = self._made.populations[population].vars[name]
+        variable.view.reshape(self._layout.batch, -1)[: len(values)] = values
+        variable.push_to_device()
+
+    def _set_dynamic(self, population: str, name: str, value: float) -> None:
+        if self._dynamic.get((population, name)) != value:
+            self._made.populations[population].set_dynamic_param_value(name, value)
+            self._dynamic[population, name] = value
+
+    def _synaptic(self, name: str, variable: str) -> np.ndarray:
+        group = self._made.synapses[name]
+        group.vars[variable].pull_from_device()
+        shape = next(p.shape for p in self.network.projections if p.name == name)
+        return group.vars[variable].view.reshape(shape)
+
+    def _reduced(self, name: str) -> np.ndarray:
+        variable = self._made.reduced[name].vars["reduced"]
+        variable.pull_from_device()
+        return variable.view
+
+    def _copy_negative(self) -> None:
+        """The synapses of cusps have the weights of those to the outputs."""
+        if CUSP in self._made.synapses:
+            variable = self._made.synapses[CUSP].vars["w"]
+            variable.view[:] = self._synaptic(self.network.projections[-1].name, "w").ravel()
+            variable.push_to_device()
+
+
+def _cross_entropy(scores: np.ndarray, labels: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+    """``-log softmax(scores)[label]``, ``(n,)``, and one-hot label minus softmax, ``(n, classes)``."""
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    sums = exponentials.sum(axis=1, keepdims=True)
+    rows, columns = np.arange(len(scores)), np.broadcast_to(labels, len(scores))
+    hit = np.arange(scores.shape[1]) == columns[:, None]
+    return np.log(sums[:, 0]) - shifted[rows, columns], hit - exponentials / sums

@@ -1,0 +1,301 @@
+"""A GeNN model from a network's description: populations, synapses and custom updates; how it is built and kept.
+
+Custom update groups: ``Reduce`` sums gradients over the batch and clears them; ``Learn`` is a step of the optimiser.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+import models
+from eventprop.backends.cache import CompilerError, cache_folder, check_cache
+from eventprop.backends.genn.neurons import Layout, Neurons, input_neurons, neurons
+from eventprop.network import Network, Projection
+
+__all__ = ["GennModel"]
+
+CUSP = "hid_to_out_negative"
+"""Synapses that tell a read-out with cusps what arrives by negative weights."""
+
+
+class GennModel:
+    """Makes and builds a GeNN model; ``genn`` is pygenn's own object, ``constants`` what must be set once it is loaded.
+
+    Args:
+        backend: "cuda", "hip" or "single_threaded_cpu".
+        first_device: whether the first visible GPU is used, and not the one that GeNN finds best.
+        real: "float" or "double".
+        build: whether code may be built; if not, it must have been built before.
+
+    Raises:
+        ValueError: ``build`` is False and the code of this network has not been built; says what differs.
+        CompilerError: GeNN or the compiler failed.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        backend: str,
+        layout: Layout,
+        *,
+        real: str = "float",
+        build: bool = True,
+        timing: bool = False,
+        first_device: bool = True,
+    ) -> None:
+        import pygenn
+
+        self._pygenn, self.network, self.layout, self.real = pygenn, network, layout, real
+        self.populations: dict[str, Any] = {}
+        self.constants: dict[str, dict[str, float]] = {}
+        self.synapses: dict[str, Any] = {}
+        self.reduced: dict[str, Any] = {}
+        self.learning: dict[str, Any] = {}
+        described = [input_neurons(network, layout)]
+        described += [neurons(network, population, layout) for population in network.populations]
+        self._facts = self._describe(backend, timing)
+        code = [Path(__file__).read_text(), repr(models.ADAM), *(d.described() for d in described)]
+        key = hashlib.sha256(json.dumps([self._facts, first_device, code]).encode()).hexdigest()[:24]
+        self.folder = cache_folder() / f"genn_{key}"
+        options = _preferences(backend) if first_device else {}
+        self.genn = pygenn.GeNNModel(real, "eventprop", backend=backend, time_precision=real, **options)
+        self.genn.batch_size, self.genn.dt, self.genn.timing_enabled = layout.batch, network.dt_ms, timing
+        self._make(described)
+        self._build(build)
+
+    def _describe(self, backend: str, timing: bool) -> dict[str, Any]:
+        """What a user would call the network; the names of what differs from others that were built."""
+        network = self.network
+        return {
+            "BACKEND": backend,
+            "pygenn": self._pygenn.__version__,
+            "precision": self.real,
+            "samples at once (N_BATCH)": self.layout.batch,
+            "N_MAX_SPIKE": self.layout.max_spikes,
+            "PIPELINE": self.layout.halves == 2,
+            "TIMING": timing,
+            "DT_MS": network.dt_ms,
+            "steps of a trial": network.num_steps,
+            "input neurons": network.num_input * network.copies,
+            "neurons": [
+                [q.name, q.model.name, q.size, list(q.per_neuron), list(q.trained)] for q in network.populations
+            ],
+            "synapses": [[p.name, p.trained] for p in network.projections],
+            "LOSS_TYPE": network.loss.name,
+            "REG_TYPE": network.regulariser.name,
+            "AVG_SNSUM": network.average_counts,
+        }
+
+    def _make(self, described: list[Neurons]) -> None:
+        for d in described:
+            self.populations[d.name], self.constants[d.name] = self._population(d), d.constants
+        for p in self.network.projections:
+            self.synapses[p.name] = self._projection(p)
+        if self.network.loss.cusp:
+            self._cusp_synapses()
+        for p in self.network.projections:
+            if p.trained:
+                self._learn_weights(p.name)
+        for population in self.network.populations:
+            for name in population.trained:
+                self._learn_time_constant(population.name, name)
+
+    def _population(self, d: Neurons) -> Any:
+        access = self._pygenn.VarAccess
+        model = self._pygenn.create_neuron_model(
+            d.name,
+            params=[*((n, "int") for n in d.sizes), *((n, "scalar") for n in d.constants), *d.dynamic.items()],
+            vars=[(n, kind, getattr(access, mode)) for n, (kind, mode, _) in d.variables.items()],
+            extra_global_params=[(n, f"{kind}*") for n, (kind, _) in d.arrays.items()],
+            additional_input_vars=[(n, "scalar", 0.0) for n in d.inputs],
+            sim_code=d.sim_code,
+            threshold_condition_code=d.threshold or None,
+        )
+        values = {**d.sizes, **d.constants, **dict.fromkeys(d.dynamic, 0)}
+        start = {n: v for n, (_, _, v) in d.variables.items()}
+        population = self.genn.add_neuron_population(d.name, d.size, model, values, start)
+        for name in (*d.constants, *d.dynamic):
+            population.set_param_dynamic(name, True)
+        for name, (kind, size) in d.arrays.items():
+            population.extra_global_params[name].set_init_values(np.zeros(size, self._dtype(kind)))
+        if d.threshold and d.name != "input":
+            population.spike_recording_enabled = True
+        return population
+
+    def _dtype(self, kind: str) -> Any:
+        if kind == "scalar":
+            return np.float32 if self.real == "float" else np.float64
+        return {"int": np.int32, "uint32_t": np.uint32}[kind]
+
+    def _projection(self, p: Projection) -> Any:
+        """Dense synapses; where anything goes back through them, at the events of the source."""
+        pygenn, carries = self._pygenn, p.source != "input"
+        read_only = pygenn.VarAccessMode.READ_ONLY
+        variables = [("w", "scalar", pygenn.VarAccess.READ_ONLY)]
+        back, seen = "", []
+        if p.trained:
+            variables.append(("gradient", "scalar", pygenn.VarAccess.READ_WRITE))
+            back += "gradient += to_weight_post;\n"
+            seen.append("to_weight")
+        if carries:
+            cusp = p.target == "output" and bool(self.network.loss.cusp)
+            back += f"addToPre(w * to_source_post{' + fmin(w, 0.0) * cusp_share_post' if cusp else ''});\n"
+            seen += ["to_source", "cusp_share"] if cusp else ["to_source"]
+        source, target = self.populations[p.source], self.populations[p.target]
+        events = {
+            "pre_event_threshold_condition_code": "back_spike_pre == 1",
+            "pre_event_syn_code": back,
+            "pre_neuron_var_refs": [("back_spike_pre", "uint8_t", read_only)],
+            "post_neuron_var_refs": [(f"{n}_post", "scalar", read_only) for n in seen],
+        }
+        model = pygenn.create_weight_update_model(
+            models.EXPONENTIAL_SYNAPSE.name,
+            vars=variables,
+            pre_spike_syn_code="addToPost(w);",
+            **(events if back else {}),
+        )
+        references = {
+            "pre_var_refs": {"back_spike_pre": pygenn.create_var_ref(source, "back_spike")},
+            "post_var_refs": {f"{n}_post": pygenn.create_var_ref(target, n) for n in seen},
+        }
+        start = {n: 0.0 for n, *_ in variables}
+        update = pygenn.init_weight_update(model, {}, start, **(references if back else {}))
+        group = self.genn.add_synapse_population(
+            p.name, "DENSE", source, target, update, pygenn.init_postsynaptic("DeltaCurr")
+        )
+        if carries:
+            group.pre_target_var = "R"
+        return group
+
+    def _cusp_synapses(self) -> None:
+        pygenn, p = self._pygenn, self.network.projections[-1]
+        model = pygenn.create_weight_update_model(
+            "negative",
+            vars=[("w", "scalar", pygenn.VarAccess.READ_ONLY)],
+            pre_spike_syn_code="addToPost(fmin(w, 0.0));",
+        )
+        source, target = self.populations[p.source], self.populations[p.target]
+        update = pygenn.init_weight_update(model, {}, {"w": 0.0})
+        group = self.genn.add_synapse_population(
+            CUSP, "DENSE", source, target, update, pygenn.init_postsynaptic("DeltaCurr")
+        )
+        group.post_target_var = "arriving_negative"
+        self.synapses[CUSP] = group
+
+    def _learn_weights(self, name: str) -> None:
+        group, reference = self.synapses[name], self._pygenn.create_wu_var_ref
+        self._learn(name, reference(group, "gradient"), reference(group, "w"), reference, bounded=False)
+
+    def _learn_time_constant(self, population: str, name: str) -> None:
+        group, reference = self.populations[population], self._pygenn.create_var_ref
+        made = reference(group, f"d_{name}"), reference(group, name)
+        self._learn(f"{population}.{name}", *made, reference, bounded=True)
+
+    def _learn(self, name: str, gradient: Any, value: Any, reference: Any, *, bounded: bool) -> None:
+        pygenn, adam = self._pygenn, models.ADAM
+        mode, access = pygenn.VarAccessMode, pygenn.CustomUpdateVarAccess
+        reduce = pygenn.create_custom_update_model(
+            "reduce",
+            var_refs=[("gradient", "scalar", mode.READ_WRITE)],
+            vars=[("reduced", "scalar", access.REDUCE_BATCH_SUM)],
+            update_code="reduced = gradient; gradient = 0.0;",
+        )
+        plain = name.replace(".", "_")
+        reduced = self.genn.add_custom_update(
+            f"{plain}_reduce", "Reduce", reduce, {}, {"reduced": 0.0}, {"gradient": gradient}
+        )
+        names = [*adam.parameters, "factor", *(["least"] if bounded else [])]
+        learn = pygenn.create_custom_update_model(
+            adam.name,
+            params=names,
+            var_refs=[("reduced", "scalar", mode.READ_ONLY), ("value", "scalar", mode.READ_WRITE)],
+            vars=[(n, "scalar") for n in adam.state],
+            update_code=f"const scalar gradient = reduced * factor; {adam.update}"
+            + (" value = fmax(value, least);" if bounded else ""),
+        )
+        learning = self.genn.add_custom_update(
+            f"{plain}_learn",
+            "Learn",
+            learn,
+            dict.fromkeys(names, 0.0),
+            dict.fromkeys(adam.state, 0.0),
+            {"reduced": reference(reduced, "reduced"), "value": value},
+        )
+        for parameter in names:
+            learning.set_param_dynamic(parameter, True)
+        self.reduced[name], self.learning[name] = reduced, learning
+
+    def _build(self, build: bool) -> None:
+        check_cache(self.folder.parent)
+        built = self.folder / "built.json"
+        with FileLock(f"{self.folder}.lock"):
+            if built.exists():
+                self._quietly(True)
+                return
+            if not build:
+                raise ValueError(f"BUILD=False, but there is no code for this network: {self._why_not()}")
+            self.folder.mkdir(exist_ok=True)
+            print("Building GeNN code (once for this network) ...", end=" ", file=sys.stderr, flush=True)
+            start = time.perf_counter()
+            try:
+                self._quietly(False)
+            except Exception as error:
+                print("failed", file=sys.stderr)
+                log = (self.folder / "build.log").read_text(errors="replace").strip()[-4000:]
+                raise CompilerError(f"GeNN could not build this network ({error}):\n{log}") from error
+            built.write_text(json.dumps(self._facts, indent=1))
+            print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+
+    def _quietly(self, built: bool) -> None:
+        """GeNN's build; what it and its compiler print goes to a file."""
+        with _output_to(self.folder / ("load.log" if built else "build.log")):
+            self.genn.build(str(self.folder), never_rebuild=built)
+
+    def _why_not(self) -> str:
+        others = [json.loads(path.read_text()) for path in cache_folder().glob("genn_*/built.json")]
+        if not others:
+            return f"nothing has been built yet in {cache_folder()}. Set BUILD=True"
+        changes = [{k: o.get(k) for k in self._facts if o.get(k) != self._facts[k]} for o in others]
+        nearest = min(changes, key=len)
+        words = [f"{k} was {v!r}, is {self._facts[k]!r}" for k, v in nearest.items()]
+        return f"what was built is other in {'; '.join(words) or 'its parameters'}. Set BUILD=True"
+
+
+def _preferences(backend: str) -> dict[str, Any]:
+    """The first of the GPUs that the environment (CUDA_VISIBLE_DEVICES, HIP_VISIBLE_DEVICES) lets us see."""
+    if backend == "cuda":
+        from pygenn.cuda_backend import DeviceSelect
+
+        return {"device_select_method": DeviceSelect.MANUAL, "manual_device_id": 0}
+    return {"manual_device_id": 0} if backend == "hip" else {}
+
+
+@contextlib.contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """What this process and its children print goes to a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with path.open("w") as file:
+        try:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(kept[0], 1)
+            os.dup2(kept[1], 2)
+            for descriptor in kept:
+                os.close(descriptor)

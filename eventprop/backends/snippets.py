@@ -1,0 +1,61 @@
+"""What the backends need to know about the snippets of GeNNCode in :mod:`models`: their names and their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["added", "assigned", "evaluate", "names_in", "renamed"]
+
+_FUNCTIONS = {
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "fabs": np.abs,
+    "fmax": np.maximum,
+    "fmin": np.minimum,
+    "where": np.where,
+}
+
+
+def names_in(code: str) -> set[str]:
+    """Names of variables and functions."""
+    return set(re.findall(r"[A-Za-z_]\w*", code))
+
+
+def assigned(code: str) -> set[str]:
+    """Names of the variables that ``code`` gives a value."""
+    return set(re.findall(r"(?:^|[;{}]|\b)\s*([A-Za-z_]\w*)\s*(?:[-+*/]?=)(?!=)", code))
+
+
+def renamed(code: str, names: Mapping[str, str]) -> str:
+    """``code`` with other expressions in the place of some variables."""
+    return re.sub(r"[A-Za-z_]\w*", lambda match: names.get(match[0], match[0]), code)
+
+
+def added(code: str, name: str) -> str:
+    """What ``code``, a single statement, adds to the variable ``name``."""
+    match = re.fullmatch(rf"\s*{name}\s*\+=(.*);\s*", code, re.DOTALL)
+    if not match or ";" in match[1]:
+        raise ValueError(f"{code!r} is not a sum to {name}")
+    return match[1].strip()
+
+
+def evaluate(expression: str, values: Mapping[str, Any]) -> Any:
+    """Value of an expression for numbers or arrays, in double precision.
+
+    A conditional ``a ? b : c`` must not stand within parentheses.
+    """
+    return eval(_python(expression), {"__builtins__": {}}, {**_FUNCTIONS, **values})
+
+
+def _python(expression: str) -> str:
+    condition, mark, rest = expression.partition("?")
+    if not mark:
+        return expression.strip()
+    value, _, other = rest.partition(":")
+    return f"where({condition.strip()}, {value.strip()}, {_python(other)})"
