@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 
-__all__ = ["GENN_BACKENDS", "choose", "devices_of", "genn_backends", "genn_version", "problem_with"]
+__all__ = ["GENN_BACKENDS", "choose", "devices_of", "genn_backends", "genn_version", "missing", "problem_with"]
 
 GENN_BACKENDS = ("cuda", "hip", "single_threaded_cpu")
 """GeNN's own backends, under its names."""
@@ -13,8 +13,8 @@ GENN_BACKENDS = ("cuda", "hip", "single_threaded_cpu")
 TESTED = "5.4"
 _GUIDE = "https://genn-team.github.io/genn/"
 _INSTALL = (
-    f"GeNN's guide says how to install it ({_GUIDE}), or, where its requirements are met, "
-    'pip install "genn-eventprop[genn]" does; BACKEND="cpu" needs nothing'
+    f'GeNN\'s guide ({_GUIDE}) says how to install it with its backends, and the extra "genn" of this package does so; '
+    'BACKEND="cpu" needs nothing'
 )
 
 
@@ -57,21 +57,26 @@ def choose(backend: str, spike_timing: str = "grid") -> str:
     return "cpu"
 
 
-def problem_with(backend: str, spike_timing: str = "grid") -> str | None:
-    """Why ``backend`` cannot be used here, as an error message with its key; None where it can."""
+def missing(backend: str) -> str | None:
+    """What ``backend`` lacks here; None where it lacks nothing."""
+    version = genn_version()
     if backend not in GENN_BACKENDS:
         return None
-    if spike_timing != "grid":
-        return f'BACKEND="{backend}" has spikes on the grid; SPIKE_TIMING="exact" needs BACKEND="cpu"'
-    version = genn_version()
     if version is None:
-        return f'BACKEND="{backend}" needs pygenn {TESTED}, GeNN\'s Python package, which is not installed: {_INSTALL}'
+        return f"pygenn {TESTED}, GeNN's Python package, is not installed"
     if backend not in genn_backends():
-        built = ", ".join(genn_backends())
-        return f'BACKEND="{backend}" is not among those that pygenn {version} was built with ({built}): {_INSTALL}'
+        return f"pygenn {version} was built without it (with {', '.join(genn_backends())})"
     if backend != "single_threaded_cpu" and not devices_of(backend):
-        return f'BACKEND="{backend}" finds no GPU here; "single_threaded_cpu" and "cpu" need none'
+        return "there is no GPU that it could use"
     return None
+
+
+def problem_with(backend: str, spike_timing: str = "grid") -> str | None:
+    """Why ``backend`` cannot be used here, as an error message with its key; None where it can."""
+    if backend in GENN_BACKENDS and spike_timing != "grid":
+        return f'BACKEND="{backend}" has spikes on the grid; SPIKE_TIMING="exact" needs BACKEND="cpu"'
+    lack = missing(backend)
+    return f'BACKEND="{backend}": {lack}. {_INSTALL}' if lack else None
 
 
 def _cuda_devices() -> list[str]:

@@ -1,0 +1,82 @@
+"""What is installed and found here, as text to be pasted into a bug report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from eventprop.backends import devices
+from eventprop.backends.cache import CompilerError, cache_folder
+from eventprop.backends.cpu.compiler import find_compiler
+from eventprop.backends.cpu.engine import available_threads
+
+__all__ = ["report"]
+
+_PACKAGES = ("numpy", "h5py", "matplotlib", "tonic", "pygenn")
+# Files of the data sets, by folder under DATA_DIR.
+_DATA = {"SHD": ("SHD/shd_train.h5", "SHD/shd_test.h5"), "DEMO": ("DEMO/shd_train.h5", "DEMO/shd_test.h5")}
+
+
+def report(data_dir: Path) -> str:
+    """Versions, backends with their devices, compiler, threads, folders and data sets.
+
+    Args:
+        data_dir: folder of data sets, ``DATA_DIR``.
+    """
+    return "\n".join(_lines(data_dir))
+
+
+def _lines(data_dir: Path) -> Iterator[str]:
+    yield f"genn-eventprop  {_version('genn-eventprop')}"
+    yield f"system          {platform.platform()}, Python {platform.python_version()}"
+    yield "packages        " + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
+    yield f"processor       {_processor()}, {available_threads()} of {os.cpu_count()} cores usable (NUM_THREADS)"
+    yield f"compiler        {_compiler()}"
+    yield "backends        cpu: yes"
+    for name in devices.GENN_BACKENDS:
+        lack = devices.missing(name)
+        found = ", ".join(devices.devices_of(name))
+        yield f"                {name}: " + (f"no, {lack}" if lack else f"yes{found and f' ({found})'}")
+    yield f"                auto takes {devices.choose('auto')}"
+    yield f"cache           {cache_folder().absolute()}{_size(cache_folder())}"
+    yield f"data            {data_dir.absolute()}"
+    for name, files in _DATA.items():
+        there = [file for file in files if (data_dir / file).is_file()]
+        missing = [file for file in files if file not in there]
+        yield f"                {name}: " + (f"missing {', '.join(missing)}" if missing else "complete")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _compiler() -> str:
+    try:
+        path = find_compiler()
+    except CompilerError as error:
+        return str(error).partition(";")[0]
+    shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    return f"{path}: {shown.partition(chr(10))[0]}"
+
+
+def _size(folder: Path) -> str:
+    if not folder.is_dir():
+        return " (not made yet)"
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return f" ({len(list(folder.glob('*.so'))) + len(list(folder.glob('genn_*/')))} builds, {sum(sizes) / 1e6:.0f} MB)"
