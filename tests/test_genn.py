@@ -24,7 +24,7 @@ from eventprop.network import adam_parameters
 
 pytest.importorskip("pygenn", reason="pygenn 5.4 is not installed: the GeNN backend is not tested")
 
-from eventprop.backends.genn.engine import GennEngine
+from eventprop.backends.genn.engine import GennEngine, say_slow
 
 BACKEND = "cuda" if devices.problem_with("cuda") is None else "single_threaded_cpu"
 ADAM = {"ADAM_BETA1": 0.9, "ADAM_BETA2": 0.999, "ADAM_EPS": 1e-8}
@@ -385,6 +385,7 @@ def test_spikes_within_steps_are_refused() -> None:
 
 def test_one_sample_at_a_time_is_said_to_be_slow() -> None:
     network = random_case(sizes=(6,), n_in=4, steps=20).network()
+    say_slow.cache_clear()
     with pytest.warns(UserWarning, match="one sample at a time.*N_BATCH=32"):
         build(network, Settings(backend="single_threaded_cpu"))
 

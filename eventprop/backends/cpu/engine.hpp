@@ -320,15 +320,18 @@ private:
 
     void score_voltages(const BatchView &b, int i, Slot &slot, Scratch &t) {
         float *scores = b.scores + size_t(i) * output.n;
-        for (int j = 0; j < output.n; ++j)
-            scores[j] = float(Readout::score(which, slot.readout.data + size_t(j / P) * Readout::n_state * P, j % P));
+        std::vector<double> exact(output.n);
+        for (int j = 0; j < output.n; ++j) {
+            exact[j] = double(Readout::score(which, slot.readout.data + size_t(j / P) * Readout::n_state * P, j % P));
+            scores[j] = float(exact[j]);
+        }
         if (!b.labels) return;
         const double scale = b.loss_scale / b.batch;
         const size_t width = size_t(output.n_panels) * P;
         const bool steps = Readout::per_step(which);
         slot.error.assign(width * (steps ? K : 1), real(0));
         if (!steps) {
-            b.loss[i] = softmax_error(b.labels[i], scale, [&](int j) { return double(scores[j]); },
+            b.loss[i] = softmax_error(b.labels[i], scale, [&](int j) { return exact[j]; },
                                       [&](int j) -> real & { return slot.error[j]; });
             return;
         }

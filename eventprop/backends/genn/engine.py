@@ -8,6 +8,7 @@ and errors, which are small, in the same way as the CPU backend.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -27,6 +28,16 @@ from eventprop.spikes import SpikeSet
 __all__ = ["GennEngine"]
 
 _RESULTS = [f.name for f in fields(BatchResult)]
+
+
+@functools.cache
+def say_slow(batch: int) -> None:
+    """Warn, once in a process, of GeNN's CPU backend."""
+    warnings.warn(
+        f"GeNN's CPU backend takes one sample at a time: each of the N_BATCH={batch} samples of a batch is a trial of "
+        'its own, and PIPELINE has no effect. BACKEND="cpu" is many times faster',
+        stacklevel=3,
+    )
 
 
 @dataclass(frozen=True)
@@ -98,11 +109,7 @@ class GennEngine:
         self.name, self.network = backend, network
         alone = backend == "single_threaded_cpu"
         if alone and batch > 1:
-            warnings.warn(
-                f"GeNN's CPU backend takes one sample at a time: each of the N_BATCH={batch} samples of a batch is a "
-                'trial of its own, and PIPELINE has no effect. BACKEND="cpu" is many times faster',
-                stacklevel=2,
-            )
+            say_slow(batch)
         self.pipeline = pipeline and not (alone and batch > 1)
         self._layout = Layout(1 if alone else batch, 2 if self.pipeline else 1, max_spikes)
         self._real: Any = np.float32 if real == "float" else np.float64
@@ -422,8 +429,9 @@ class GennEngine:
             predictions = np.where((steps < 0).all(axis=1), -1, scores.argmax(axis=1))
         else:
             state = {v: self._of_samples("output", v, n) for v in network.loss.state}
-            scores = np.asarray(evaluate(network.loss.score, state)).astype(np.float32)
-            exact, predictions = scores.astype(np.float64), scores.argmax(axis=1)
+            exact = np.asarray(evaluate(network.loss.score, state), np.float64)
+            scores = exact.astype(np.float32)
+            predictions = scores.argmax(axis=1)
         loss, errors = np.zeros(n), np.zeros((n, 0))
         if shown.labels is not None:
             loss, errors = _cross_entropy(exact, shown.labels)
