@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eventprop.shd import NUM_CHANNELS, Dataset, Part, load_shd, write_shd
+from eventprop.dataset import Dataset, Part
+from eventprop.shd import NUM_CHANNELS, load_shd, write_shd
 from eventprop.spikes import bin_events
 from eventprop.streams import stream
 

@@ -1,4 +1,4 @@
-"""The learning rate: ease-in at the start, then halved (``ETA_FAC``) where accuracy stops improving.
+"""The learning rate: ease-in, decay (``ETA_DECAY``), and a cut (``ETA_FAC``) where accuracy stops improving.
 
 Ease-in: the working rate starts at ``ETA / 1000`` and grows by ``LR_EASE_IN_FACTOR`` with each update until it
 reaches the nominal rate. Plateau: with exponential averages ``E <- alpha E + (1 - alpha) accuracy``, the nominal
@@ -29,6 +29,11 @@ class LearningRate:
     def start(cls, p: Mapping[str, Any]) -> LearningRate:
         eta = float(p["ETA"])
         return cls(nominal=eta, working=eta if p["LR_EASE_IN_FACTOR"] is None else eta / 1000.0)
+
+    def before_epoch(self, p: Mapping[str, Any]) -> None:
+        """Decay by ``ETA_DECAY``, for benchmarks that have it: called at the start of each epoch, the first too."""
+        self.nominal *= p.get("ETA_DECAY", 1.0)
+        self.working *= p.get("ETA_DECAY", 1.0)
 
     def after_update(self, p: Mapping[str, Any]) -> None:
         """Ease-in: called after each update of the weights."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eventprop.dataset import Dataset, Part
 from eventprop.spikes import SpikeSet, bin_events
 
-__all__ = ["NUM_CHANNELS", "Dataset", "Part", "load_shd", "write_shd"]
+__all__ = ["NUM_CHANNELS", "load_shd", "write_shd"]
 
 NUM_CHANNELS = 700
 _SLICE = 256  # samples read at a time
@@ -25,27 +25,6 @@ _PAGE = (
     "(files: zenkelab.org/datasets/)"
 )
 _KINDS = {"f": "floating-point numbers", "iu": "whole numbers"}
-
-
-@dataclass(frozen=True)
-class Part:
-    """Training or test file: spikes, ``labels`` ``(n,)`` int32 and ``speakers`` ``(n,)`` int32 or None."""
-
-    spikes: SpikeSet
-    labels: np.ndarray
-    speakers: np.ndarray | None
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Both files; ``class_names`` is empty where the files name no classes."""
-
-    name: str
-    train: Part
-    test: Part
-    num_channels: int
-    num_classes: int
-    class_names: tuple[str, ...]
 
 
 def load_shd(data_dir: str | Path, dt_ms: float, trial_ms: float, folder: str = "SHD") -> Dataset:

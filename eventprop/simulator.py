@@ -18,11 +18,11 @@ import numpy as np
 import models
 from eventprop import backends, checkpoint, files, results, trainer
 from eventprop.checkpoint import TrainingState
+from eventprop.dataset import Dataset
 from eventprop.network import Network, describe
 from eventprop.outputs import Outputs
 from eventprop.progress import Progress
 from eventprop.schedule import LearningRate
-from eventprop.shd import Dataset
 from eventprop.spikes import SpikeSet, from_samples
 from eventprop.splits import Subset
 from eventprop.streams import draw_seed

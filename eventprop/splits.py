@@ -7,10 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eventprop.shd import Part
+from eventprop.dataset import Part
 from eventprop.streams import stream
 
-__all__ = ["Subset", "everything", "leave_speaker_out", "random_split", "reduce_classes", "speakers_of"]
+__all__ = [
+    "Subset",
+    "everything",
+    "first_and_last",
+    "leave_speaker_out",
+    "permuted",
+    "random_split",
+    "reduce_classes",
+    "speakers_of",
+]
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,27 @@ def random_split(subset: Subset, n_train: int, n_validate: int, seed: int) -> tu
         )
     order = subset.indices[stream(seed, "split").permutation(len(subset))]
     return Subset(subset.part, order[:n_train]), Subset(subset.part, order[n_train : n_train + n_validate])
+
+
+def permuted(subset: Subset, seed: int, name: str) -> Subset:
+    """All samples in random order; ``name`` is that of the random stream."""
+    return Subset(subset.part, subset.indices[stream(seed, name).permutation(len(subset))])
+
+
+def first_and_last(subset: Subset, first: int, last: int, key: str = "N_TRAIN") -> tuple[Subset, Subset]:
+    """The first and the last samples.
+
+    Args:
+        key: of the number ``first``, for the error; ``last`` is ``N_VALIDATE``.
+
+    Raises:
+        ValueError: there are fewer than ``first + last`` samples.
+    """
+    if first + last > len(subset):
+        also = f" and N_VALIDATE={last} need {first + last} samples" if last else " are more samples"
+        raise ValueError(f"{key}={first}{also} than the {len(subset)} that there are")
+    n = len(subset)
+    return Subset(subset.part, subset.indices[:first]), Subset(subset.part, subset.indices[n - last :])
 
 
 def speakers_of(part: Part) -> list[int]:

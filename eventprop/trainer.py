@@ -72,6 +72,7 @@ def train(
     before, evaluated = state.seconds, None
     start = time.perf_counter()
     for epoch in range(state.epoch, p["N_EPOCH"]):
+        state.rate.before_epoch(p)
         trained = _train_epoch(engine, p, training, epoch, state, progress)
         evaluated = evaluate(engine, p, evaluation, progress, epoch) if evaluation is not None else None
         best = _is_best(p, state, trained, evaluated)

@@ -1,4 +1,4 @@
-"""What must hold between parameters of the SHD and SSC benchmark; each alone is checked where it is declared."""
+"""What must hold between parameters; each alone is checked where it is declared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import models
 from eventprop.backends.devices import problem_with
-from eventprop.shd import NUM_CHANNELS
 
 __all__ = ["check_together"]
 
@@ -17,10 +16,14 @@ _MOST_EXPONENT = 80.0  # exp of it still fits single precision
 Problems = list[str]
 
 
-def check_together(p: Mapping[str, Any]) -> Problems:
-    """All that is wrong, a line each. A key that is wrong by itself is absent from ``p`` and takes no part."""
+def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
+    """All that is wrong, a line each. A key that is wrong by itself is absent from ``p`` and takes no part.
+
+    Args:
+        num_channels: of the benchmark's input.
+    """
     problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
-    problems += _check_bounds(p) + _check_delay_line(p) + _check_exact(p)
+    problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
     for key in ("NAME", "CHECKPOINT_NAME"):
@@ -130,16 +133,16 @@ def _heterogeneous(p: Mapping[str, Any]) -> bool:
     return p.get("HIDDEN_NEURON_TYPE") == "hetLIF" or p.get("OUTPUT_NEURON_TYPE") == "hetLI"
 
 
-def _check_delay_line(p: Mapping[str, Any]) -> Problems:
+def _check_delay_line(p: Mapping[str, Any], num_channels: int) -> Problems:
     """Delays are whole steps, the last copy begins within the trial, and all channels can be numbered."""
     copies = p.get("N_INPUT_DELAY", 0)
     if copies == 0:
         return []
     problems = []
-    most = _MOST_CHANNELS // NUM_CHANNELS - 1
+    most = _MOST_CHANNELS // num_channels - 1
     if copies > most:
         problems.append(
-            f"N_INPUT_DELAY={copies} makes {NUM_CHANNELS * (copies + 1)} input channels; {_MOST_CHANNELS} are "
+            f"N_INPUT_DELAY={copies} makes {num_channels * (copies + 1)} input channels; {_MOST_CHANNELS} are "
             f"possible, N_INPUT_DELAY at most {most}"
         )
     if not {"INPUT_DELAY", "DT_MS"} <= p.keys():

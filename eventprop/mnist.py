@@ -1,0 +1,128 @@
+"""MNIST (LeCun et al. 1998) from its original idx files, as spikes: the brighter a pixel, the earlier its spike."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eventprop.dataset import Dataset, Part
+from eventprop.encoders import latency_ms, one_spike_each
+
+__all__ = ["load_mnist", "read_idx", "spike_times"]
+
+CLASSES, SIDE = 10, 28
+_SERVER = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+_FILES = {
+    "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+}
+"""The four files with the MD5 of their compressed form."""
+
+
+def load_mnist(data_dir: str | Path, dt_ms: float, trial_ms: float) -> Dataset:
+    """The four files in ``<data_dir>/MNIST``, plain or compressed (.gz); tonic's tools download what is missing.
+
+    Raises:
+        FileNotFoundError: names the missing file and where to get it.
+        ValueError: names the file and what is wrong in it.
+    """
+    train, test = (_load_part(Path(data_dir), part, dt_ms, trial_ms) for part in ("train", "t10k"))
+    return Dataset("MNIST", train, test, SIDE * SIDE, CLASSES, tuple(str(digit) for digit in range(CLASSES)))
+
+
+def spike_times(grey: np.ndarray, dt_ms: float, trial_ms: float) -> np.ndarray:
+    """Time (ms) of each pixel's spike by its grey level from 0 to 255; not a number for 0 and 1, which are silent."""
+    grey = np.asarray(grey)
+    return np.where(grey > 1, latency_ms((255.0 - grey) / 255.0, dt_ms, trial_ms), np.nan)
+
+
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """Array of bytes in an idx file (big-endian sizes behind a magic number), plain or compressed.
+
+    Args:
+        dimensions: how many the file must have: 3 for images, 1 for labels.
+
+    Raises:
+        ValueError: names the file and what is wrong: not compressed as its name says, magic number, size.
+    """
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} cannot be decompressed ({error}); {_AGAIN}") from None
+    right = 0x800 + dimensions  # unsigned bytes
+    magic = int.from_bytes(data[:4], "big")
+    if len(data) < 4 or magic != right:
+        raise ValueError(
+            f"{path} begins with {magic:#010x} and not with {right:#010x}, the mark of such a file; {_AGAIN}"
+        )
+    head = 4 + 4 * dimensions
+    shape = struct.unpack(f">{dimensions}I", data[4:head]) if len(data) >= head else ()
+    if len(shape) != dimensions or len(data) != head + math.prod(shape):
+        raise ValueError(f"{path} has {len(data)} bytes, but its head speaks of an array of shape {shape}; {_AGAIN}")
+    return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
+
+
+_AGAIN = "it may be a broken download: delete it and get it again"
+
+
+def _load_part(data_dir: Path, part: str, dt_ms: float, trial_ms: float) -> Part:
+    paths = [_find(data_dir, f"{part}-{rest}") for rest in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    images, labels = read_idx(paths[0], 3), read_idx(paths[1], 1)
+    if images.shape[1:] != (SIDE, SIDE):
+        raise ValueError(f"{paths[0]} has images of {images.shape[1]} x {images.shape[2]} pixels, not {SIDE} x {SIDE}")
+    if len(images) != len(labels) or not len(labels):
+        raise ValueError(f"{paths[0]} has {len(images)} images, but {paths[1]} has {len(labels)} labels")
+    if labels.max() >= CLASSES:
+        number = int(labels.argmax())
+        raise ValueError(f"{paths[1]}: label {labels[number]} of image {number} is not one of 0 to {CLASSES - 1}")
+    by_grey = spike_times(np.arange(256), dt_ms, trial_ms).astype(np.float32)
+    spikes = one_spike_each(by_grey[images.reshape(len(images), -1)], dt_ms, trial_ms)
+    return Part(spikes, labels.astype(np.int32))
+
+
+def _find(data_dir: Path, name: str) -> Path:
+    """The file, wherever common programs put it; else downloaded."""
+    folders = [data_dir / "MNIST", data_dir / "MNIST" / "raw", data_dir]
+    names = [name, name.replace("-idx", ".idx"), f"{name}.gz"]
+    for folder in folders:
+        for candidate in _within(folder, names):
+            if candidate.is_file():
+                return candidate
+    path = folders[0] / f"{name}.gz"
+    why = _download(path)
+    if why is None:
+        return path
+    raise FileNotFoundError(
+        f"{name}.gz is missing in {folders[0]}; {why}. Get it from {_SERVER}{name}.gz and put it there, "
+        "or set DATA_DIR to where it is"
+    )
+
+
+def _within(folder: Path, names: Sequence[str]) -> list[Path]:
+    return [folder / name for name in names]
+
+
+def _download(path: Path) -> str | None:
+    """Download ``path`` with tonic's tools, which check its sum; returns why that did not work."""
+    try:
+        from tonic.download_utils import download_url
+    except ImportError:
+        return "tonic, whose tools would download it, is not installed (pip install tonic)"
+    except Exception as error:  # whatever is wrong with tonic's own installation
+        return f"tonic, whose tools would download it, cannot be imported: {type(error).__name__}: {error}"
+    print(f"{path} is missing; downloading it")
+    try:
+        download_url(_SERVER + path.name, str(path.parent), path.name, _FILES[path.stem])
+    except Exception as error:  # whatever the network or the server says
+        return f"the download failed: {type(error).__name__}: {error}"
+    return None if path.is_file() else "the download did not bring it"

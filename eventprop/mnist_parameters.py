@@ -1,0 +1,40 @@
+"""The parameters of the MNIST benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eventprop import keys
+from eventprop.keys import declare, resolve_benchmark
+from eventprop.parameters import Key
+
+__all__ = ["KEYS", "resolve_mnist"]
+
+_OWN = (
+    Key("N_TEST", "Experiment", "int", 10000, "Test samples, drawn from the test file.", least=1),
+    Key("ETA_DECAY", "Learning", "float", 1.0, "Factor on the learning rate at the start of each epoch.", above=0.0),
+)
+
+KEYS = declare(
+    _OWN,
+    {
+        "TRIAL_MS": 20.0,
+        "N_MAX_SPIKE": 50,
+        "N_TRAIN": 55000,
+        "N_VALIDATE": 5000,
+        "N_EPOCH": 20,
+        "NUM_HIDDEN": 128,
+        "INPUT_DELAY": 1.0,
+        "LR_EASE_IN_FACTOR": None,
+        "LOSS_TYPE": "avg_xentropy",
+        "TAU_0": 0.5,
+        "TAU_1": 6.4,
+        "ALPHA": 3e-3,
+    },
+)
+
+
+def resolve_mnist(p: Mapping[str, Any]) -> dict[str, Any]:
+    """``p`` complete and checked, as a new dict; see :func:`eventprop.keys.resolve_benchmark`."""
+    return resolve_benchmark(p, KEYS, 28 * 28, keys.ALIASES, {**keys.DEAD, "EVALUATION": ""})

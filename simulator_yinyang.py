@@ -1,0 +1,88 @@
+"""The Yin-Yang task (Kriener et al. 2022) by Eventprop.
+
+    from simulator_yinyang import *
+
+    mn = yinyang(p)
+    spike_t, spike_ID, rec_vars_n, rec_vars_s, correct = mn.train(p)
+    correct_test = mn.test(p)[-1]
+
+``p`` holds every parameter at its default; ``python train_yinyang.py --help`` describes each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from eventprop import parameters, yinyang_parameters
+from eventprop import yinyang as task
+from eventprop.dataset import Dataset
+from eventprop.simulator import RunResult, Simulator
+from eventprop.splits import everything, first_and_last
+
+__all__ = ["p", "yinyang"]
+
+p: dict[str, Any] = parameters.defaults(yinyang_parameters.KEYS)
+
+
+class YinyangResult(NamedTuple):
+    """What ``train`` and ``test`` return: recordings as in :class:`eventprop.simulator.RunResult`, and the accuracy of
+    the last epoch."""
+
+    spike_t: dict[str, np.ndarray]
+    spike_ID: dict[str, np.ndarray]
+    rec_vars_n: dict[str, np.ndarray]
+    rec_vars_s: dict[str, np.ndarray]
+    correct: float
+
+
+class yinyang(Simulator):
+    """Points of a disc as five spikes: a bias, x, y, 1 - x, 1 - y; 3 classes.
+
+    Args:
+        p: parameters; everything in it is checked before the points are drawn.
+
+    Attributes:
+        X_train_orig, X_test_orig: points ``(n, 2)``, coordinates from 0 to 1; training points first, then the
+            ``N_VALIDATE`` of validation.
+        Y_train, Y_test: their classes ``(n,)``.
+
+    Raises:
+        ValueError: lists everything that is wrong with ``p``.
+    """
+
+    data_keys = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "N_TRAIN", "N_VALIDATE", "N_TEST", "DT_MS", "TRIAL_MS")
+
+    def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
+        return yinyang_parameters.resolve_yinyang(p)
+
+    def load_data(self, p: Mapping[str, Any]) -> Dataset:
+        self.X_train_orig, self.Y_train = task.points(p["N_TRAIN"] + p["N_VALIDATE"], p["TRAIN_DATA_SEED"])
+        self.X_test_orig, self.Y_test = task.points(p["N_TEST"], p["TEST_DATA_SEED"])
+        train = task.encode(self.X_train_orig, self.Y_train, p["DT_MS"], p["TRIAL_MS"])
+        test = task.encode(self.X_test_orig, self.Y_test, p["DT_MS"], p["TRIAL_MS"])
+        return Dataset("Yin-Yang", train, test, 5, len(task.CLASSES), task.CLASSES)
+
+    def train(self, p: Mapping[str, Any]) -> YinyangResult:
+        """Train on the ``N_TRAIN`` points; validate on ``N_VALIDATE`` others after each epoch."""
+        run = self._for_run(p)
+        training, validation = first_and_last(everything(self.data.train), run["N_TRAIN"], run["N_VALIDATE"])
+        result = self._train(run, training, validation if run["N_VALIDATE"] else None, "validation")
+        return YinyangResult(*result[:5])
+
+    def train_test(self, p: Mapping[str, Any]) -> RunResult:
+        """Train on the ``N_TRAIN`` points, evaluate on the test points after each epoch."""
+        run = self._for_run(p)
+        training, _ = first_and_last(everything(self.data.train), run["N_TRAIN"], 0)
+        return self._train(run, training, everything(self.data.test), "test")
+
+    def test(self, p: Mapping[str, Any]) -> YinyangResult:
+        """Accuracy on the test points, without learning, dropout or noise.
+
+        Weights and time constants are those of a checkpoint (``LOAD_LAST``, ``LOAD_BEST``), else the object's own.
+        """
+        run = self._for_run(p)
+        result = self._test(run, everything(self.data.test))
+        return YinyangResult(*result[:4], result.correct_eval)

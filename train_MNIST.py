@@ -1,0 +1,17 @@
+"""Train on MNIST from the command line; ``python train_MNIST.py --help``."""
+
+from __future__ import annotations
+
+import sys
+
+import simulator_MNIST
+from eventprop import cli, mnist_parameters
+
+MODES = {
+    "train": simulator_MNIST.mnist_model.train,
+    "test": simulator_MNIST.mnist_model.test,
+    "train_test": simulator_MNIST.mnist_model.train_test,
+}
+
+if __name__ == "__main__":
+    sys.exit(cli.main("train_MNIST.py", simulator_MNIST.mnist_model, mnist_parameters.KEYS, MODES))

@@ -1,0 +1,17 @@
+"""Train on the Yin-Yang task from the command line; ``python train_yinyang.py --help``."""
+
+from __future__ import annotations
+
+import sys
+
+import simulator_yinyang
+from eventprop import cli, yinyang_parameters
+
+MODES = {
+    "train": simulator_yinyang.yinyang.train,
+    "test": simulator_yinyang.yinyang.test,
+    "train_test": simulator_yinyang.yinyang.train_test,
+}
+
+if __name__ == "__main__":
+    sys.exit(cli.main("train_yinyang.py", simulator_yinyang.yinyang, yinyang_parameters.KEYS, MODES))
