@@ -12,15 +12,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from eventprop import parameters, yinyang_parameters
 from eventprop import yinyang as task
+from eventprop.backends import Engine
 from eventprop.dataset import Dataset
 from eventprop.simulator import RunResult, Simulator
-from eventprop.splits import everything, first_and_last
+from eventprop.splits import Subset, everything, first_and_last
 
 __all__ = ["p", "yinyang"]
 
@@ -69,7 +71,13 @@ class yinyang(Simulator):
         """Train on the ``N_TRAIN`` points; validate on ``N_VALIDATE`` others after each epoch."""
         run = self._for_run(p)
         training, validation = first_and_last(everything(self.data.train), run["N_TRAIN"], run["N_VALIDATE"])
-        result = self._train(run, training, validation if run["N_VALIDATE"] else None, "validation")
+
+        def each_epoch(engine: Engine, epoch: int) -> None:
+            if epoch % run["TRAINING_PLOT_INTERVAL"] == 0:
+                self._draw(run, engine, training, self.X_train_orig, f"epoch {epoch + 1}")
+
+        evaluation = validation if run["N_VALIDATE"] else None
+        result = self._train(run, training, evaluation, "validation", each_epoch=each_epoch)
         return YinyangResult(*result[:5])
 
     def train_test(self, p: Mapping[str, Any]) -> RunResult:
@@ -78,11 +86,45 @@ class yinyang(Simulator):
         training, _ = first_and_last(everything(self.data.train), run["N_TRAIN"], 0)
         return self._train(run, training, everything(self.data.test), "test")
 
+    def decision_map(self, p: Mapping[str, Any], n: int = 100) -> np.ndarray:
+        """Predicted class of each point of an ``n`` x ``n`` grid over the unit square, ``[y, x]``; -1 for none."""
+        run = self._for_run(p)
+        centres = (np.arange(n) + 0.5) / n
+        x, y = np.meshgrid(centres, centres)
+        grid = np.stack([x.ravel(), y.ravel()], axis=1)
+        part = task.encode(grid, np.zeros(len(grid), np.int32), run["DT_MS"], run["TRIAL_MS"])
+        return self.predictions(p, everything(part)).reshape(n, n)
+
+    def _draw(self, p: Mapping[str, Any], engine: Engine, samples: Subset, points: np.ndarray, title: str) -> None:
+        """The pictures that ``TRAINING_PLOT`` and ``FANCY_PLOTS`` ask for, of at most 2,000 points."""
+        if not (p["TRAINING_PLOT"] or p["FANCY_PLOTS"]):
+            return
+        from eventprop import plots
+
+        part, chosen = samples.part, samples.indices[:2000]
+        result = engine.run(part.spikes, chosen, None)
+        made = {}
+        if p["TRAINING_PLOT"]:
+            made["classes"] = plots.points_by_class(
+                points[chosen], result.predictions, part.labels[chosen], task.CLASSES, title
+            )
+        if p["FANCY_PLOTS"] and engine.network.loss.spiking:
+            times = -result.scores * p["TAU_0"]
+            times = np.where(times > p["TRIAL_MS"] + 0.5, np.nan, times)
+            made["first_spikes"] = plots.first_spikes(points[chosen], times, result.predictions, task.CLASSES, title)
+        for what, figure in made.items():
+            if p["WRITE_TO_DISK"]:
+                plots.save(figure, Path(p["OUT_DIR"]) / f"{p['NAME']}_{title.replace(' ', '')}_{what}.png")
+            plots.show(figure)
+
     def test(self, p: Mapping[str, Any]) -> YinyangResult:
         """Accuracy on the test points, without learning, dropout or noise.
 
         Weights and time constants are those of a checkpoint (``LOAD_LAST``, ``LOAD_BEST``), else the object's own.
         """
         run = self._for_run(p)
-        result = self._test(run, everything(self.data.test))
+        samples = everything(self.data.test)
+        result = self._test(run, samples)
+        if run["TRAINING_PLOT"] or run["FANCY_PLOTS"]:
+            self._draw(run, self._ready(run), samples, self.X_test_orig, "test")
         return YinyangResult(*result[:4], result.correct_eval)

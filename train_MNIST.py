@@ -14,4 +14,4 @@ MODES = {
 }
 
 if __name__ == "__main__":
-    sys.exit(cli.main("train_MNIST.py", simulator_MNIST.mnist_model, mnist_parameters.KEYS, MODES))
+    sys.exit(cli.main("train_MNIST.py", simulator_MNIST.mnist_model, mnist_parameters.KEYS, MODES, simulator="MNIST"))

@@ -14,4 +14,6 @@ MODES = {
 }
 
 if __name__ == "__main__":
-    sys.exit(cli.main("train_yinyang.py", simulator_yinyang.yinyang, yinyang_parameters.KEYS, MODES))
+    sys.exit(
+        cli.main("train_yinyang.py", simulator_yinyang.yinyang, yinyang_parameters.KEYS, MODES, simulator="yinyang")
+    )

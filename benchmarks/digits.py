@@ -1,7 +1,7 @@
 """Accuracy of a recipe on spoken digits in SHD's layout, by seed: speakers of the training file and new ones apart.
 
 The whole training file trains, the last epoch counts, and the test file is looked at once, after it. Run for example:
-python benchmarks/digits.py DATA_DIR --recipe digits_tau --seeds 1 2 3 [--csv FILE] [KEY=VALUE ...]
+python benchmarks/digits.py DATA_DIR --recipe digits_tau --seeds 1 2 3 [--csv FILE]; KEY=VALUE follow DATA_DIR
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m eventprop info``."""
+"""``python -m eventprop info`` and ``python -m eventprop keys``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from eventprop import info
+from eventprop import info, mnist_parameters, parameters, shd_parameters, yinyang_parameters
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,9 +15,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     about = commands.add_parser("info", help="what is installed and found here, to be pasted into a bug report")
     about.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of data sets (default: ./data)")
+    commands.add_parser("keys", help="every key of every benchmark, as Markdown (docs/keys.md)")
     options = parser.parse_args(arguments)
-    print(info.report(options.data_dir))
+    if options.command == "keys":
+        print(keys_page(), end="")
+    else:
+        print(info.report(options.data_dir))
     return 0
+
+
+def keys_page() -> str:
+    """All keys, from their declarations."""
+    benchmarks = {"SHD": shd_parameters.KEYS, "MNIST": mnist_parameters.KEYS, "Yin-Yang": yinyang_parameters.KEYS}
+    head = "# Keys of `p`\n\nMade from the declarations by `python -m eventprop keys`.\n\n"
+    return head + parameters.markdown(benchmarks)
 
 
 if __name__ == "__main__":

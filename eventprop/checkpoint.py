@@ -24,7 +24,7 @@ from eventprop.network import Network
 from eventprop.results import Place
 from eventprop.schedule import LearningRate
 
-__all__ = ["TrainingState", "checkpoint_path", "load", "save"]
+__all__ = ["TrainingState", "checkpoint_path", "flat_name", "load", "save"]
 
 _FORMAT = 2  # 1 had no time constants: they were those of p
 _PLAIN = ("epoch", "updates", "best", "seconds", "history")
@@ -93,7 +93,7 @@ def save(path: Path, state: TrainingState, p: Mapping[str, Any], flat_prefix: st
 
 def _flat(state: TrainingState) -> dict[str, np.ndarray]:
     """Weights and time constants as flat arrays, by the names of their files."""
-    arrays = {f"w_{_flat_name(name)}": w.ravel() for name, w in state.weights.items()}
+    arrays = {f"w_{flat_name(name)}": w.ravel() for name, w in state.weights.items()}
     return arrays | {
         f"{_FLAT_TIME_CONSTANTS[name]}_{q}": a
         for q, values in state.time_constants.items()
@@ -101,7 +101,7 @@ def _flat(state: TrainingState) -> dict[str, np.ndarray]:
     }
 
 
-def _flat_name(projection: str) -> str:
+def flat_name(projection: str) -> str:
     """What the older program calls a synapse population in its files, e.g. ``hidden0_hidden1``."""
     for prefix, step in (("hid_to_hidfwd", 1), ("hid_to_hid", 0)):
         layer = projection.removeprefix(prefix)

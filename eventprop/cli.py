@@ -33,6 +33,7 @@ def main(
     keys: Sequence[Any],
     modes: Mapping[str, Callable[[Any, dict[str, Any]], Any]],
     arguments: Sequence[str] | None = None,
+    simulator: str = "SHD",
 ) -> int:
     """Run a benchmark from the command line; the exit status.
 
@@ -42,6 +43,7 @@ def main(
         keys: its declared parameters.
         modes: what can be run, by name; the first is the default.
         arguments: the command line; None for the program's own.
+        simulator: whose recipes there are to choose from.
     """
 
     def warn(message: Warning | str, *_: object, **__: object) -> None:
@@ -51,15 +53,15 @@ def main(
     options = parser.parse_intermixed_args(arguments)
     try:
         if options.list_recipes:
-            _list_recipes()
+            _list_recipes(simulator)
             return 0
         with warnings.catch_warnings():
             warnings.simplefilter("once", UserWarning)
             warnings.showwarning = warn
-            mode, p = _settings(options, keys, list(modes))
-            simulator = model(p)
-            outcome = modes[mode](simulator, p)
-            _summary(simulator, simulator._for_run(p), mode, outcome)
+            mode, p = _settings(options, keys, list(modes), simulator)
+            mn = model(p)
+            outcome = modes[mode](mn, p)
+            _summary(mn, mn._for_run(p), mode, outcome)
     except (ValueError, OSError, ArithmeticError, MemoryError, CompilerError) as error:
         text = str(error) if isinstance(error, CompilerError) else "; ".join(str(error).split("\n"))
         print(f"{script}: error: {text}", file=sys.stderr)
@@ -88,7 +90,9 @@ def _parser(script: str, keys: Sequence[Any], modes: Mapping[str, Any]) -> argpa
     return parser
 
 
-def _settings(options: argparse.Namespace, keys: Sequence[Any], modes: list[str]) -> tuple[str, dict[str, Any]]:
+def _settings(
+    options: argparse.Namespace, keys: Sequence[Any], modes: list[str], simulator: str
+) -> tuple[str, dict[str, Any]]:
     """The mode and ``p``: defaults, then recipe, then file, then ``KEY=VALUE``."""
     words = list(options.words)
     mode = words.pop(0) if words and "=" not in words[0] else modes[0]
@@ -96,7 +100,7 @@ def _settings(options: argparse.Namespace, keys: Sequence[Any], modes: list[str]
         raise ValueError(f"there is no mode {mode!r}; there are: {', '.join(modes)}")
     p = parameters.defaults(keys)
     if options.recipe:
-        p = recipes.apply(p, recipes.load_recipe(options.recipe))
+        p = recipes.apply(p, recipes.load_recipe(options.recipe, simulator))
     if options.params:
         p |= _read_params(Path(options.params))
     for word in words:
@@ -117,9 +121,9 @@ def _read_params(path: Path) -> dict[str, Any]:
     return found
 
 
-def _list_recipes() -> None:
-    for name in recipes.list_recipes():
-        recipe = recipes.load_recipe(name)
+def _list_recipes(simulator: str) -> None:
+    for name in recipes.list_recipes(simulator):
+        recipe = recipes.load_recipe(name, simulator)
         print(f"{name}\n  {recipe.reason}\n  expect: {recipe.expect}")
 
 
@@ -139,6 +143,7 @@ def _summary(simulator: Simulator, p: Mapping[str, Any], mode: str, outcome: Any
         return
     if simulator.evaluated is not None and mode != "cross_validate":
         _raster(simulator, p, simulator.evaluated[0])
+        _confusion(simulator, p, *simulator.evaluated)
     folder = Path(p["OUT_DIR"])
     print(f"\nIn {folder}:")
     for path in sorted(folder.glob(f"{p['NAME']}*")):
@@ -177,11 +182,25 @@ def _raster(simulator: Simulator, p: Mapping[str, Any], subset: Subset) -> None:
     plots.save(figure, Path(p["OUT_DIR"]) / f"{p['NAME']}_raster.png")
 
 
+def _confusion(simulator: Simulator, p: Mapping[str, Any], subset: Subset, outcome: Any) -> None:
+    """A picture of the last evaluation's confusion matrix."""
+    from eventprop import plots
+
+    n = simulator.data.num_classes
+    made = outcome.predictions >= 0
+    matrix = np.zeros((n, n))
+    np.add.at(matrix, (outcome.predictions[made], subset.labels[made]), 1)
+    title = f"{outcome.accuracy:.1%} of {len(subset)} samples"
+    figure = plots.confusion(matrix, simulator.data.class_names, title)
+    plots.save(figure, Path(p["OUT_DIR"]) / f"{p['NAME']}_confusion.png")
+
+
 def _describe(rest: str) -> str:
     known = {
         ".json": "the parameters, seeds included",
         "_learning.png": "learning curves",
         "_raster.png": "spikes of three samples",
+        "_confusion.png": "what was taken for what in the last evaluation",
         "_results.txt": "one line per epoch, the classic columns",
         "_results.csv": "the same and more, with named columns",
         "_state_last.npz": "checkpoint: LOAD_LAST=true goes on from it",

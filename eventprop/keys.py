@@ -243,6 +243,18 @@ _MODEL = (
     ),
 )
 
+
+def _when(key: str, what: str) -> Key:
+    return Key(
+        f"{key}_EPOCH_TRIAL",
+        "Recording",
+        "pairs",
+        [],
+        f"[epoch, trial] pairs at which {what} recorded; None for all of them.",
+        optional=True,
+    )
+
+
 _LEARNING = (
     Key("ETA", "Learning", "float", 5e-3, "Learning rate.", above=0.0),
     Key("ADAM_BETA1", "Learning", "float", 0.9, "Adam's decay of the mean gradient.", least=0.0, below=1.0),
@@ -305,9 +317,9 @@ _LEARNING = (
 )
 
 _RECORDING = (
-    later("W_OUTPUT_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which weights are saved."),
-    later(
-        "TAU_OUTPUT_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which time constants are saved."
+    Key("W_OUTPUT_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs after which weights are saved."),
+    Key(
+        "TAU_OUTPUT_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs after which time constants are saved."
     ),
     Key(
         "SPK_REC_STEPS",
@@ -319,24 +331,24 @@ _RECORDING = (
         optional=True,
         least=1,
     ),
-    later("REC_SPIKES_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which spikes are recorded."),
-    later("REC_SPIKES", "Recording", "names", [], "Neuron populations whose spikes are recorded.", renames=_NEURONS),
-    later("REC_NEURONS_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which neurons are recorded."),
-    later(
+    _when("REC_SPIKES", "spikes are"),
+    Key("REC_SPIKES", "Recording", "names", [], "Neuron populations whose spikes are recorded.", renames=_NEURONS),
+    _when("REC_NEURONS", "neurons are"),
+    Key(
         "REC_NEURONS",
         "Recording",
         "variables",
         [],
-        "[population, variable] pairs that are recorded.",
+        "[population, variable] pairs that are recorded: Isyn, V, lambda_V, lambda_I; of ALIF also B, lambda_B.",
         renames=_NEURONS,
     ),
-    later("REC_SYNAPSES_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs at which synapses are recorded."),
-    later(
+    _when("REC_SYNAPSES", "synapses are"),
+    Key(
         "REC_SYNAPSES",
         "Recording",
         "variables",
         [],
-        "[synapse population, variable] pairs that are recorded.",
+        "[synapse population, variable] pairs that are recorded: w, gradient.",
         renames=_SYNAPSES,
     ),
     Key("WRITE_TO_DISK", "Recording", "bool", True, "Whether anything is written; False writes nothing at all."),

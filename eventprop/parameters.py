@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Key", "defaults", "describe", "markdown_table", "parse_value", "resolve"]
+__all__ = ["Key", "defaults", "describe", "markdown", "parse_value", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -283,15 +283,19 @@ def describe(keys: Sequence[Key]) -> str:
     return "\n".join(lines)
 
 
-def markdown_table(keys: Sequence[Key], group: str) -> str:
-    """The keys of a group as a Markdown table."""
-    rows = ["| key | default | unit | meaning | values |", "|---|---|---|---|---|"]
-    rows += [
-        f"| `{k.name}` | `{json.dumps(k.default)}` | {k.unit} | {k.sentence} | {k.allowed()} |"
-        for k in keys
-        if k.group == group
-    ]
-    return "\n".join(rows)
+def markdown(benchmarks: Mapping[str, Sequence[Key]]) -> str:
+    """All keys as Markdown, a table for each group, with the defaults of each benchmark that has the key."""
+    keys = {key.name: key for own in benchmarks.values() for key in own}
+    defaults = {name: {key.name: f"`{json.dumps(key.default)}`" for key in own} for name, own in benchmarks.items()}
+    lines: list[str] = []
+    for group in dict.fromkeys(key.group for key in keys.values()):
+        lines += [f"\n## {group}\n", f"| key | meaning | unit | values | {' | '.join(benchmarks)} |"]
+        lines.append("|---" * (4 + len(benchmarks)) + "|")
+        for key in keys.values():
+            if key.group == group:
+                own = " | ".join(defaults[name].get(key.name, "") for name in benchmarks)
+                lines.append(f"| `{key.name}` | {key.sentence} | {key.unit} | {key.allowed()} | {own} |")
+    return "\n".join(lines).strip() + "\n"
 
 
 def parse_value(text: str) -> Any:

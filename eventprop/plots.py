@@ -1,4 +1,4 @@
-"""Pictures: functions of arrays that return a matplotlib figure. Nothing here opens a window."""
+"""Pictures: functions of arrays that return a matplotlib figure; only :func:`show` opens a window."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from eventprop import files
 
-__all__ = ["learning_curves", "raster", "save"]
+__all__ = ["confusion", "decision_map", "first_spikes", "learning_curves", "points_by_class", "raster", "save", "show"]
+__all__ += ["voltages"]
 
 _BLUE, _ORANGE, _GREY = "#2a6fb0", "#d9730d", "#6b7280"
+_CLASSES = ("#2a6fb0", "#d9a30d", "#3d8b5f", "#8a4fa3", "#b5533c", "#5c7a99", "#a3a13d", "#7a5c3d")
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], title: str = "", evaluated: str = "evaluation") -> Figure:
@@ -96,6 +98,163 @@ def raster(
     if title:
         figure.suptitle(title)
     return figure
+
+
+def voltages(
+    times_ms: np.ndarray, traces: Mapping[str, np.ndarray], adjoints: Mapping[str, np.ndarray], title: str = ""
+) -> Figure:
+    """Variables of some neurons over the trial, each above its adjoint.
+
+    Args:
+        times_ms: ``(steps,)``.
+        traces, adjoints: by name, ``(steps, neurons)``; a pair of rows for each, in their order.
+    """
+    rows = [*traces.items(), *adjoints.items()]
+    figure = Figure(figsize=(8, 1.0 + 1.8 * len(rows)), layout="constrained")
+    for ax, (name, values) in zip(figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0], rows, strict=True):
+        for number, trace in enumerate(np.atleast_2d(values.T)):
+            ax.plot(times_ms, trace, linewidth=1.0, label=f"neuron {number}")
+        ax.set_ylabel(name)
+        ax.axhline(0, color="black", linewidth=0.5)
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.axes[-1].set(xlabel="time (ms)", xlim=(0, times_ms[-1]))
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def confusion(matrix: np.ndarray, names: Sequence[str] = (), title: str = "") -> Figure:
+    """How often samples of each class (columns) were taken for each class (rows).
+
+    Args:
+        matrix: ``(classes, classes)`` counts, ``[predicted, true]``.
+        names: of the classes; their numbers by default.
+    """
+    n = len(matrix)
+    figure = Figure(figsize=(2.2 + 0.28 * n, 1.8 + 0.28 * n), layout="constrained")
+    ax = figure.subplots()
+    share = matrix / np.maximum(matrix.sum(axis=0), 1)
+    image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    shown = names or [str(j) for j in range(n)]
+    ax.set_xticks(range(n), shown, rotation=90 if max(map(len, shown)) > 2 else 0)
+    ax.set_yticks(range(n), shown)
+    ax.set(xlabel="class", ylabel="prediction")
+    if n <= 12:
+        for i, j in np.argwhere(matrix > 0):
+            colour = "white" if share[i, j] > 0.5 else "black"
+            ax.text(j, i, f"{matrix[i, j]:g}", ha="center", va="center", fontsize=7, color=colour)
+    figure.colorbar(image, ax=ax, format=PercentFormatter(1.0), shrink=0.8)
+    ax.set_title(title)
+    return figure
+
+
+def points_by_class(
+    coordinates: np.ndarray, predictions: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str = ""
+) -> Figure:
+    """Points of the plane in the colour of their predicted class; those that are wrong with a red edge.
+
+    Args:
+        coordinates: ``(n, 2)``.
+        predictions, labels: ``(n,)``; a prediction of -1 is none, and grey.
+    """
+    figure = Figure(figsize=(5.6, 5), layout="constrained")
+    ax = figure.subplots()
+    wrong = predictions != labels
+    for number, name in [*enumerate(names), (-1, "none")]:
+        of_class = predictions == number
+        if of_class.any():
+            colour = _CLASSES[number] if number >= 0 else _GREY
+            x, y = coordinates[of_class].T
+            edges = ["red" if miss else colour for miss in wrong[of_class]]
+            ax.scatter(x, y, s=9, c=colour, edgecolors=edges, linewidths=0.7, label=name)
+    ax.set(aspect="equal", xlabel="x", ylabel="y", title=title)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title=f"taken for\n({wrong.mean():.1%} wrong)")
+    return figure
+
+
+def decision_map(classes: np.ndarray, names: Sequence[str], title: str = "") -> Figure:
+    """The predicted class of each point of a grid over the unit square.
+
+    Args:
+        classes: ``(rows, columns)``; rows from y = 0 to 1, columns from x = 0 to 1; -1 for none.
+    """
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    figure = Figure(figsize=(5.6, 5), layout="constrained")
+    ax = figure.subplots()
+    colours = [_GREY, *_CLASSES[: len(names)]]
+    ax.imshow(
+        classes + 1,
+        origin="lower",
+        extent=(0, 1, 0, 1),
+        cmap=ListedColormap(colours),
+        vmin=-0.5,
+        vmax=len(colours) - 0.5,
+        interpolation="nearest",
+    )
+    ax.set(xlabel="x", ylabel="y", title=title)
+    patches = [Patch(color=colour, label=name) for colour, name in zip(_CLASSES, names, strict=False)]
+    ax.legend(handles=patches, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title="taken for")
+    return figure
+
+
+def first_spikes(
+    coordinates: np.ndarray, times_ms: np.ndarray, predictions: np.ndarray, names: Sequence[str], title: str = ""
+) -> Figure:
+    """For each output, when it first spikes for each point; small where the point is taken for it, a black cross where
+    it stays silent.
+
+    Args:
+        coordinates: ``(n, 2)``.
+        times_ms: ``(n, outputs)`` since the start of the trial, not a number where the output did not spike.
+        predictions: ``(n,)``.
+    """
+    n = times_ms.shape[1]
+    figure = Figure(figsize=(4.2 * n + 0.8, 4.2), layout="constrained")
+    axes = figure.subplots(1, n, squeeze=False, sharey=True)[0]
+    finite = times_ms[np.isfinite(times_ms)]
+    limits = {"vmin": finite.min(initial=0.0), "vmax": finite.max(initial=1.0), "cmap": "viridis_r"}
+    for j, ax in enumerate(axes):
+        own, silent = predictions == j, ~np.isfinite(times_ms[:, j])
+        for which, size in ((~own & ~silent, 14), (own & ~silent, 5)):
+            x, y = coordinates[which].T
+            points = ax.scatter(x, y, s=size, c=times_ms[which, j], linewidths=0, **limits)
+        ax.plot(*coordinates[silent].T, "x", color="black", markersize=3, markeredgewidth=0.5)
+        ax.set(aspect="equal", xlabel="x", title=f"output {names[j]}")
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("y")
+    figure.colorbar(points, ax=list(axes), label="first spike (ms)", shrink=0.8)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def show(figure: Figure) -> None:
+    """Show ``figure`` in a notebook, or, where there is a display, in a window; it never waits for anybody."""
+    import sys
+
+    if "IPython" in sys.modules:
+        from IPython import get_ipython
+        from IPython.display import display
+
+        if get_ipython() is not None:
+            display(figure)
+            return
+    import matplotlib.pyplot as plt
+    from matplotlib.backends import BackendFilter, backend_registry
+
+    if plt.get_backend().lower() not in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
+        return
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=100, format="png")
+    buffer.seek(0)
+    window = plt.figure("Eventprop", figsize=figure.get_size_inches())
+    window.clear()
+    window.figimage(plt.imread(buffer))
+    plt.show(block=False)
+    plt.pause(0.001)
 
 
 def save(figure: Figure, path: Path) -> None:

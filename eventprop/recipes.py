@@ -14,6 +14,7 @@ from typing import Any
 __all__ = ["Recipe", "apply", "list_recipes", "load_recipe"]
 
 _TEXTS = ("why", "expect", "source")
+_PREFIXES = ("MNIST_", "yinyang_")  # of other simulators than SHD's
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Recipe:
     overrides: dict[str, Any]
 
 
+def _prefix(simulator: str) -> str:
+    """What the names of a simulator's files begin with."""
+    return "" if simulator == "SHD" else f"{simulator}_"
+
+
 def _folder() -> Path:
     """In the installed package, else at the root of the repository.
 
@@ -36,23 +42,27 @@ def _folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parent.parent / "recipes"
 
 
-def list_recipes() -> list[str]:
-    """Names of the recipes that come with the program."""
-    return sorted(path.stem for path in _folder().glob("*.toml"))
+def list_recipes(simulator: str = "SHD") -> list[str]:
+    """Names of a simulator's recipes that come with the program; those of SHD's are the files' own."""
+    stems = sorted(path.stem for path in _folder().glob("*.toml"))
+    if simulator == "SHD":
+        return [stem for stem in stems if not stem.startswith(_PREFIXES)]
+    return [stem.removeprefix(f"{simulator}_") for stem in stems if stem.startswith(f"{simulator}_")]
 
 
-def load_recipe(name: str | os.PathLike[str]) -> Recipe:
-    """The recipe called ``name``, or in the TOML file of that path.
+def load_recipe(name: str | os.PathLike[str], simulator: str = "SHD") -> Recipe:
+    """A simulator's recipe called ``name``, or the recipe in the TOML file of that path.
 
     Raises:
         ValueError: there is none, or its file is broken; names the file and what is wrong.
     """
     name = os.fspath(name)
-    path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
-    if not path.is_file():
-        near = difflib.get_close_matches(name, list_recipes(), 1)
+    there = list_recipes(simulator)
+    path = Path(name) if name.endswith(".toml") else _folder() / f"{_prefix(simulator)}{name}.toml"
+    if not path.is_file() or (not name.endswith(".toml") and name not in there):
+        near = difflib.get_close_matches(name, there, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"there is no recipe {name!r}; there are: {', '.join(list_recipes())}{hint}")
+        raise ValueError(f"there is no recipe {name!r}; there are: {', '.join(there)}{hint}")
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -65,7 +75,7 @@ def load_recipe(name: str | os.PathLike[str]) -> Recipe:
         if not isinstance(found.get(key, ""), str):
             raise ValueError(f"{path}: {key} must be text, got {found[key]!r}")
     why, expect, source = (found.get(key, "") for key in _TEXTS)
-    return Recipe(path.stem, why, expect, source, found["p"])
+    return Recipe(path.stem.removeprefix(_prefix(simulator)), why, expect, source, found["p"])
 
 
 def apply(p: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:

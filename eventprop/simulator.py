@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from eventprop.dataset import Dataset
 from eventprop.network import Network, describe
 from eventprop.outputs import Outputs
 from eventprop.progress import Progress
+from eventprop.recording import Recorder
 from eventprop.schedule import LearningRate
 from eventprop.spikes import SpikeSet, from_samples
 from eventprop.splits import Subset
@@ -30,6 +31,7 @@ from eventprop.streams import draw_seed
 __all__ = ["Gradients", "Prediction", "RunResult", "Simulator"]
 
 TimeConstants = dict[str, dict[str, np.ndarray]]
+EachEpoch = Callable[[backends.Engine, int], None]
 
 _SEEDS = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "MODEL_SEED")
 # Keys that may differ from the checkpoint's without a word: they do not change what is computed.
@@ -105,7 +107,7 @@ class Simulator(ABC):
     data_keys: tuple[str, ...] = ()
 
     def __init__(self, p: Mapping[str, Any]) -> None:
-        self.p = self.resolve(p)
+        self.p, self._as_given = self.resolve(p), p
         for key in _SEEDS:
             if self.p[key] is None:
                 self.p[key] = draw_seed()
@@ -119,6 +121,7 @@ class Simulator(ABC):
         self._given_time_constants: TimeConstants | None = None
         self._current_time_constants: TimeConstants | None = None
         self._network = self.network(self.p)
+        Recorder(self.p, self._network, p)
 
     # What a benchmark supplies
 
@@ -241,7 +244,7 @@ class Simulator(ABC):
 
     def _for_run(self, p: Mapping[str, Any]) -> dict[str, Any]:
         """``p`` of a method call, resolved; the data keys must be those of the construction."""
-        run = self.resolve(p)
+        run, self._as_given = self.resolve(p), p
         drawn = [key for key in _SEEDS if run[key] is None]
         if drawn:
             run |= {key: {**self.p, **self._saved_seeds(run)}[key] for key in drawn}
@@ -300,9 +303,19 @@ class Simulator(ABC):
         return {}
 
     def _train(
-        self, p: dict[str, Any], training: Subset, evaluation: Subset | None, evaluated: str, fold: str = ""
+        self,
+        p: dict[str, Any],
+        training: Subset,
+        evaluation: Subset | None,
+        evaluated: str,
+        fold: str = "",
+        each_epoch: EachEpoch | None = None,
     ) -> RunResult:
-        """Train on ``training``, evaluate on ``evaluation`` after each epoch; ``fold`` is a suffix of the files."""
+        """Train on ``training``, evaluate on ``evaluation`` after each epoch; ``fold`` is a suffix of the files.
+
+        Args:
+            each_epoch: what else is to be done after each epoch, with the engine and the epoch's number.
+        """
         start = time.perf_counter()
         name = p["NAME"] + fold
         network = self.network(p)
@@ -313,6 +326,7 @@ class Simulator(ABC):
             run.begin(state, loaded is not None)
         if state.epoch >= p["N_EPOCH"]:
             print(f"All {p['N_EPOCH']} epochs (N_EPOCH) are done; nothing is left to train")
+        recorder = Recorder(p, network, self._as_given, name)
         time_constants = network.check_time_constants(_with_own(network, state.time_constants))
         engine = _engine(backends.Settings.of(p), network, network.check_weights(state.weights), time_constants)
         batches = -(-len(training) // p["N_BATCH"]) + (-(-len(evaluation) // p["N_BATCH"]) if evaluation else 0)
@@ -320,18 +334,21 @@ class Simulator(ABC):
         def after_epoch(now: TrainingState, best: bool) -> None:
             if run is not None:
                 run.epoch(now, best)
+            if each_epoch is not None:
+                each_epoch(engine, now.epoch - 1)
 
         with Progress(p["N_EPOCH"], state.epoch, batches, evaluated) as progress:
-            outcome = trainer.train(engine, p, training, evaluation, state, progress, after_epoch)
+            outcome = trainer.train(engine, p, training, evaluation, state, progress, after_epoch, recorder)
         self.evaluated = None if evaluation is None or outcome is None else (evaluation, outcome)
         self._network, self._current, self._current_time_constants = network, state.weights, state.time_constants
         self.history = state.history
         self.collected = {what: np.stack(rows) for what, rows in state.collected.items()}
         if run is not None:
             run.finish(state, evaluated)
+            recorder.write()
         self._report_time(p, state, len(training), time.perf_counter() - start, engine.times())
         last = state.history[-1]
-        return RunResult({}, {}, {}, {}, last["train_accuracy"], last["eval_accuracy"])
+        return _result(recorder, last["train_accuracy"], last["eval_accuracy"])
 
     def _fresh(self, p: Mapping[str, Any], network: Network) -> TrainingState:
         """A new run's state: weights and time constants as set, else as ``p`` has them or as drawn; no moments."""
@@ -350,7 +367,8 @@ class Simulator(ABC):
         """One pass over ``evaluation`` without learning; one line in the results file, no checkpoint."""
         start = time.perf_counter()
         engine = self._ready(p)
-        outcome = trainer.evaluate(engine, p, evaluation)
+        recorder = Recorder(p, engine.network, self._as_given)
+        outcome = trainer.evaluate(engine, p, evaluation, recorder=recorder)
         self.evaluated = (evaluation, outcome)
         state = TrainingState(weights={}, moments={}, rate=LearningRate.start(p))
         trainer.collect(p, state, {"train": None, "eval": outcome}, engine)
@@ -362,8 +380,9 @@ class Simulator(ABC):
             out = results.RunFiles(folder, p["NAME"], "test", p["DEBUG_HIDDEN_N"])
             out.write(out.begin(), [record])
             results.write_collected(folder, p["NAME"], state.collected)
+            recorder.write()
         print(f"test {outcome.accuracy:.1%} of {len(evaluation)} samples (loss {outcome.mean_loss:.3f})")
-        return RunResult({}, {}, {}, {}, 0.0, outcome.accuracy)
+        return _result(recorder, 0.0, outcome.accuracy)
 
     def _report_time(
         self, p: Mapping[str, Any], state: TrainingState, samples: int, seconds: float, parts: Mapping[str, float]
@@ -374,6 +393,11 @@ class Simulator(ABC):
             print(f"{epoch:.2f} s per epoch ({epoch / samples * 1e3:.2f} ms per training sample, evaluation included)")
             if parts:
                 print("  GeNN's own count: " + ", ".join(f"{name} {value:.2f} s" for name, value in parts.items()))
+
+
+def _result(recorder: Recorder, correct: float, correct_eval: float) -> RunResult:
+    spike_t, spike_ID, neurons, synapses = (recorder.arrays(kind) for kind in ("spike_t", "spike_ID", "n", "s"))
+    return RunResult(spike_t, spike_ID, neurons, synapses, correct, correct_eval)
 
 
 def _with_own(network: Network, own: Mapping[str, Mapping[str, np.ndarray]] | None) -> TimeConstants:

@@ -86,8 +86,8 @@ def first_and_last(subset: Subset, first: int, last: int, key: str = "N_TRAIN") 
         ValueError: there are fewer than ``first + last`` samples.
     """
     if first + last > len(subset):
-        also = f" and N_VALIDATE={last} need {first + last} samples" if last else " are more samples"
-        raise ValueError(f"{key}={first}{also} than the {len(subset)} that there are")
+        what = f"{key}={first} and N_VALIDATE={last} need {first + last} samples" if last else f"{key}={first}"
+        raise ValueError(f"{what}, but there are {len(subset)}")
     n = len(subset)
     return Subset(subset.part, subset.indices[:first]), Subset(subset.part, subset.indices[n - last :])
 

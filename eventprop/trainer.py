@@ -13,6 +13,7 @@ from eventprop.backends import BatchResult, Engine
 from eventprop.checkpoint import TrainingState
 from eventprop.network import Network, Randomness, adam_parameters
 from eventprop.progress import Progress
+from eventprop.recording import Recorder
 from eventprop.results import activity_columns
 from eventprop.rewiring import rewire
 from eventprop.splits import Subset
@@ -54,6 +55,7 @@ def train(
     state: TrainingState,
     progress: Progress,
     after_epoch: Callable[[TrainingState, bool], None],
+    recorder: Recorder | None = None,
 ) -> Outcome | None:
     """Train from ``state`` to ``N_EPOCH`` epochs; ``state`` is brought up to date after each of them.
 
@@ -64,17 +66,21 @@ def train(
 
     Args:
         after_epoch: called with the state and whether this epoch is the best so far; writes the files.
+        recorder: what takes recordings, if any are wanted.
 
     Raises:
         TrainingDiverged: names layer, epoch and batch; files hold what the last good epoch left.
     """
     engine.set_optimiser_state(state.moments)
-    before, evaluated = state.seconds, None
+    before = state.seconds
+    evaluated: Outcome | None = None
     start = time.perf_counter()
     for epoch in range(state.epoch, p["N_EPOCH"]):
         state.rate.before_epoch(p)
-        trained = _train_epoch(engine, p, training, epoch, state, progress)
-        evaluated = evaluate(engine, p, evaluation, progress, epoch) if evaluation is not None else None
+        trained = _train_epoch(engine, p, training, epoch, state, progress, recorder)
+        trials = -(-len(training) // p["N_BATCH"])
+        if evaluation is not None:
+            evaluated = evaluate(engine, p, evaluation, progress, epoch, recorder, trials)
         best = _is_best(p, state, trained, evaluated)
         monitored = trained if p["EMA_WHICH"] == "training" else evaluated
         rate = state.rate.working
@@ -99,6 +105,7 @@ def _train_epoch(
     epoch: int,
     state: TrainingState,
     progress: Progress,
+    recorder: Recorder | None,
 ) -> Outcome:
     order = training.indices
     if p["SHUFFLE"]:
@@ -109,7 +116,10 @@ def _train_epoch(
     for first, samples in progress.batches(epoch, "training", _batches(order, p["N_BATCH"])):
         labels = training.part.labels[samples]
         try:
-            result = engine.run(training.part.spikes, samples, labels, learn=True, randomness=randomness, first=first)
+            options: dict[str, Any] = {"learn": True, "randomness": randomness, "first": first}
+            if recorder is not None:
+                options["record"] = recorder.neurons(epoch, first // p["N_BATCH"])
+            result = engine.run(training.part.spikes, samples, labels, **options)
         except ArithmeticError as error:
             raise TrainingDiverged(f"{error} (epoch {epoch}, batch {first // p['N_BATCH']})") from None
         where = f"epoch {epoch}, batch {first // p['N_BATCH']}"
@@ -117,6 +127,8 @@ def _train_epoch(
             raise TrainingDiverged(_diverged(engine, where))
         if engine.has_gradient:
             _learn(engine, p, state, where)
+        if recorder is not None:
+            recorder.take(engine, epoch, first // p["N_BATCH"], labels, result.predictions)
         results.append(result)
         correct += int(np.sum(result.predictions == labels))
         loss += float(result.loss.sum())
@@ -149,14 +161,26 @@ def _randomness(p: Mapping[str, Any], epoch: int) -> Randomness:
 
 
 def evaluate(
-    engine: Engine, p: Mapping[str, Any], evaluation: Subset, progress: Progress | None = None, epoch: int = 0
+    engine: Engine,
+    p: Mapping[str, Any],
+    evaluation: Subset,
+    progress: Progress | None = None,
+    epoch: int = 0,
+    recorder: Recorder | None = None,
+    trials: int = 0,
 ) -> Outcome:
-    """Present ``evaluation`` without learning, dropout or noise."""
+    """Present ``evaluation`` without learning, dropout or noise; ``trials`` is the number of the first batch."""
     batches: Iterator[tuple[int, np.ndarray]] = _batches(evaluation.indices, p["N_BATCH"])
     if progress is not None:
         batches = progress.batches(epoch, progress.evaluated, batches)
     part = evaluation.part
-    results = [engine.run(part.spikes, samples, part.labels[samples]) for _, samples in batches]
+    results = []
+    for trial, (_, samples) in enumerate(batches, trials):
+        record = () if recorder is None else recorder.neurons(epoch, trial)
+        labels = part.labels[samples]
+        results.append(engine.run(part.spikes, samples, labels, record=record))
+        if recorder is not None:
+            recorder.take(engine, epoch, trial, labels, results[-1].predictions)
     return _outcome(evaluation.labels, results)
 
 

@@ -43,6 +43,7 @@ KEYS = declare(
         "TAU_0": 0.5,
         "TAU_1": 6.4,
         "ALPHA": 3e-3,
+        **dict.fromkeys(("REC_SPIKES_EPOCH_TRIAL", "REC_NEURONS_EPOCH_TRIAL", "REC_SYNAPSES_EPOCH_TRIAL")),
     },
     without=("DATA_DIR", "REDUCED_CLASSES", "W_OUTPUT_EPOCH_TRIAL"),
 )

@@ -13,6 +13,7 @@ import pytest
 
 import simulator_SHD
 from eventprop import parameters, recipes, shd_parameters
+from eventprop.__main__ import keys_page
 from eventprop.backends.devices import problem_with
 from eventprop.rewiring import rewire
 from eventprop.shd_parameters import KEYS, resolve_shd
@@ -140,7 +141,7 @@ def test_help_lists_every_key() -> None:
     text = parameters.describe(KEYS)
     for key in KEYS:
         assert f"  {key.name} = {key.default!r}" in text and key.sentence in text
-        assert f"| `{key.name}` |" in parameters.markdown_table(KEYS, key.group)
+        assert f"| `{key.name}` |" in parameters.markdown({"SHD": KEYS})
 
 
 @pytest.mark.parametrize(
@@ -386,3 +387,8 @@ def test_a_check_of_several_keys_waits_for_each() -> None:
     for key in ("HIDDEN_NEURON_TYPE", "OUTPUT_NEURON_TYPE", "LOSS_TYPE", "SPIKE_TIMING"):
         with pytest.raises(ValueError, match=f"^{key}='x' is not one of [^\n]*$"):
             resolve_shd({"TRAIN_TAU_B": True, **ALIF, key: "x"})
+
+
+def test_the_page_of_keys_is_up_to_date() -> None:
+    """``python -m eventprop keys > docs/keys.md`` makes it."""
+    assert (Path(__file__).parents[1] / "docs" / "keys.md").read_text(encoding="utf-8") == keys_page()

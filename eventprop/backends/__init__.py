@@ -6,7 +6,7 @@ update; read and set weights and optimiser state; report gradients, spikes, scor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,9 +55,19 @@ class Engine(Protocol):
         learn: bool = False,
         randomness: Randomness | None = None,
         first: int = 0,
+        record: Collection[tuple[str, str]] = (),
     ) -> BatchResult:
         """Present ``samples`` (numbers into ``spikes``) as one batch; with ``learn``, gradients are those of the
-        mean loss over this batch. ``first`` is the batch's position in the epoch, for the random streams."""
+        mean loss over this batch. ``first`` is the batch's position in the epoch, for the random streams. ``record``
+        names populations with variables that ``trace`` can be asked for afterwards; ``spikes`` then has all samples."""
+        ...
+
+    def trace(self, population: str, variable: str) -> np.ndarray:
+        """A variable of a population in the last batch, if that was recorded: ``(n, steps, size)`` float32.
+
+        Values are those after each step, at the time of its end; of ``Isyn``, that which drove the step. Adjoints are
+        at the same times, and not numbers where nothing was learned.
+        """
         ...
 
     def gradient_norm(self) -> float:

@@ -79,6 +79,19 @@ int engine_update(Engine *e, const double *parameters, double factor) {
         e->update(values, real(factor));
     });
 }
+// A recorded variable of sample i of the last batch, [step][neuron]: number `row` of the layer's state, or of its adjoints.
+void engine_trace(Engine *e, int i, int layer, int backward, int row, float *to) {
+    const bool read_out = layer == int(e->hidden.size());
+    const auto &slot = e->slots[i];
+    const auto &trace = read_out ? slot.output : slot.layers[layer];
+    const eventprop::Layer &l = read_out ? e->output : e->hidden[layer];
+    const int forward_rows = 1 + (read_out ? Output::n_state : Hidden::n_state);
+    const int rows = backward ? (read_out ? Output::n_adjoint : Hidden::n_adjoint) : forward_rows;
+    const real *from = backward ? trace.adjoints.data : trace.states.data;
+    for (int k = 0; k < e->K; ++k)
+        for (int j = 0; j < l.n; ++j)
+            to[size_t(k) * l.n + j] = float(from[((size_t(j / P) * e->K + k) * rows + row) * P + j % P]);
+}
 // Spikes of sample i of the last batch: layer -1 is the input, the last one the read-out. Returns their number; copies
 // where ids is given. at: time since the start of the step, the whole of it on the grid.
 int64_t engine_spikes(Engine *e, int i, int layer, uint16_t *steps, uint16_t *ids, float *at) {

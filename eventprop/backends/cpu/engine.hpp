@@ -46,6 +46,7 @@ public:
     void run(const BatchView &b) {
         if (slots.size() < size_t(b.n)) slots.resize(b.n);
         for (auto &s : slots) s.layers.resize(hidden.size());
+        recording = b.record;
         if (b.noise > 0 && !normal) normal = std::make_unique<Normal>();
         const bool apart = b.learn && b.average_counts;
         pool.run(b.n, [&](int i, int thread) {
@@ -123,6 +124,7 @@ public:
 
 private:
     std::vector<float> mean_counts;
+    bool recording = false;               // whether the batch keeps all states and adjoints
 
     const real *q() const { return loss_parameters.data(); }
     real trial() const { return real(K * output.dt); }
@@ -275,19 +277,22 @@ private:
                      bool learn, Scratch &t) {
         int rows;
         const Panels drive = drive_of(l, source, delays, t, rows);
-        sweep<Model>(l, drive, rows, K, out, draws, learn && Model::n_collect, &l == &output, t);
+        sweep<Model>(l, drive, rows, K, out, draws, recording || (learn && Model::n_collect), recording || &l == &output, t);
+        if (recording) record_states<Model>(l, out, t.state.data, K);
     }
     template <class Model> void read_out(const SpikeLists &source, Delays delays, Slot &slot, bool learn, Scratch &t) {
         int rows;
         const Panels drive = drive_of(output, source, delays, t, rows);
-        read_steps<Model>(output, drive, rows, K, weights_of_steps(slot), which, q(), slot, learn && Model::n_collect, t);
+        const bool kept = recording || (learn && Model::n_collect);
+        read_steps<Model>(output, drive, rows, K, weights_of_steps(slot), which, q(), slot, kept, t);
+        if (recording) record_states<Model>(output, slot.output, t.state.data, K);
     }
     template <class Model> void reverse_read_out(Slot &slot, Scratch &t) {
-        reverse_readout<Model>(output, slot, K, weights_of_steps(slot), which, q(), t);
+        reverse_readout<Model>(output, slot, K, weights_of_steps(slot), which, q(), recording, t);
     }
     template <class Model, class Extra>
     void reverse_layer(const Layer &l, size_t number, Slot &slot, Scratch &t, Extra &&extra) {
-        reverse<Model>(l, number < hidden.size() ? slot.layers[number] : slot.output, K, number > 0, t, extra);
+        reverse<Model>(l, number < hidden.size() ? slot.layers[number] : slot.output, K, number > 0, recording, t, extra);
     }
     void errors_of(Slot &slot, size_t l, Scratch &t) {
         const bool last = l + 1 == hidden.size();

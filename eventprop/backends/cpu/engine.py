@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class _Batch(ctypes.Structure):
         ("n", ctypes.c_int32),
         ("learn", ctypes.c_int32),
         ("average_counts", ctypes.c_int32),
+        ("record", ctypes.c_int32),
         ("input_seed", ctypes.c_uint32),
         ("hidden_seed", ctypes.c_uint32),
         ("noise_seed", ctypes.c_uint32),
@@ -75,6 +76,7 @@ def _prototypes(lib: ctypes.CDLL) -> None:
         ("engine_zero_gradients", i, [p]),
         ("engine_gradient_norm2", d, [p]),
         ("engine_update", i, [p, p, d]),
+        ("engine_trace", None, [p, i, i, i, i, p]),
         ("engine_spikes", ctypes.c_int64, [p, i, i, p, p, p]),
     ):
         function = getattr(lib, name)
@@ -253,7 +255,10 @@ class CpuEngine:
         learn: bool = False,
         randomness: Randomness | None = None,
         first: int = 0,
+        record: Collection[tuple[str, str]] = (),
     ) -> BatchResult:
+        if record and self.network.spike_timing != "grid":
+            raise ValueError('variables are recorded at the ends of steps, with SPIKE_TIMING="grid"')
         network, random = self.network, randomness or Randomness()
         samples = np.ascontiguousarray(samples, dtype=np.int64)
         if labels is not None:
@@ -268,7 +273,7 @@ class CpuEngine:
         )
         if learn:
             _check(self._lib.engine_zero_gradients(self._handle))
-        chunk = self._chunk(n, learn)
+        chunk = n if record else self._chunk(n, learn)
         for start in range(0, n, chunk):
             part = slice(start, min(n, start + chunk))
             view = _Batch(
@@ -280,6 +285,7 @@ class CpuEngine:
                 n=part.stop - part.start,
                 learn=int(learn),
                 average_counts=int(network.average_counts),
+                record=int(bool(record)),
                 input_seed=random.input_seed,
                 hidden_seed=random.hidden_seed,
                 noise_seed=random.noise_seed,
@@ -297,7 +303,23 @@ class CpuEngine:
             _check(self._lib.engine_run(self._handle, ctypes.byref(view)))
         result.predictions[:] = np.where(silent, -1, result.scores.argmax(axis=1))
         self._last = (n, chunk)
+        self._traced = (bool(record), learn)
         return result
+
+    def trace(self, population: str, variable: str) -> np.ndarray:
+        recorded, learned = self._traced
+        q = next(q for q in self.network.populations if q.name == population)
+        state, n = ["Isyn", *q.model.state], self._last[0]
+        if not recorded:
+            raise RuntimeError("the last batch was not recorded")
+        found = np.full((n, self.network.num_steps, q.size), np.nan, np.float32)
+        backward = variable in q.model.adjoint
+        row = q.model.adjoint.index(variable) if backward else state.index(variable)
+        if learned or not backward:
+            for i in range(n):
+                where = self._handle, i, self._layers[population], int(backward), row
+                self._lib.engine_trace(*where, _address(found[i]))
+        return found
 
     def gradient_norm(self) -> float:
         return float(np.sqrt(self._lib.engine_gradient_norm2(self._handle)))

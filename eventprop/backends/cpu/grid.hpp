@@ -86,6 +86,36 @@ void sweep(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const
     out.spikes.index_by_id(l.n, K);
 }
 
+// Keeps the state after each step: the current of the step, and all else as it was at the start of the next one, or, after
+// the last, at the end.
+template <class Model> void record_states(const Layer &l, LayerTrace &out, const real *state, int K) {
+    constexpr int VARS = 1 + Model::n_state;
+    out.states.reserve(size_t(l.n_panels) * K * VARS * P);
+    for (int p = 0; p < l.n_panels; ++p) {
+        const size_t start = size_t(p) * K * VARS * P;
+        real *to = out.states.data + start;
+        const real *kept = out.kept.data + start;
+        for (int k = 0; k < K; ++k) {
+            const real *next = k + 1 < K ? kept + size_t(k + 1) * VARS * P : state + size_t(p) * VARS * P;
+            std::copy(kept + size_t(k) * VARS * P, kept + size_t(k) * VARS * P + P, to + size_t(k) * VARS * P);
+            std::copy(next + P, next + VARS * P, to + size_t(k) * VARS * P + P);
+        }
+    }
+}
+
+// Space for the adjoints of a trial, all 0.
+template <class Model> void start_adjoints(const Layer &l, LayerTrace &trace, int K) {
+    const size_t n = size_t(l.n_panels) * K * Model::n_adjoint * P;
+    trace.adjoints.reserve(n);
+    std::fill(trace.adjoints.data, trace.adjoints.data + n, real(0));
+}
+
+// Keeps the adjoints of a panel at the start of step m, which is the end of step m - 1.
+template <class Model> void record_adjoints(LayerTrace &trace, int p, int m, int K, const real *x) {
+    constexpr int VARS = Model::n_adjoint;
+    if (m > 0) std::copy(x, x + VARS * P, trace.adjoints.data + (size_t(p) * K + m - 1) * VARS * P);
+}
+
 // Adds the cusps' share to the errors: a maximum of output j at the arrival of spikes moves with those that end the
 // rise of V, the ones with negative weight onto j, in proportion to it.
 inline void add_cusps(const Layer &output, const real *error, const real *readout, int which, LayerTrace &hidden, int K) {
@@ -116,8 +146,9 @@ inline void errors_from_above(LayerTrace &trace, const Layer &above, int rows, i
 // The reverse of sweep(). t.adjoint holds the adjoints at the end of the trial; trace.rows is the first row, seen
 // backwards, that is not zero. `extra(x, spike, lane)` follows each jump.
 template <class Model, class Extra>
-void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, Scratch &t, Extra &&extra) {
+void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, bool record, Scratch &t, Extra &&extra) {
     constexpr int VARS = Model::n_adjoint, KEPT = 1 + Model::n_state;
+    if (record) start_adjoints<Model>(l, trace, K);
     const SpikeLists &spikes = trace.spikes;
     const size_t stride = Panels::stride_of(K), kept_stride = size_t(K) * KEPT * P;
     trace.gradient.reserve(stride * l.n_panels);
@@ -147,6 +178,8 @@ void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, Scra
         if (!trace.dropped.id.empty())
             for (uint32_t s = trace.dropped.step_start[m]; s < trace.dropped.step_start[m + 1]; ++s)
                 jump(trace.dropped.id[s], real(0), &trace.dropped_recorded[size_t(s) * Model::n_recorded]);
+        if (record)
+            for (int p = 0; p < l.n_panels; ++p) record_adjoints<Model>(trace, p, m, K, x(p));
         if (keep_transport)
             for (int p = 0; p < l.n_panels; ++p) Model::transport(c, h(p), x(p), d.at(p, m));
         if (m > 0 && l.recurrent.present && spikes.step_start[m - 1] < spikes.step_start[m]) {
@@ -191,13 +224,14 @@ void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weigh
 // Adjoints of the read-out that does not spike. slot.error is [panel][P], or [step][panel][P] where the loss compares
 // voltages at each step.
 template <class Model>
-void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int which, const real *q, Scratch &t) {
+void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int which, const real *q, bool record, Scratch &t) {
     constexpr int VARS = Model::n_adjoint, KEPT = 1 + Model::n_state;
     LayerTrace &trace = slot.output;
     const size_t stride = Panels::stride_of(K);
     trace.gradient.reserve(stride * l.n_panels);
     t.transport.reserve(stride * l.n_panels);
-    trace.rows = slot.layers.back().spikes.id.empty() && !Model::n_collect ? 0 : K;
+    if (record) start_adjoints<Model>(l, trace, K);
+    trace.rows = slot.layers.back().spikes.id.empty() && !Model::n_collect && !record ? 0 : K;
     if (!trace.rows) return;
     t.adjoint.reserve(size_t(VARS) * P);
     const real *c = l.constants.data();
@@ -219,6 +253,7 @@ void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int 
             Readout::impulse(which, c, h, q, x, error + error_step * m, r, weight[m], real(m), real(K));
             if (Readout::impulse_changes_gradient) Model::gradient(c, h, x, g.at(p, m));
             Model::transport(c, h, x, d.at(p, m));
+            if (record) record_adjoints<Model>(trace, p, m, K, x);
             if (cusps)                    // spikes that arrive at a cusp come too late for the maximum to depend on them
                 for (int lane = 0; lane < P; ++lane)
                     if (Readout::cusp_step(which, r, lane) == m && Readout::cusp(which, r, lane, real(1)) != 0)

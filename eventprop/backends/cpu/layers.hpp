@@ -70,6 +70,8 @@ struct LayerTrace {
     Buffer kept;                          // [panel][row][variable][P]: forward state that time constants need
     Buffer collected;                     // [panel][trained parameter][P]
     int rows = 0;                         // rows of `gradient` that are not zero
+    Buffer states, adjoints;              // if recorded, [panel][step][variable][P]: after each step; of the backward
+                                          // pass, at the same times
 
     // With exact times only:
     std::vector<Event> events;
@@ -105,7 +107,7 @@ struct BatchView {                        // the spike set and the samples of it
     const uint16_t *steps, *channels;
     const int64_t *samples;               // [n]
     const int32_t *labels;                // [n]
-    int32_t n, learn, average_counts;
+    int32_t n, learn, average_counts, record;
     uint32_t input_seed, hidden_seed, noise_seed;
     double input_dropout, hidden_dropout, noise;
     double batch, loss_scale;

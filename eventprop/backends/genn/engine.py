@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -125,6 +125,9 @@ class GennEngine:
         self.has_gradient = False
         self._recorded: list[Any] | None = None
         self._held = range(0)
+        self._traces: dict[tuple[str, str], np.ndarray] = {}
+        self._recorded_from = 0
+        self._spikes_of: dict[int, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
         for layer in network.hidden:
             self._array(layer.name, "normal")[:] = normal_table(self._real)
             self._push(layer.name, "normal")
@@ -234,6 +237,7 @@ class GennEngine:
         learn: bool = False,
         randomness: Randomness | None = None,
         first: int = 0,
+        record: Collection[tuple[str, str]] = (),
     ) -> BatchResult:
         if self._pending is not None and not learn:
             raise RuntimeError("a batch is still to be learned from; flush() comes before a run without learning")
@@ -247,22 +251,32 @@ class GennEngine:
         means = self._mean_counts(spikes, samples, parts, random, first) if together and len(parts) > 1 else None
         late = learn and self.pipeline and len(parts) == 1
         results = []
+        self._traces = self._empty_traces(samples.size, record)
+        self._spikes_of = {}
         for part in parts:
             own = None if labels is None else labels[part]
             before, self._pending = self._pending, None
+            self._recorded_from = part.start
             result, shown = self._forward(spikes, samples[part], own, random, first + part.start, samples.size, before)
             results.append(result)
+            if record:
+                self._keep_spikes(part)
             if learn:
                 if together:
                     shown = replace(shown, mean_counts=means or [c.mean(axis=0) for c in shown.counts])
                 if late:
                     self._pending = shown
                 else:
-                    self._trial(None, shown)
+                    self._trial(None, shown, record)
         if learn:
             self.has_gradient = before is not None or not late
             if self.has_gradient:
                 self._genn.custom_update("Reduce")
+            if (
+                late and record
+            ):  # the batch's own backward pass comes with the next one: show it, and forget what it adds
+                self._trial(None, shown, record)
+                self._clear_gradients()
         self._held = range(parts[-1].start, samples.size) if parts and not learn else range(0)
         return BatchResult(*(np.concatenate([getattr(r, n) for r in results]) for n in _RESULTS))
 
@@ -287,6 +301,8 @@ class GennEngine:
         }
 
     def spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
+        if index in self._spikes_of:
+            return self._spikes_of[index][population]
         if index not in self._held:
             raise IndexError(
                 f"sample {index} of the last batch is not held; held, if it was not learned from: "
@@ -305,6 +321,42 @@ class GennEngine:
     def spike_times(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
         steps, ids = self.spikes(index, population)
         return (steps + 1.0) * self.network.dt_ms, ids
+
+    def trace(self, population: str, variable: str) -> np.ndarray:
+        if (population, variable) not in self._traces:
+            raise RuntimeError(f"{variable} of {population} was not recorded in the last batch")
+        return self._traces[population, variable]
+
+    def _empty_traces(self, n: int, record: Collection[tuple[str, str]]) -> dict[tuple[str, str], np.ndarray]:
+        sizes = {q.name: q.size for q in self.network.populations}
+        return {(q, v): np.full((n, self.network.num_steps, sizes[q]), np.nan, np.float32) for q, v in record}
+
+    def _adjoints_of(self, population: str) -> tuple[str, ...]:
+        return next(q.model.adjoint for q in self.network.populations if q.name == population)
+
+    def _trace_step(self, step: int, n: int, backward: bool) -> None:
+        """Take the recorded variables after a step of a trial."""
+        k = self.network.num_steps - 2 - step if backward else step
+        for (population, variable), values in self._traces.items():
+            if k >= 0 and (variable in self._adjoints_of(population)) is backward:
+                name = "I" if variable == "Isyn" else variable
+                part = slice(self._recorded_from, self._recorded_from + n)
+                values[part, k] = self._of_samples(population, name, n)
+
+    def _keep_spikes(self, part: slice) -> None:
+        """Hold the spikes of samples whose batch is presented part by part."""
+        self._held = part_range = range(part.start, part.stop)
+        spiking = ["input", *(q.name for q in self.network.populations if q.model.threshold)]
+        for index in part_range:
+            self._spikes_of[index] = {q: self.spikes(index, q) for q in spiking}
+
+    def _clear_gradients(self) -> None:
+        for name in self._made.reduced:
+            population, dot, parameter = name.partition(".")
+            group = self._made.populations[population] if dot else self._made.synapses[name]
+            variable = group.vars[f"d_{parameter}" if dot else "gradient"]
+            variable.view[:] = 0
+            variable.push_to_device()
 
     def _recording(self) -> Any:
         """By population and sample, what GeNN has recorded since the start of its buffer."""
@@ -394,8 +446,8 @@ class GennEngine:
         values = {**self.network.loss_parameters, "x": x, "traffic": traffic}
         return np.broadcast_to(evaluate(self.network.loss.weight, values), traffic.shape)
 
-    def _trial(self, forward: _Shown | None, backward: _Shown | None) -> None:
-        """Run all steps of a trial."""
+    def _trial(self, forward: _Shown | None, backward: _Shown | None, record: Collection[tuple[str, str]] = ()) -> None:
+        """Run all steps of a trial, and take the variables that are recorded, of the trial that runs alone."""
         if backward is not None:
             self._prepare(backward)
         values = {
@@ -413,6 +465,10 @@ class GennEngine:
         self._recorded = [] if self._record < self.network.num_steps and backward is None else None
         for k in range(1, self.network.num_steps + 1):
             self._genn.step_time()
+            if forward is not None and self._traces:
+                self._trace_step(k - 1, forward.n, False)
+            elif backward is not None and record:
+                self._trace_step(k - 1, backward.n, True)
             if self._recorded is not None and k % self._record == 0:
                 self._recorded.append(self._recording())
 
