@@ -337,6 +337,10 @@ class GennEngine:
     def _trace_step(self, step: int, n: int, backward: bool) -> None:
         """Take the recorded variables after a step of a trial."""
         k = self.network.num_steps - 2 - step if backward else step
+        if backward and step == 0:  # at the end of the trial all adjoints are 0
+            for (population, variable), values in self._traces.items():
+                if variable in self._adjoints_of(population):
+                    values[self._recorded_from : self._recorded_from + n, -1] = 0.0
         for (population, variable), values in self._traces.items():
             if k >= 0 and (variable in self._adjoints_of(population)) is backward:
                 name = "I" if variable == "Isyn" else variable
