@@ -70,7 +70,7 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ({"LOSS_TYPE": "first_spike", "OUTPUT_NEURON_TYPE": "hetLI"}, 'OUTPUT_NEURON_TYPE="hetLI" never spikes'),
     ({"SPIKE_TIMING": "exact", "HIDDEN_NOISE": 0.1}, 'SPIKE_TIMING="exact": HIDDEN_NOISE=0.1 must be 0'),
     ({"AUGMENTATION": {"random_shift": 40}}, "AUGMENTATION={'random_shift': 40} is not yet available"),
-    ({"REC_SPIKES": ["hidden"]}, "REC_SPIKES=['hidden'] is not yet available"),
+    ({"REC_SPIKES": "hidden"}, "REC_SPIKES must be a list of names"),
     (
         {"BACKEND": "gpu"},
         "BACKEND='gpu' is not one of 'auto', 'cpu', 'cuda', 'hip', 'single_threaded_cpu'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,11 @@ def test_from_top_to_bottom(name: str, small_data: Path, monkeypatch: pytest.Mon
         if cell["cell_type"] != "code":
             continue
         assert cell["outputs"] == [] and cell["execution_count"] is None
-        code = "".join(cell["source"])
-        exec(compile(code, name, "exec"), space)
+        tree = ast.parse("".join(cell["source"]))
+        shown = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, name, "exec"), space)
         if "parameters" in cell["metadata"].get("tags", []):
             exec(SMALL[name], space)
-        last = code.rsplit("\n", 1)[-1]
-        if last.startswith("plots.") or last == "figure":
-            figures += isinstance(eval(last, space), Figure)
+        if isinstance(shown, ast.Expr):
+            figures += isinstance(eval(compile(ast.Expression(shown.value), name, "eval"), space), Figure)
     assert figures == 3
