@@ -11,17 +11,18 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
 import models
 from eventprop.backends import BatchResult
+from eventprop.backends.genn.memory import Memory
 from eventprop.backends.genn.model import CUSP, GennModel
 from eventprop.backends.genn.neurons import Dynamic, Layout, constants_of
-from eventprop.backends.genn.random import drawn, keys_of, limit_of, normal_table
-from eventprop.backends.snippets import added, evaluate, names_in
+from eventprop.backends.genn.presenting import Presenter
+from eventprop.backends.genn.scoring import Scorer, Shown
 from eventprop.network import Network, Population, Randomness
 from eventprop.spikes import SpikeSet
 
@@ -38,31 +39,6 @@ def say_slow(batch: int) -> None:
         'its own, and PIPELINE has no effect. BACKEND="cpu" is many times faster',
         stacklevel=3,
     )
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A batch that has run forwards.
-
-    Attributes:
-        n: samples.
-        half: where its traces are.
-        labels: ``(n,)``; None where it is not to be learned from.
-        averaged: number of samples over which the loss is averaged.
-        counts: by hidden layer, ``(n, size)`` spikes.
-        mean_counts: by hidden layer ``(size,)``, where the regulariser wants these.
-        errors: ``(n, classes)``; one-hot label minus softmax, scaled.
-        first_ms: ``(n, classes)`` times of first spikes, not a number where there was none.
-    """
-
-    n: int
-    half: int
-    labels: np.ndarray | None
-    averaged: int
-    counts: list[np.ndarray]
-    errors: np.ndarray
-    first_ms: np.ndarray
-    mean_counts: list[np.ndarray] | None = None
 
 
 class GennEngine:
@@ -119,30 +95,25 @@ class GennEngine:
         self._made, self._genn = made, made.genn
         self._record = record_steps or network.num_steps
         self._genn.load(num_recording_timesteps=self._record)
-        self._dynamic: dict[tuple[str, str], float] = {}
         self._half = 0
-        self._pending: _Shown | None = None
+        self._pending: Shown | None = None
         self.has_gradient = False
         self._recorded: list[Any] | None = None
         self._held = range(0)
         self._traces: dict[tuple[str, str], np.ndarray] = {}
         self._recorded_from = 0
         self._spikes_of: dict[int, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-        for layer in network.hidden:
-            self._array(layer.name, "normal")[:] = normal_table(self._real)
-            self._push(layer.name, "normal")
-        if not network.loss.spiking and not self._per_sample:
-            self._array("output", "weights")[:] = self._weights(np.zeros((1, network.num_steps)))[0]
-            self._push("output", "weights")
+        self._memory = Memory(made)
+        self._presenter, self._scorer = Presenter(self._memory, self._real), Scorer(self._memory)
         for name, constants in made.constants.items():
             for constant, value in constants.items():
-                self._set_dynamic(name, constant, value)
+                self._memory.set_dynamic(name, constant, value)
         self.set_time_constants(network.initial_time_constants())
 
     # Weights, time constants, moments
 
     def weights(self) -> dict[str, np.ndarray]:
-        return {p.name: self._synaptic(p.name, "w").astype(np.float32) for p in self.network.projections}
+        return {p.name: self._memory.synaptic(p.name, "w").astype(np.float32) for p in self.network.projections}
 
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         for p in self.network.projections:
@@ -154,7 +125,7 @@ class GennEngine:
     def time_constants(self) -> dict[str, dict[str, np.ndarray]]:
         for population in self.network.populations:
             for name in population.trained:
-                value = self._pull(population.name, name)
+                value = self._memory.pull(population.name, name)
                 self._constants[population.name][name] = np.ravel(value).astype(np.float32)
         return {q: {n: a.copy() for n, a in values.items()} for q, values in self._constants.items()}
 
@@ -162,7 +133,7 @@ class GennEngine:
         self._constants = self.network.check_time_constants(values)
         for population in self.network.populations:
             for name in population.trained:
-                self._set(population.name, name, values[population.name][name])
+                self._memory.set(population.name, name, values[population.name][name])
             self._set_constants(population, self._constants[population.name])
 
     def _set_constants(self, population: Population, values: Mapping[str, np.ndarray]) -> None:
@@ -171,25 +142,25 @@ class GennEngine:
         group = self._made.populations[population.name]
         for name, value in constants_of(population, own, self.network.dt_ms).items():
             if name in self._made.constants[population.name]:
-                self._set_dynamic(population.name, name, value)
+                self._memory.set_dynamic(population.name, name, value)
             elif name in group.vars and name not in population.trained:
-                self._set(population.name, name, value)
+                self._memory.set(population.name, name, value)
 
     def gradients(self) -> dict[str, np.ndarray]:
         return {
-            p.name: self._reduced(p.name).reshape(p.shape).copy() if p.trained else np.zeros(p.shape, self._real)
+            p.name: self._memory.reduced(p.name).reshape(p.shape).copy() if p.trained else np.zeros(p.shape, self._real)
             for p in self.network.projections
         }
 
     def time_constant_gradients(self) -> dict[str, dict[str, np.ndarray]]:
         return {
-            q.name: {n: self._reduced(f"{q.name}.{n}").copy() for n in q.trained}
+            q.name: {n: self._memory.reduced(f"{q.name}.{n}").copy() for n in q.trained}
             for q in self.network.populations
             if q.trained
         }
 
     def gradient_norm(self) -> float:
-        squares = [np.sum(np.square(self._reduced(name), dtype=np.float64)) for name in self._made.reduced]
+        squares = [np.sum(np.square(self._memory.reduced(name), dtype=np.float64)) for name in self._made.reduced]
         return float(np.sqrt(np.sum(squares)))
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0) -> None:
@@ -204,7 +175,7 @@ class GennEngine:
         for population in self.network.populations:
             if population.trained:
                 self._set_constants(
-                    population, {n: np.ravel(self._pull(population.name, n)) for n in population.trained}
+                    population, {n: np.ravel(self._memory.pull(population.name, n)) for n in population.trained}
                 )
 
     def optimiser_state(self) -> dict[str, dict[str, np.ndarray]]:
@@ -312,7 +283,7 @@ class GennEngine:
             raise ValueError("the outputs of this network do not spike")
         number = index - self._held.start
         if population == "input":
-            slots, steps, channels = self._input
+            slots, steps, channels = self._presenter.shown
             return steps[slots == number].astype(np.uint16), channels[slots == number].astype(np.uint16)
         pieces = self._recorded if self._recorded is not None else [self._recording()]
         times, ids = (np.concatenate(part) for part in zip(*(p[population][number] for p in pieces), strict=True))
@@ -345,7 +316,7 @@ class GennEngine:
             if k >= 0 and (variable in self._adjoints_of(population)) is backward:
                 name = "I" if variable == "Isyn" else variable
                 part = slice(self._recorded_from, self._recorded_from + n)
-                values[part, k] = self._of_samples(population, name, n)
+                values[part, k] = self._memory.of_samples(population, name, n)
 
     def _keep_spikes(self, part: slice) -> None:
         """Hold the spikes of samples whose batch is presented part by part."""
@@ -386,74 +357,20 @@ class GennEngine:
         random: Randomness,
         first: int,
         averaged: int,
-        before: _Shown | None,
-    ) -> tuple[BatchResult, _Shown]:
+        before: Shown | None,
+    ) -> tuple[BatchResult, Shown]:
         """Present samples, while the batch ``before`` runs backwards."""
         if self.pipeline:
             self._half = 1 - self._half
-        self._show(spikes, samples, random, first)
-        shown = _Shown(samples.size, self._half, labels, averaged, [], np.zeros((0, 0)), np.zeros((0, 0)))
+        self._presenter.show(spikes, samples, random, first, self._half)
+        shown = Shown(samples.size, self._half, labels, averaged, [], np.zeros((0, 0)), np.zeros((0, 0)))
         self._trial(shown, before)
-        return self._read(shown)
+        return self._scorer.read(shown)
 
-    def _show(self, spikes: SpikeSet, samples: np.ndarray, random: Randomness, first: int) -> None:
-        """Write the input's spikes and the keys of the random streams."""
-        chosen = spikes.select(samples)
-        slots = np.repeat(np.arange(samples.size), np.diff(chosen.offsets))
-        steps, channels = chosen.steps.astype(np.int64), chosen.channels.astype(np.int64)
-        places = np.arange(first, first + samples.size)
-        if random.input_dropout > 0:
-            numbers = drawn(keys_of(random.input_seed, places)[slots], steps, channels)
-            keep = numbers >= limit_of(random.input_dropout)
-            slots, steps, channels = slots[keep], steps[keep], channels[keep]
-        self._input = slots, steps, channels
-        raster = self._array("input", "raster").reshape(self._layout.halves, self._layout.batch, spikes.num_steps, -1)
-        raster[self._half] = 0
-        bits = np.left_shift(np.uint32(1), (channels % 32).astype(np.uint32))
-        np.bitwise_or.at(raster[self._half], (slots, steps, channels // 32), bits)
-        self._push("input", "raster")
-        for number, layer in enumerate(self.network.hidden):
-            for name, seed in (("dropout_key", random.hidden_seed), ("noise_key", random.noise_seed)):
-                self._array(layer.name, name)[: samples.size] = keys_of(seed, places, number)
-                self._push(layer.name, name)
-            self._set_dynamic(layer.name, "dropout_limit", limit_of(random.hidden_dropout))
-            self._set_dynamic(layer.name, "noise_amplitude", random.noise * np.sqrt(self.network.dt_ms))
-        if self._per_sample:
-            self._show_weights(slots, steps, samples.size)
-
-    def _show_weights(self, slots: np.ndarray, steps: np.ndarray, n: int) -> None:
-        """The loss's weights by the smoothed number of input spikes at the start of each step."""
-        network = self.network
-        counts = np.bincount(slots * network.num_steps + steps, minlength=n * network.num_steps)
-        counts = counts.reshape(n, network.num_steps)
-        arriving = np.zeros((n, network.num_steps))
-        for copy in range(network.copies):
-            late = 1 + copy * network.delay_steps
-            if late < network.num_steps:
-                arriving[:, late:] += counts[:, : network.num_steps - late]
-        tau = network.loss_parameters["tau_accumulator"]
-        decay, traffic, now = np.exp(-network.dt_ms / tau), np.zeros_like(arriving), np.zeros(n)
-        for k in range(network.num_steps):
-            now = now * decay + 0.01 / tau * arriving[:, k]
-            traffic[:, k] = now
-        weights = self._array("output", "weights").reshape(self._layout.halves, self._layout.batch, -1)
-        weights[self._half, :n] = self._weights(traffic)
-        self._push("output", "weights")
-
-    @property
-    def _per_sample(self) -> bool:
-        return "traffic" in names_in(self.network.loss.weight)
-
-    def _weights(self, traffic: np.ndarray) -> np.ndarray:
-        """The loss's weights of all steps, ``(n, steps)``."""
-        x = np.arange(self.network.num_steps) / self.network.num_steps
-        values = {**self.network.loss_parameters, "x": x, "traffic": traffic}
-        return np.broadcast_to(evaluate(self.network.loss.weight, values), traffic.shape)
-
-    def _trial(self, forward: _Shown | None, backward: _Shown | None, record: Collection[tuple[str, str]] = ()) -> None:
+    def _trial(self, forward: Shown | None, backward: Shown | None, record: Collection[tuple[str, str]] = ()) -> None:
         """Run all steps of a trial, and take the variables that are recorded, of the trial that runs alone."""
         if backward is not None:
-            self._prepare(backward)
+            self._scorer.prepare(backward)
         values = {
             "forward": int(forward is not None),
             "num_samples": forward.n if forward else 0,
@@ -464,7 +381,7 @@ class GennEngine:
         }
         for name in self._made.populations:
             for parameter in Dynamic:
-                self._set_dynamic(name, parameter, values[parameter])
+                self._memory.set_dynamic(name, parameter, values[parameter])
         self._genn.timestep = 0
         self._recorded = [] if self._record < self.network.num_steps and backward is None else None
         for k in range(1, self.network.num_steps + 1):
@@ -476,158 +393,25 @@ class GennEngine:
             if self._recorded is not None and k % self._record == 0:
                 self._recorded.append(self._recording())
 
-    def _read(self, shown: _Shown) -> tuple[BatchResult, _Shown]:
-        """What a batch that has just run forwards gave."""
-        network, n = self.network, shown.n
-        counts = [self._of_samples(layer.name, "count", n).astype(np.float32) for layer in network.hidden]
-        first_ms = np.zeros((n, 0))
-        if network.loss.spiking:
-            steps = self._of_samples("output", "first_step", n)
-            first_ms = np.where(steps < 0, np.nan, (steps + 1.0) * network.dt_ms)
-            exact = self._of_loss(network.loss.score, t=np.where(steps < 0, self._trial_ms + 1.0, first_ms))
-            scores = exact.astype(np.float32)
-            predictions = np.where((steps < 0).all(axis=1), -1, scores.argmax(axis=1))
-        else:
-            state = {v: self._of_samples("output", v, n) for v in network.loss.state}
-            exact = np.asarray(evaluate(network.loss.score, state), np.float64)
-            scores = exact.astype(np.float32)
-            predictions = scores.argmax(axis=1)
-        loss, errors = np.zeros(n), np.zeros((n, 0))
-        if shown.labels is not None:
-            loss, errors = _cross_entropy(exact, shown.labels)
-            errors = errors * (network.loss_scale / shown.averaged)
-            if network.loss.per_step:
-                loss = np.array(
-                    [_cross_entropy(self._voltages(shown, i), y)[0].mean() for i, y in enumerate(shown.labels)]
-                )
-            if network.loss.spiking:
-                own = first_ms[np.arange(n), shown.labels]
-                late = np.where(np.isnan(own), self._trial_ms, own)
-                loss = loss + self._of_loss(network.loss.penalty, t=late, trial=self._trial_ms)
-        result = BatchResult(scores, predictions.astype(np.int32), loss, np.concatenate(counts, axis=1))
-        return result, replace(shown, counts=counts, errors=errors, first_ms=first_ms)
-
-    def _voltages(self, shown: _Shown, sample: int) -> np.ndarray:
-        """Voltages of the outputs at the start of each step, ``(steps, classes)``."""
-        if sample == 0:
-            self._made.populations["output"].extra_global_params["voltages"].pull_from_device()
-        network, layout = self.network, self._layout
-        shape = (layout.halves, layout.batch, network.num_steps, network.output.size)
-        return self._array("output", "voltages").reshape(shape)[shown.half, sample].astype(np.float64)
-
-    def _prepare(self, shown: _Shown) -> None:
-        """Give the neurons what the backward pass needs to know of this batch."""
-        network = self.network
-        assert shown.labels is not None
-        for population in network.populations:
-            self._set_dynamic(population.name, "averaged", float(shown.averaged))
-        if network.loss.per_step:
-            self._set_dynamic("output", "loss_scale", network.loss_scale)
-            self._set_samples("output", "label", shown.labels[:, None])
-        elif network.loss.spiking:
-            self._prepare_first_spikes(shown)
-        else:
-            self._set_samples("output", "error", shown.errors)
-        for number, layer in enumerate(network.hidden):
-            means = None if shown.mean_counts is None else shown.mean_counts[number]
-            variables = self._made.populations[layer.name].vars
-            if "spike_count" in variables and means is not None:
-                self._set(layer.name, "spike_count", means)
-            if "layer_count" in variables:
-                own = shown.counts[number] if means is None else np.tile(means, (shown.n, 1))
-                self._set_samples(layer.name, "layer_count", own.sum(axis=1, keepdims=True))
-
-    def _prepare_first_spikes(self, shown: _Shown) -> None:
-        """What the loss adds to R of first spikes, and to the adjoint of the label's output if it never spiked."""
-        assert shown.labels is not None
-        loss = self.network.loss
-        label = (np.arange(self.network.output.size) == shown.labels[:, None]).astype(np.float64)
-        silent = np.isnan(shown.first_ms)
-        names = {"label": label, "batch": shown.averaged, "trial": self._trial_ms, "error": shown.errors}
-        at_spike = self._of_loss(loss.first_spike, t=np.where(silent, 0.0, shown.first_ms), **names)
-        self._set_samples("output", "first_error", np.where(silent, 0.0, at_spike))
-        phantom = self._of_loss(added(loss.phantom, "lambda_V"), **names)
-        self._set_samples("output", "phantom", np.where(silent & (label > 0), phantom, 0.0))
-
-    @property
-    def _trial_ms(self) -> float:
-        return self.network.num_steps * self.network.dt_ms
-
-    def _of_loss(self, expression: str, **values: Any) -> Any:
-        return evaluate(expression, {**self.network.loss_parameters, **values})
-
     def _report_lost(self) -> None:
         """Warn of spikes that found no place in the rings since the last report."""
         for population in self.network.populations:
             if not population.model.threshold:
                 continue
-            lost = int(self._pull(population.name, "lost").sum())
+            lost = int(self._memory.pull(population.name, "lost").sum())
             if lost:
-                most = int(self._pull(population.name, "most").max())
+                most = int(self._memory.pull(population.name, "most").max())
                 warnings.warn(
                     f"{lost} spikes of {population.name} found no place in GeNN's buffer and have no gradient: "
                     f"N_MAX_SPIKE={self._layout.max_spikes} is too small, {most} would do",
                     stacklevel=2,
                 )
             for name in ("lost", "most"):
-                self._set(population.name, name, 0)
-
-    # Access to GeNN's memory
-
-    def _array(self, population: str, name: str) -> np.ndarray:
-        return self._made.populations[population].extra_global_params[name].view
-
-    def _push(self, population: str, name: str) -> None:
-        self._made.populations[population].extra_global_params[name].push_to_device()
-
-    def _pull(self, population: str, name: str) -> np.ndarray:
-        variable = self._made.populations[population].vars[name]
-        variable.pull_from_device()
-        return variable.view
-
-    def _set(self, population: str, name: str, value: Any) -> None:
-        variable = self._made.populations[population].vars[name]
-        variable.view[:] = value
-        variable.push_to_device()
-
-    def _of_samples(self, population: str, name: str, n: int) -> np.ndarray:
-        """A variable of each sample's neurons, ``(n, size)``."""
-        return self._pull(population, name).reshape(self._layout.batch, -1)[:n].copy()
-
-    def _set_samples(self, population: str, name: str, values: np.ndarray) -> None:
-        variable = self._made.populations[population].vars[name]
-        variable.view.reshape(self._layout.batch, -1)[: len(values)] = values
-        variable.push_to_device()
-
-    def _set_dynamic(self, population: str, name: str, value: float) -> None:
-        if self._dynamic.get((population, name)) != value:
-            self._made.populations[population].set_dynamic_param_value(name, value)
-            self._dynamic[population, name] = value
-
-    def _synaptic(self, name: str, variable: str) -> np.ndarray:
-        group = self._made.synapses[name]
-        group.vars[variable].pull_from_device()
-        shape = next(p.shape for p in self.network.projections if p.name == name)
-        return group.vars[variable].view.reshape(shape)
-
-    def _reduced(self, name: str) -> np.ndarray:
-        variable = self._made.reduced[name].vars["reduced"]
-        variable.pull_from_device()
-        return variable.view
+                self._memory.set(population.name, name, 0)
 
     def _copy_negative(self) -> None:
         """The synapses of cusps have the weights of those to the outputs."""
         if CUSP in self._made.synapses:
             variable = self._made.synapses[CUSP].vars["w"]
-            variable.view[:] = self._synaptic(self.network.projections[-1].name, "w").ravel()
+            variable.view[:] = self._memory.synaptic(self.network.projections[-1].name, "w").ravel()
             variable.push_to_device()
-
-
-def _cross_entropy(scores: np.ndarray, labels: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
-    """``-log softmax(scores)[label]``, ``(n,)``, and one-hot label minus softmax, ``(n, classes)``."""
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
-    sums = exponentials.sum(axis=1, keepdims=True)
-    rows, columns = np.arange(len(scores)), np.broadcast_to(labels, len(scores))
-    hit = np.arange(scores.shape[1]) == columns[:, None]
-    return np.log(sums[:, 0]) - shifted[rows, columns], hit - exponentials / sums

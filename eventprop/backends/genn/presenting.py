@@ -1,0 +1,89 @@
+"""What the host writes before a trial: the input's spikes, the loss's weights, the keys of the random streams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from eventprop.backends.genn.memory import Memory
+from eventprop.backends.genn.random import drawn, keys_of, limit_of, normal_table
+from eventprop.backends.snippets import evaluate, names_in
+from eventprop.network import Randomness
+from eventprop.spikes import SpikeSet
+
+__all__ = ["Presenter"]
+
+
+class Presenter:
+    """Shows samples to a model.
+
+    Attributes:
+        shown: sample, step and channel of each input spike of the last trial, dropout done.
+    """
+
+    def __init__(self, memory: Memory, real: Any) -> None:
+        self.memory, self.network, self.layout = memory, memory.network, memory.layout
+        self.shown = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
+        for layer in self.network.hidden:
+            memory.array(layer.name, "normal")[:] = normal_table(real)
+            memory.push(layer.name, "normal")
+        if not self.network.loss.spiking and not self._per_sample:
+            memory.array("output", "weights")[:] = self._weights(np.zeros((1, self.network.num_steps)))[0]
+            memory.push("output", "weights")
+
+    def show(self, spikes: SpikeSet, samples: np.ndarray, random: Randomness, first: int, half: int) -> None:
+        """Write the input's spikes and the keys of the random streams."""
+        chosen = spikes.select(samples)
+        slots = np.repeat(np.arange(samples.size), np.diff(chosen.offsets))
+        steps, channels = chosen.steps.astype(np.int64), chosen.channels.astype(np.int64)
+        places = np.arange(first, first + samples.size)
+        if random.input_dropout > 0:
+            numbers = drawn(keys_of(random.input_seed, places)[slots], steps, channels)
+            keep = numbers >= limit_of(random.input_dropout)
+            slots, steps, channels = slots[keep], steps[keep], channels[keep]
+        self.shown = slots, steps, channels
+        raster = self.memory.array("input", "raster").reshape(
+            self.layout.halves, self.layout.batch, spikes.num_steps, -1
+        )
+        raster[half] = 0
+        bits = np.left_shift(np.uint32(1), (channels % 32).astype(np.uint32))
+        np.bitwise_or.at(raster[half], (slots, steps, channels // 32), bits)
+        self.memory.push("input", "raster")
+        for number, layer in enumerate(self.network.hidden):
+            for name, seed in (("dropout_key", random.hidden_seed), ("noise_key", random.noise_seed)):
+                self.memory.array(layer.name, name)[: samples.size] = keys_of(seed, places, number)
+                self.memory.push(layer.name, name)
+            self.memory.set_dynamic(layer.name, "dropout_limit", limit_of(random.hidden_dropout))
+            self.memory.set_dynamic(layer.name, "noise_amplitude", random.noise * np.sqrt(self.network.dt_ms))
+        if self._per_sample:
+            self._show_weights(slots, steps, samples.size, half)
+
+    def _show_weights(self, slots: np.ndarray, steps: np.ndarray, n: int, half: int) -> None:
+        """The loss's weights by the smoothed number of input spikes at the start of each step."""
+        network = self.network
+        counts = np.bincount(slots * network.num_steps + steps, minlength=n * network.num_steps)
+        counts = counts.reshape(n, network.num_steps)
+        arriving = np.zeros((n, network.num_steps))
+        for copy in range(network.copies):
+            late = 1 + copy * network.delay_steps
+            if late < network.num_steps:
+                arriving[:, late:] += counts[:, : network.num_steps - late]
+        tau = network.loss_parameters["tau_accumulator"]
+        decay, traffic, now = np.exp(-network.dt_ms / tau), np.zeros_like(arriving), np.zeros(n)
+        for k in range(network.num_steps):
+            now = now * decay + 0.01 / tau * arriving[:, k]
+            traffic[:, k] = now
+        weights = self.memory.array("output", "weights").reshape(self.layout.halves, self.layout.batch, -1)
+        weights[half, :n] = self._weights(traffic)
+        self.memory.push("output", "weights")
+
+    @property
+    def _per_sample(self) -> bool:
+        return "traffic" in names_in(self.network.loss.weight)
+
+    def _weights(self, traffic: np.ndarray) -> np.ndarray:
+        """The loss's weights of all steps, ``(n, steps)``."""
+        x = np.arange(self.network.num_steps) / self.network.num_steps
+        values = {**self.network.loss_parameters, "x": x, "traffic": traffic}
+        return np.broadcast_to(evaluate(self.network.loss.weight, values), traffic.shape)

@@ -1,0 +1,136 @@
+"""Between two trials: scores, losses and errors of a batch that has run forwards, for the one that runs backwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from eventprop.backends import BatchResult
+from eventprop.backends.genn.memory import Memory
+from eventprop.backends.snippets import added, evaluate
+
+__all__ = ["Scorer", "Shown"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A batch that has run forwards.
+
+    Attributes:
+        n: samples.
+        half: where its traces are.
+        labels: ``(n,)``; None where it is not to be learned from.
+        averaged: number of samples over which the loss is averaged.
+        counts: by hidden layer, ``(n, size)`` spikes.
+        mean_counts: by hidden layer ``(size,)``, where the regulariser wants these.
+        errors: ``(n, classes)``; one-hot label minus softmax, scaled.
+        first_ms: ``(n, classes)`` times of first spikes, not a number where there was none.
+    """
+
+    n: int
+    half: int
+    labels: np.ndarray | None
+    averaged: int
+    counts: list[np.ndarray]
+    errors: np.ndarray
+    first_ms: np.ndarray
+    mean_counts: list[np.ndarray] | None = None
+
+
+class Scorer:
+    """Reads what a trial gave, and prepares its backward pass."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory, self.network, self.layout = memory, memory.network, memory.layout
+
+    def read(self, shown: Shown) -> tuple[BatchResult, Shown]:
+        """What a batch that has just run forwards gave."""
+        network, n = self.network, shown.n
+        counts = [self.memory.of_samples(layer.name, "count", n).astype(np.float32) for layer in network.hidden]
+        first_ms = np.zeros((n, 0))
+        if network.loss.spiking:
+            steps = self.memory.of_samples("output", "first_step", n)
+            first_ms = np.where(steps < 0, np.nan, (steps + 1.0) * network.dt_ms)
+            exact = self._of_loss(network.loss.score, t=np.where(steps < 0, self._trial_ms + 1.0, first_ms))
+            scores = exact.astype(np.float32)
+            predictions = np.where((steps < 0).all(axis=1), -1, scores.argmax(axis=1))
+        else:
+            state = {v: self.memory.of_samples("output", v, n) for v in network.loss.state}
+            exact = np.asarray(evaluate(network.loss.score, state), np.float64)
+            scores = exact.astype(np.float32)
+            predictions = scores.argmax(axis=1)
+        loss, errors = np.zeros(n), np.zeros((n, 0))
+        if shown.labels is not None:
+            loss, errors = _cross_entropy(exact, shown.labels)
+            errors = errors * (network.loss_scale / shown.averaged)
+            if network.loss.per_step:
+                loss = np.array(
+                    [_cross_entropy(self._voltages(shown, i), y)[0].mean() for i, y in enumerate(shown.labels)]
+                )
+            if network.loss.spiking:
+                own = first_ms[np.arange(n), shown.labels]
+                late = np.where(np.isnan(own), self._trial_ms, own)
+                loss = loss + self._of_loss(network.loss.penalty, t=late, trial=self._trial_ms)
+        result = BatchResult(scores, predictions.astype(np.int32), loss, np.concatenate(counts, axis=1))
+        return result, replace(shown, counts=counts, errors=errors, first_ms=first_ms)
+
+    def _voltages(self, shown: Shown, sample: int) -> np.ndarray:
+        """Voltages of the outputs at the start of each step, ``(steps, classes)``."""
+        if sample == 0:
+            self.memory.made.populations["output"].extra_global_params["voltages"].pull_from_device()
+        network, layout = self.network, self.layout
+        shape = (layout.halves, layout.batch, network.num_steps, network.output.size)
+        return self.memory.array("output", "voltages").reshape(shape)[shown.half, sample].astype(np.float64)
+
+    def prepare(self, shown: Shown) -> None:
+        """Give the neurons what the backward pass needs to know of this batch."""
+        network = self.network
+        assert shown.labels is not None
+        for population in network.populations:
+            self.memory.set_dynamic(population.name, "averaged", float(shown.averaged))
+        if network.loss.per_step:
+            self.memory.set_dynamic("output", "loss_scale", network.loss_scale)
+            self.memory.set_samples("output", "label", shown.labels[:, None])
+        elif network.loss.spiking:
+            self._prepare_first_spikes(shown)
+        else:
+            self.memory.set_samples("output", "error", shown.errors)
+        for number, layer in enumerate(network.hidden):
+            means = None if shown.mean_counts is None else shown.mean_counts[number]
+            variables = self.memory.made.populations[layer.name].vars
+            if "spike_count" in variables and means is not None:
+                self.memory.set(layer.name, "spike_count", means)
+            if "layer_count" in variables:
+                own = shown.counts[number] if means is None else np.tile(means, (shown.n, 1))
+                self.memory.set_samples(layer.name, "layer_count", own.sum(axis=1, keepdims=True))
+
+    def _prepare_first_spikes(self, shown: Shown) -> None:
+        """What the loss adds to R of first spikes, and to the adjoint of the label's output if it never spiked."""
+        assert shown.labels is not None
+        loss = self.network.loss
+        label = (np.arange(self.network.output.size) == shown.labels[:, None]).astype(np.float64)
+        silent = np.isnan(shown.first_ms)
+        names = {"label": label, "batch": shown.averaged, "trial": self._trial_ms, "error": shown.errors}
+        at_spike = self._of_loss(loss.first_spike, t=np.where(silent, 0.0, shown.first_ms), **names)
+        self.memory.set_samples("output", "first_error", np.where(silent, 0.0, at_spike))
+        phantom = self._of_loss(added(loss.phantom, "lambda_V"), **names)
+        self.memory.set_samples("output", "phantom", np.where(silent & (label > 0), phantom, 0.0))
+
+    @property
+    def _trial_ms(self) -> float:
+        return self.network.num_steps * self.network.dt_ms
+
+    def _of_loss(self, expression: str, **values: Any) -> Any:
+        return evaluate(expression, {**self.network.loss_parameters, **values})
+
+
+def _cross_entropy(scores: np.ndarray, labels: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+    """``-log softmax(scores)[label]``, ``(n,)``, and one-hot label minus softmax, ``(n, classes)``."""
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    sums = exponentials.sum(axis=1, keepdims=True)
+    rows, columns = np.arange(len(scores)), np.broadcast_to(labels, len(scores))
+    hit = np.arange(scores.shape[1]) == columns[:, None]
+    return np.log(sums[:, 0]) - shifted[rows, columns], hit - exponentials / sums
