@@ -210,6 +210,10 @@ def _describe(rest: str) -> str:
     }
     if "_w_" in rest:
         return "weights, flat: element pre * n_post + post"
-    if re.search("_tau(m|syn|b)_", rest):
+    if rest.endswith("_classes.png"):
+        return "points in the colour of the class they are taken for"
+    if rest.endswith("_first_spikes.png"):
+        return "when each output first spikes"
+    if re.search("_tau_?(m|syn|b)_", rest):
         return "time constants of neurons (ms)"
     return known.get(re.sub(r"^_f\d+", "", rest), "")

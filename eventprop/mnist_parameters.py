@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eventprop import keys
 from eventprop.keys import declare, resolve_benchmark
 from eventprop.parameters import Key
 
@@ -13,6 +12,14 @@ __all__ = ["KEYS", "resolve_mnist"]
 
 _OWN = (
     Key("N_TEST", "Experiment", "int", 10000, "Test samples, drawn from the test file.", least=1),
+    Key(
+        "EVALUATION",
+        "Loss",
+        "str",
+        "random",
+        "How the validation set is formed: samples of the training file, drawn by TRAIN_DATA_SEED.",
+        choices=("random",),
+    ),
     Key("ETA_DECAY", "Learning", "float", 1.0, "Factor on the learning rate at the start of each epoch.", above=0.0),
 )
 
@@ -37,4 +44,4 @@ KEYS = declare(
 
 def resolve_mnist(p: Mapping[str, Any]) -> dict[str, Any]:
     """``p`` complete and checked, as a new dict; see :func:`eventprop.keys.resolve_benchmark`."""
-    return resolve_benchmark(p, KEYS, 28 * 28, keys.ALIASES, {**keys.DEAD, "EVALUATION": ""})
+    return resolve_benchmark(p, KEYS, 28 * 28)

@@ -169,7 +169,7 @@ def points_by_class(
             ax.scatter(x, y, s=9, c=colour, edgecolors=edges, linewidths=0.7, label=name)
     ax.set(aspect="equal", xlabel="x", ylabel="y", title=title)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title=f"taken for\n({wrong.mean():.1%} wrong)")
+    figure.legend(frameon=False, loc="outside right upper", title=f"taken for\n({wrong.mean():.1%} wrong)")
     return figure
 
 
@@ -196,7 +196,7 @@ def decision_map(classes: np.ndarray, names: Sequence[str], title: str = "") -> 
     )
     ax.set(xlabel="x", ylabel="y", title=title)
     patches = [Patch(color=colour, label=name) for colour, name in zip(_CLASSES, names, strict=False)]
-    ax.legend(handles=patches, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title="taken for")
+    figure.legend(handles=patches, frameon=False, loc="outside right upper", title="taken for")
     return figure
 
 
@@ -214,8 +214,8 @@ def first_spikes(
     n = times_ms.shape[1]
     figure = Figure(figsize=(4.2 * n + 0.8, 4.2), layout="constrained")
     axes = figure.subplots(1, n, squeeze=False, sharey=True)[0]
-    finite = times_ms[np.isfinite(times_ms)]
-    limits = {"vmin": finite.min(initial=0.0), "vmax": finite.max(initial=1.0), "cmap": "viridis_r"}
+    finite = times_ms[np.isfinite(times_ms)] if np.isfinite(times_ms).any() else np.array([0.0, 1.0])
+    limits = {"vmin": finite.min(), "vmax": finite.max(), "cmap": "viridis_r"}
     for j, ax in enumerate(axes):
         own, silent = predictions == j, ~np.isfinite(times_ms[:, j])
         for which, size in ((~own & ~silent, 14), (own & ~silent, 5)):
