@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grid_numpy
 import numpy as np
+import oracle
 import pytest
+from small import relative
 
 import simulator_yinyang
 from eventprop import encoders, mnist, yinyang
+from eventprop.backends.cpu.engine import CpuEngine
 from simulator_yinyang import yinyang as Yinyang
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +108,31 @@ def test_pictures(tmp_path: Path) -> None:
     assert pictures == {f"{stem}_{what}.png" for stem in stems for what in ("classes", "first_spikes")}
     classes = mn.decision_map(p, 12)
     assert classes.shape == (12, 12) and set(np.unique(classes)) <= {-1, 0, 1, 2}
+
+
+@pytest.mark.parametrize("dt_ms", [0.1, 0.01])
+def test_no_backward_spike_is_lost_at_small_steps(dt_ms: float) -> None:
+    """BUG-2: the reference compares float32 times and loses all backward spikes of an epoch after seconds of simulated
+    time. Here the last of 300 samples (9 s in) has the gradient of the NumPy version; in double precision, for rounding
+    alone moves spikes to another step where steps are as short as this."""
+    p = {**simulator_yinyang.p, "N_TRAIN": 300, "N_TEST": 1, "NUM_HIDDEN": 30, "DT_MS": dt_ms, "MODEL_SEED": 3}
+    p |= {"INPUT_HIDDEN_MEAN": 3.0, "HIDDEN_OUTPUT_MEAN": 2.0, "WRITE_TO_DISK": False}
+    mn = Yinyang(p)
+    engine = CpuEngine(mn.network(mn.p, plain=True), 1, "double")
+    part, weights = mn.data.train, mn.weights()
+    engine.set_weights(weights)
+    for i in range(300):
+        engine.run(part.spikes, np.array([i]), part.labels[i : i + 1], learn=True)
+    tau = {n: np.full(30, t) for n, t in (("tau_mem", 20.0), ("tau_syn", 5.0))}
+    hidden = oracle.Layer(weights["in_to_hid"].astype(float), **tau, v_thresh=1.0)
+    output = oracle.Layer(weights["hid_to_out"].astype(float), **{n: t[:3] for n, t in tau.items()}, v_thresh=1.0)
+    net = oracle.Network((hidden,), output, 30.0)
+    stamps = [(int(k), int(c)) for k, c in zip(*part.spikes.sample(299), strict=True)]
+    values = {"tau_0": p["TAU_0"], "alpha": p["ALPHA"]}
+    found = grid_numpy.run(net, stamps, int(part.labels[299]), dt_ms, "first_spike", values)
+    assert found.forward.counts["hidden0"].sum() > 30 and found.forward.min_denominator > 0.01
+    assert relative(engine.gradients()["in_to_hid"], found.gradients["hidden0"]["w"]) < 1e-6
+    assert relative(engine.gradients()["hid_to_out"], found.gradients["output"]["w"]) < 1e-6
 
 
 def test_learning_rate_decays_from_the_first_epoch_on() -> None:
