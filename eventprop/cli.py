@@ -21,8 +21,8 @@ from eventprop.splits import Subset
 __all__ = ["main"]
 
 _EXAMPLES = """examples:
-  {script} train_test --recipe demo
-  {script} train --recipe digits DATA_DIR=./data ETA=0.002 NAME=mine
+  {script} train_test --recipe {recipe}
+  {script} train --recipe {recipe} ETA=0.002 NAME=mine
   {script} train --params mine.json LOAD_LAST=true
   {script} test --params mine.json LOAD_BEST=true"""
 
@@ -49,7 +49,7 @@ def main(
     def warn(message: Warning | str, *_: object, **__: object) -> None:
         print(f"{script}: warning: {message}", file=sys.stderr)
 
-    parser = _parser(script, keys, modes)
+    parser = _parser(script, keys, modes, "demo" if simulator == "SHD" else "quick")
     options = parser.parse_intermixed_args(arguments)
     try:
         if options.list_recipes:
@@ -75,13 +75,13 @@ def main(
     return 0
 
 
-def _parser(script: str, keys: Sequence[Any], modes: Mapping[str, Any]) -> argparse.ArgumentParser:
+def _parser(script: str, keys: Sequence[Any], modes: Mapping[str, Any], recipe: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=script,
         usage=f"{script} [{'|'.join(modes)}] [--recipe NAME] [--params FILE.json] [--list-recipes] [KEY=VALUE ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=f"Train and test spiking networks by Eventprop. Without a mode: {next(iter(modes))}.",
-        epilog=f"{_EXAMPLES.format(script=script)}\n\nkeys:\n{parameters.describe(keys)}",
+        epilog=f"{_EXAMPLES.format(script=script, recipe=recipe)}\n\nkeys:\n{parameters.describe(keys)}",
     )
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="settings; values are JSON or bare words")
     parser.add_argument("--recipe", help="a named set of settings (see --list-recipes), or a TOML file")

@@ -237,7 +237,7 @@ def resolve(
             warnings.warn(f"{name} has no effect{instead}", stacklevel=4)
         else:
             near = difflib.get_close_matches(str(name).upper(), [*declared, *aliases], 1, 0.5)
-            hint = f"; did you mean {near[0]}?" if near else "; python train_SHD.py --help lists all keys"
+            hint = f"; did you mean {near[0]}?" if near else "; --help of the training script lists all keys"
             problems.append(f"unknown key {name!r}{hint}")
     for other, name in aliases.items():
         if other in p:
