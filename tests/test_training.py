@@ -577,11 +577,14 @@ def test_the_examples_of_the_readme_run(small_data: Path, monkeypatch: pytest.Mo
     assert blocks
     for block in blocks:
         code = block.split("```")[0].replace("1700, 300", "80, 40").replace('p["N_EPOCH"] = 5', 'p["N_EPOCH"] = 1')
+        code = code.replace('1700, "N_VALIDATE": 300', '80, "N_VALIDATE": 40').replace("[[4, 0]]", "[[0, 0]]")
         names: dict[str, Any] = {}
         with monkeypatch.context() as patch:
             patch.setattr(simulator_SHD, "p", {**simulator_SHD.p, "DATA_DIR": str(small_data), "NUM_HIDDEN": 10})
             exec(compile(code, "README.md", "exec"), names)
         assert 0.0 <= names["correct_eval"] <= 1.0
+        if "REC_NEURONS" in code:
+            assert names["rec_vars_n"]["Vhidden0"].shape == (800, 32, 10) and names["spike_t"]["hidden0"].size
 
 
 def test_the_seeds_example_works_as_printed(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
