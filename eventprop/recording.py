@@ -68,12 +68,12 @@ class Recorder:
             raise ValueError('REC_NEURONS takes values at the ends of steps and needs SPIKE_TIMING="grid"')
         self._rows: dict[str, list[Any]] = {}
 
-    def neurons(self, epoch: int, trial: int) -> Collection[tuple[str, str]]:
-        """Populations and variables to record in this trial; something, where only spikes are recorded."""
-        found = [(q, v) for q, v in self.p["REC_NEURONS"]] if self._now("REC_NEURONS", epoch, trial) else []
-        if not found and self._now("REC_SPIKES", epoch, trial):
-            found = [("output", "V")] if self.p["SPIKE_TIMING"] == "grid" else []
-        return found
+    def wanted(self, epoch: int, trial: int) -> Collection[tuple[str, str]] | None:
+        """Populations and variables that the engine must record in this trial; empty for spikes alone, None for
+        nothing."""
+        if self._now("REC_NEURONS", epoch, trial):
+            return [(q, v) for q, v in self.p["REC_NEURONS"]]
+        return [] if self._now("REC_SPIKES", epoch, trial) else None
 
     def _now(self, key: str, epoch: int, trial: int) -> bool:
         at = self.p[f"{key}_EPOCH_TRIAL"]
@@ -90,7 +90,8 @@ class Recorder:
             for population, variable in self.p["REC_NEURONS"]:
                 rows = engine.trace(population, variable).transpose(1, 0, 2)  # (step, sample, neuron)
                 self._add(f"n {variable}{self._name(population)}", _padded(rows, self.p["N_BATCH"]))
-            self._times("n", trial, self.network.num_steps)
+            steps = np.arange(1, self.network.num_steps + 1)
+            self._add("t n", trial * self.p["TRIAL_MS"] + steps * self.p["DT_MS"])
             self._also("n", labels, predictions)
         if self._now("REC_SYNAPSES", epoch, trial):
             values = {"w": engine.weights(), "gradient": engine.gradients()}
@@ -123,9 +124,6 @@ class Recorder:
                 times, ids = engine.spike_times(b, population)
                 self._add(f"spike_t {self._name(population)}", times + (trial * batch + b) * length)
                 self._add(f"spike_ID {self._name(population)}", ids.astype(np.int64))
-
-    def _times(self, what: str, trial: int, steps: int) -> None:
-        self._add(f"t {what}", trial * self.p["TRIAL_MS"] + np.arange(1, steps + 1) * self.p["DT_MS"])
 
     def _also(self, what: str, labels: np.ndarray, predictions: np.ndarray) -> None:
         """Labels and predictions of a recorded trial, -1 where its batch is not full."""

@@ -368,7 +368,7 @@ class Simulator(ABC):
         start = time.perf_counter()
         engine = self._ready(p)
         recorder = Recorder(p, engine.network, self._as_given)
-        outcome = trainer.evaluate(engine, p, evaluation, recorder=recorder)
+        outcome = trainer.evaluate(engine, p, evaluation, recorder)
         self.evaluated = (evaluation, outcome)
         state = TrainingState(weights={}, moments={}, rate=LearningRate.start(p))
         trainer.collect(p, state, {"train": None, "eval": outcome}, engine)

@@ -55,7 +55,7 @@ def train(
     state: TrainingState,
     progress: Progress,
     after_epoch: Callable[[TrainingState, bool], None],
-    recorder: Recorder | None = None,
+    recorder: Recorder,
 ) -> Outcome | None:
     """Train from ``state`` to ``N_EPOCH`` epochs; ``state`` is brought up to date after each of them.
 
@@ -66,7 +66,7 @@ def train(
 
     Args:
         after_epoch: called with the state and whether this epoch is the best so far; writes the files.
-        recorder: what takes recordings, if any are wanted.
+        recorder: takes what is to be recorded.
 
     Raises:
         TrainingDiverged: names layer, epoch and batch; files hold what the last good epoch left.
@@ -80,7 +80,7 @@ def train(
         trained = _train_epoch(engine, p, training, epoch, state, progress, recorder)
         trials = -(-len(training) // p["N_BATCH"])
         if evaluation is not None:
-            evaluated = evaluate(engine, p, evaluation, progress, epoch, recorder, trials)
+            evaluated = evaluate(engine, p, evaluation, recorder, progress, epoch, trials)
         best = _is_best(p, state, trained, evaluated)
         monitored = trained if p["EMA_WHICH"] == "training" else evaluated
         rate = state.rate.working
@@ -105,7 +105,7 @@ def _train_epoch(
     epoch: int,
     state: TrainingState,
     progress: Progress,
-    recorder: Recorder | None,
+    recorder: Recorder,
 ) -> Outcome:
     order = training.indices
     if p["SHUFFLE"]:
@@ -114,21 +114,26 @@ def _train_epoch(
     results: list[BatchResult] = []
     correct, loss = 0, 0.0
     for first, samples in progress.batches(epoch, "training", _batches(order, p["N_BATCH"])):
+        trial = first // p["N_BATCH"]
         labels = training.part.labels[samples]
         try:
-            options: dict[str, Any] = {"learn": True, "randomness": randomness, "first": first}
-            if recorder is not None:
-                options["record"] = recorder.neurons(epoch, first // p["N_BATCH"])
-            result = engine.run(training.part.spikes, samples, labels, **options)
+            result = engine.run(
+                training.part.spikes,
+                samples,
+                labels,
+                learn=True,
+                randomness=randomness,
+                first=first,
+                record=recorder.wanted(epoch, trial),
+            )
         except ArithmeticError as error:
-            raise TrainingDiverged(f"{error} (epoch {epoch}, batch {first // p['N_BATCH']})") from None
-        where = f"epoch {epoch}, batch {first // p['N_BATCH']}"
+            raise TrainingDiverged(f"{error} (epoch {epoch}, batch {trial})") from None
+        where = f"epoch {epoch}, batch {trial}"
         if not np.isfinite(result.loss).all():
             raise TrainingDiverged(_diverged(engine, where))
         if engine.has_gradient:
             _learn(engine, p, state, where)
-        if recorder is not None:
-            recorder.take(engine, epoch, first // p["N_BATCH"], labels, result.predictions)
+        recorder.take(engine, epoch, trial, labels, result.predictions)
         results.append(result)
         correct += int(np.sum(result.predictions == labels))
         loss += float(result.loss.sum())
@@ -164,23 +169,22 @@ def evaluate(
     engine: Engine,
     p: Mapping[str, Any],
     evaluation: Subset,
+    recorder: Recorder,
     progress: Progress | None = None,
     epoch: int = 0,
-    recorder: Recorder | None = None,
-    trials: int = 0,
+    first_trial: int = 0,
 ) -> Outcome:
-    """Present ``evaluation`` without learning, dropout or noise; ``trials`` is the number of the first batch."""
+    """Present ``evaluation`` without learning, dropout or noise; its batches are numbered from ``first_trial`` on."""
     batches: Iterator[tuple[int, np.ndarray]] = _batches(evaluation.indices, p["N_BATCH"])
     if progress is not None:
         batches = progress.batches(epoch, progress.evaluated, batches)
     part = evaluation.part
     results = []
-    for trial, (_, samples) in enumerate(batches, trials):
-        record = () if recorder is None else recorder.neurons(epoch, trial)
+    for trial, (_, samples) in enumerate(batches, first_trial):
         labels = part.labels[samples]
-        results.append(engine.run(part.spikes, samples, labels, record=record))
-        if recorder is not None:
-            recorder.take(engine, epoch, trial, labels, results[-1].predictions)
+        result = engine.run(part.spikes, samples, labels, record=recorder.wanted(epoch, trial))
+        recorder.take(engine, epoch, trial, labels, result.predictions)
+        results.append(result)
     return _outcome(evaluation.labels, results)
 
 

@@ -116,6 +116,15 @@ def test_recorded_in_a_test(small_data: Path) -> None:
     assert result.rec_vars_n["Voutput"].shape == (30, 8, 20) and result.spike_t["hidden"].max() <= 8 * 300.0
 
 
+@pytest.mark.parametrize("timing", ["grid", "exact"])
+def test_spikes_alone_of_a_large_batch(timing: str, small_data: Path) -> None:
+    """Fails if only the samples that a thread had last are held: with exact times this stopped the run."""
+    p = params(small_data, REC_SPIKES=["hidden"], REC_SPIKES_EPOCH_TRIAL=[[0, 0]], SPIKE_TIMING=timing)
+    p |= {"N_BATCH": 40, "N_TRAIN": 40, "N_EPOCH": 1, "NUM_THREADS": 1}
+    t = SHD_model(p).train(p).spike_t["hidden"]
+    assert np.unique(t // 300.0).size > 30
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

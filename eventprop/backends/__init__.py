@@ -55,11 +55,12 @@ class Engine(Protocol):
         learn: bool = False,
         randomness: Randomness | None = None,
         first: int = 0,
-        record: Collection[tuple[str, str]] = (),
+        record: Collection[tuple[str, str]] | None = None,
     ) -> BatchResult:
         """Present ``samples`` (numbers into ``spikes``) as one batch; with ``learn``, gradients are those of the
         mean loss over this batch. ``first`` is the batch's position in the epoch, for the random streams. ``record``
-        names populations with variables that ``trace`` can be asked for afterwards; ``spikes`` then has all samples."""
+        names populations with variables that ``trace`` can be asked for afterwards; with it, even if it is empty,
+        ``spikes`` has all samples."""
         ...
 
     def trace(self, population: str, variable: str) -> np.ndarray:

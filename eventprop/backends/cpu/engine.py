@@ -255,7 +255,7 @@ class CpuEngine:
         learn: bool = False,
         randomness: Randomness | None = None,
         first: int = 0,
-        record: Collection[tuple[str, str]] = (),
+        record: Collection[tuple[str, str]] | None = None,
     ) -> BatchResult:
         if record and self.network.spike_timing != "grid":
             raise ValueError('variables are recorded at the ends of steps, with SPIKE_TIMING="grid"')
@@ -273,7 +273,7 @@ class CpuEngine:
         )
         if learn:
             _check(self._lib.engine_zero_gradients(self._handle))
-        chunk = n if record else self._chunk(n, learn)
+        chunk = self._chunk(n, learn) if record is None else n
         for start in range(0, n, chunk):
             part = slice(start, min(n, start + chunk))
             view = _Batch(

@@ -208,7 +208,7 @@ class GennEngine:
         learn: bool = False,
         randomness: Randomness | None = None,
         first: int = 0,
-        record: Collection[tuple[str, str]] = (),
+        record: Collection[tuple[str, str]] | None = None,
     ) -> BatchResult:
         if self._pending is not None and not learn:
             raise RuntimeError("a batch is still to be learned from; flush() comes before a run without learning")
@@ -218,19 +218,19 @@ class GennEngine:
         parts = [
             slice(i, min(samples.size, i + self._layout.batch)) for i in range(0, samples.size, self._layout.batch)
         ]
+        self._traces, self._spikes_of = {}, {}
         together = learn and self.network.average_counts
         means = self._mean_counts(spikes, samples, parts, random, first) if together and len(parts) > 1 else None
         late = learn and self.pipeline and len(parts) == 1
         results = []
-        self._traces = self._empty_traces(samples.size, record)
-        self._spikes_of = {}
+        self._traces = self._empty_traces(samples.size, record or ())
         for part in parts:
             own = None if labels is None else labels[part]
             before, self._pending = self._pending, None
             self._recorded_from = part.start
             result, shown = self._forward(spikes, samples[part], own, random, first + part.start, samples.size, before)
             results.append(result)
-            if record:
+            if record is not None:
                 self._keep_spikes(part)
             if learn:
                 if together:
@@ -238,15 +238,14 @@ class GennEngine:
                 if late:
                     self._pending = shown
                 else:
-                    self._trial(None, shown, record)
+                    self._trial(None, shown)
         if learn:
             self.has_gradient = before is not None or not late
             if self.has_gradient:
                 self._genn.custom_update("Reduce")
-            if (
-                late and record
-            ):  # the batch's own backward pass comes with the next one: show it, and forget what it adds
-                self._trial(None, shown, record)
+            if late and self._traces:
+                # The batch's own backward pass comes with the next one: show it, and forget what it adds.
+                self._trial(None, shown)
                 self._clear_gradients()
         self._held = range(parts[-1].start, samples.size) if parts and not learn else range(0)
         return BatchResult(*(np.concatenate([getattr(r, n) for r in results]) for n in _RESULTS))
@@ -256,6 +255,7 @@ class GennEngine:
         if self._pending is None:
             return False
         pending, self._pending = self._pending, None
+        self._traces = {}
         self._trial(None, pending)
         self._genn.custom_update("Reduce")
         self.has_gradient = True
@@ -308,21 +308,20 @@ class GennEngine:
     def _trace_step(self, step: int, n: int, backward: bool) -> None:
         """Take the recorded variables after a step of a trial."""
         k = self.network.num_steps - 2 - step if backward else step
-        if backward and step == 0:  # at the end of the trial all adjoints are 0
-            for (population, variable), values in self._traces.items():
-                if variable in self._adjoints_of(population):
-                    values[self._recorded_from : self._recorded_from + n, -1] = 0.0
         for (population, variable), values in self._traces.items():
-            if k >= 0 and (variable in self._adjoints_of(population)) is backward:
-                name = "I" if variable == "Isyn" else variable
-                part = slice(self._recorded_from, self._recorded_from + n)
-                values[part, k] = self._memory.of_samples(population, name, n)
+            if (variable in self._adjoints_of(population)) is not backward:
+                continue
+            rows = values[self._recorded_from : self._recorded_from + n]
+            if backward and step == 0:
+                rows[:, -1] = 0.0  # at the end of the trial all adjoints are 0
+            if k >= 0:
+                rows[:, k] = self._memory.of_samples(population, "I" if variable == "Isyn" else variable, n)
 
     def _keep_spikes(self, part: slice) -> None:
         """Hold the spikes of samples whose batch is presented part by part."""
-        self._held = part_range = range(part.start, part.stop)
+        self._held = range(part.start, part.stop)
         spiking = ["input", *(q.name for q in self.network.populations if q.model.threshold)]
-        for index in part_range:
+        for index in self._held:
             self._spikes_of[index] = {q: self.spikes(index, q) for q in spiking}
 
     def _clear_gradients(self) -> None:
@@ -367,7 +366,7 @@ class GennEngine:
         self._trial(shown, before)
         return self._scorer.read(shown)
 
-    def _trial(self, forward: Shown | None, backward: Shown | None, record: Collection[tuple[str, str]] = ()) -> None:
+    def _trial(self, forward: Shown | None, backward: Shown | None) -> None:
         """Run all steps of a trial, and take the variables that are recorded, of the trial that runs alone."""
         if backward is not None:
             self._scorer.prepare(backward)
@@ -386,9 +385,9 @@ class GennEngine:
         self._recorded = [] if self._record < self.network.num_steps and backward is None else None
         for k in range(1, self.network.num_steps + 1):
             self._genn.step_time()
-            if forward is not None and self._traces:
+            if self._traces and forward is not None:
                 self._trace_step(k - 1, forward.n, False)
-            elif backward is not None and record:
+            elif self._traces and backward is not None:
                 self._trace_step(k - 1, backward.n, True)
             if self._recorded is not None and k % self._record == 0:
                 self._recorded.append(self._recording())
