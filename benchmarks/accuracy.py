@@ -16,7 +16,7 @@ import numpy as np
 
 import simulator_MNIST
 import simulator_yinyang
-from eventprop.parameters import parse_value
+from eventprop.parameters import parse_settings
 from eventprop.recipes import load_recipe
 
 SIMULATORS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -32,7 +32,7 @@ def main() -> None:
     options.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     given = options.parse_intermixed_args()
-    changes = {key: parse_value(value) for key, value in (text.split("=", 1) for text in given.overrides)}
+    changes = parse_settings(given.overrides)
     model, defaults = SIMULATORS[given.simulator]
     recipe = {} if given.recipe == "none" else load_recipe(given.recipe, given.simulator).overrides
     base = {**defaults, **recipe, "WRITE_TO_DISK": False, "TRAINING_PLOT": False, "FANCY_PLOTS": False, "N_VALIDATE": 0}

@@ -10,29 +10,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 import warnings
-from typing import Any
 
 import numpy as np
-from speed import EPOCH, SIZES, firing_weights, network_of, spike_data
+from speed import EPOCH, SIZES, firing_weights, network_of, spike_data, time_step
 
 from eventprop.backends import Settings, build, devices
-from eventprop.network import adam_parameters
-
-ADAM = {"ADAM_BETA1": 0.9, "ADAM_BETA2": 0.999, "ADAM_EPS": 1e-8}
-
-
-def time_step(engine: Any, data: Any, batch: int, step: int) -> float:
-    """Milliseconds per sample of a training step."""
-    rng = np.random.default_rng((2, step))
-    samples, labels = rng.integers(0, len(data), batch), rng.integers(0, 20, batch)
-    start = time.perf_counter()
-    engine.run(data, samples, labels, learn=True)
-    if engine.has_gradient:
-        engine.gradient_norm()
-        engine.update(adam_parameters(ADAM, 1e-9, step + 1))
-    return (time.perf_counter() - start) / batch * 1e3
 
 
 def main() -> None:
@@ -45,7 +28,7 @@ def main() -> None:
     print(f"GeNN {devices.genn_version()}; GPUs: {', '.join(devices.devices_of('cuda') + devices.devices_of('hip'))}")
     print("neurons steps batch backend              pipeline  ms/sample (median)  s/epoch")
     for neurons, steps in SIZES:
-        network, data = network_of(neurons, steps), spike_data(64, steps, np.random.default_rng(0))
+        network, data = network_of(neurons, steps), spike_data(max(given.batches), steps, np.random.default_rng(0))
         ours = build(network, Settings(backend="cpu"))
         firing_weights(ours, data, np.random.default_rng(1), 0.0)
         for backend in given.backends:
@@ -58,7 +41,7 @@ def main() -> None:
                         engine = build(network, settings)
                     engine.set_weights(ours.weights())
                     repeats = 5 if alone else given.repeats
-                    times = [time_step(engine, data, batch, step) for step in range(repeats + 2)][2:]
+                    times = [time_step(engine, data, 0.0, step, batch) for step in range(repeats + 2)][2:]
                     median = statistics.median(times)
                     print(
                         f"{neurons:7d} {steps:5d} {batch:5d} {backend:20s} {pipeline!s:>8s} {median:12.3f}",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import simulator_SHD
-from eventprop.parameters import parse_value
+from eventprop.parameters import parse_settings
 from eventprop.recipes import load_recipe
 from eventprop.splits import speakers_of
 
@@ -46,7 +46,7 @@ def main() -> None:
     options.add_argument("--csv", type=Path, help="append a line for each run to this file")
     options.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     given = options.parse_intermixed_args()
-    changes = {key: parse_value(value) for key, value in (text.split("=", 1) for text in given.overrides)}
+    changes = parse_settings(given.overrides)
     base = {**simulator_SHD.p, **load_recipe(given.recipe).overrides, "DATA_DIR": given.data_dir}
     base |= {"N_VALIDATE": 0, "WRITE_TO_DISK": False, **changes}
     rows = []

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import parameters, shd_parameters
+from eventprop.backends import Engine
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.network import Network, Randomness, adam_parameters, describe
 from eventprop.spikes import SpikeSet
@@ -77,17 +78,18 @@ def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, 
     return rate
 
 
-def time_step(engine: CpuEngine, data: SpikeSet, dropout: float, step: int) -> float:
+def time_step(engine: Engine, data: SpikeSet, dropout: float, step: int, batch: int = BATCH) -> float:
     """Milliseconds per sample of training step number ``step``."""
     rng = np.random.default_rng((2, step))
     adam = {"ADAM_BETA1": 0.9, "ADAM_BETA2": 0.999, "ADAM_EPS": 1e-8}
-    samples, labels = rng.permutation(len(data))[:BATCH], rng.integers(0, 20, BATCH)
+    samples, labels = rng.permutation(len(data))[:batch], rng.integers(0, 20, batch)
     start = time.perf_counter()
     random = Randomness(input_dropout=dropout, input_seed=step)
     engine.run(data, samples, labels, learn=True, randomness=random)
-    engine.gradient_norm()
-    engine.update(adam_parameters(adam, 1e-9, step + 1))
-    return (time.perf_counter() - start) / BATCH * 1e3
+    if engine.has_gradient:
+        engine.gradient_norm()
+        engine.update(adam_parameters(adam, 1e-9, step + 1))
+    return (time.perf_counter() - start) / batch * 1e3
 
 
 def time_steps(engine: CpuEngine, data: SpikeSet, dropout: float, repeats: int) -> list[float]:

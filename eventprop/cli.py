@@ -103,12 +103,7 @@ def _settings(
         p = recipes.apply(p, recipes.load_recipe(options.recipe, simulator))
     if options.params:
         p |= _read_params(Path(options.params))
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise ValueError(f"{word!r} is not of the form KEY=VALUE")
-        p[key] = parameters.parse_value(value)
-    return mode, p
+    return mode, p | parameters.parse_settings(words)
 
 
 def _read_params(path: Path) -> dict[str, Any]:
@@ -186,10 +181,7 @@ def _confusion(simulator: Simulator, p: Mapping[str, Any], subset: Subset, outco
     """A picture of the last evaluation's confusion matrix."""
     from eventprop import plots
 
-    n = simulator.data.num_classes
-    made = outcome.predictions >= 0
-    matrix = np.zeros((n, n))
-    np.add.at(matrix, (outcome.predictions[made], subset.labels[made]), 1)
+    matrix = outcome.confusion(simulator.data.num_classes)
     title = f"{outcome.accuracy:.1%} of {len(subset)} samples"
     figure = plots.confusion(matrix, simulator.data.class_names, title)
     plots.save(figure, Path(p["OUT_DIR"]) / f"{p['NAME']}_confusion.png")

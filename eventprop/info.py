@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from eventprop import mnist
 from eventprop.backends import devices
 from eventprop.backends.cache import CompilerError, cache_folder
 from eventprop.backends.cpu.compiler import find_compiler
@@ -44,9 +45,9 @@ def _lines(data_dir: Path) -> Iterator[str]:
     yield f"                auto takes {devices.choose('auto')}"
     yield f"cache           {cache_folder().absolute()}{_size(cache_folder())}"
     yield f"data            {data_dir.absolute()}"
-    for name, files in _DATA.items():
-        there = [file for file in files if (data_dir / file).is_file()]
-        missing = [file for file in files if file not in there]
+    lacking = {name: [file for file in files if not (data_dir / file).is_file()] for name, files in _DATA.items()}
+    lacking["MNIST"] = [f"MNIST/{name}.gz" for name in mnist.FILES if mnist.find(data_dir, name) is None]
+    for name, missing in lacking.items():
         yield f"                {name}: " + (f"missing {', '.join(missing)}" if missing else "complete")
 
 

@@ -6,19 +6,19 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from eventprop.dataset import Dataset, Part
+from eventprop.download import BROKEN, by_tonic
 from eventprop.encoders import latency_ms, one_spike_each
 
-__all__ = ["load_mnist", "read_idx", "spike_times"]
+__all__ = ["FILES", "find", "load_mnist", "read_idx", "spike_times"]
 
 CLASSES, SIDE = 10, 28
 _SERVER = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-_FILES = {
+FILES = {
     "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
     "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
     "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
@@ -58,25 +58,22 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} cannot be decompressed ({error}); {_AGAIN}") from None
+            raise ValueError(f"{path} cannot be decompressed ({error}); {BROKEN}") from None
     right = 0x800 + dimensions  # unsigned bytes
     magic = int.from_bytes(data[:4], "big")
     if len(data) < 4 or magic != right:
         raise ValueError(
-            f"{path} begins with {magic:#010x} and not with {right:#010x}, the mark of such a file; {_AGAIN}"
+            f"{path} begins with {magic:#010x} and not with {right:#010x}, the mark of such a file; {BROKEN}"
         )
     head = 4 + 4 * dimensions
     shape = struct.unpack(f">{dimensions}I", data[4:head]) if len(data) >= head else ()
     if len(shape) != dimensions or len(data) != head + math.prod(shape):
-        raise ValueError(f"{path} has {len(data)} bytes, but its head speaks of an array of shape {shape}; {_AGAIN}")
+        raise ValueError(f"{path} has {len(data)} bytes, but its head speaks of an array of shape {shape}; {BROKEN}")
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
 
 
-_AGAIN = "it may be a broken download: delete it and get it again"
-
-
 def _load_part(data_dir: Path, part: str, dt_ms: float, trial_ms: float) -> Part:
-    paths = [_find(data_dir, f"{part}-{rest}") for rest in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    paths = [_found(data_dir, f"{part}-{rest}") for rest in ("images-idx3-ubyte", "labels-idx1-ubyte")]
     images, labels = read_idx(paths[0], 3), read_idx(paths[1], 1)
     if images.shape[1:] != (SIDE, SIDE):
         raise ValueError(f"{paths[0]} has images of {images.shape[1]} x {images.shape[2]} pixels, not {SIDE} x {SIDE}")
@@ -90,39 +87,28 @@ def _load_part(data_dir: Path, part: str, dt_ms: float, trial_ms: float) -> Part
     return Part(spikes, labels.astype(np.int32))
 
 
-def _find(data_dir: Path, name: str) -> Path:
-    """The file, wherever common programs put it; else downloaded."""
-    folders = [data_dir / "MNIST", data_dir / "MNIST" / "raw", data_dir]
-    names = [name, name.replace("-idx", ".idx"), f"{name}.gz"]
-    for folder in folders:
-        for candidate in _within(folder, names):
-            if candidate.is_file():
-                return candidate
-    path = folders[0] / f"{name}.gz"
-    why = _download(path)
+def find(data_dir: Path, name: str) -> Path | None:
+    """The file, plain or compressed, wherever common programs put it; None where it is not."""
+    for folder in (data_dir / "MNIST", data_dir / "MNIST" / "raw", data_dir):
+        for candidate in (name, name.replace("-idx", ".idx"), f"{name}.gz"):
+            if (folder / candidate).is_file():
+                return folder / candidate
+    return None
+
+
+def _found(data_dir: Path, name: str) -> Path:
+    """The file, downloaded if it is missing."""
+    path = data_dir / "MNIST" / f"{name}.gz"
+    url = _SERVER + path.name
+    there = find(data_dir, name)
+    if there is not None:
+        return there
+    why = by_tonic(
+        path, "tonic.download_utils", lambda tonic: tonic.download_url(url, str(path.parent), path.name, FILES[name])
+    )
     if why is None:
         return path
     raise FileNotFoundError(
-        f"{name}.gz is missing in {folders[0]}; {why}. Get it from {_SERVER}{name}.gz and put it there, "
+        f"{path.name} is missing in {path.parent}; {why}. Get it from {url} and put it there, "
         "or set DATA_DIR to where it is"
     )
-
-
-def _within(folder: Path, names: Sequence[str]) -> list[Path]:
-    return [folder / name for name in names]
-
-
-def _download(path: Path) -> str | None:
-    """Download ``path`` with tonic's tools, which check its sum; returns why that did not work."""
-    try:
-        from tonic.download_utils import download_url
-    except ImportError:
-        return "tonic, whose tools would download it, is not installed (pip install tonic)"
-    except Exception as error:  # whatever is wrong with tonic's own installation
-        return f"tonic, whose tools would download it, cannot be imported: {type(error).__name__}: {error}"
-    print(f"{path} is missing; downloading it")
-    try:
-        download_url(_SERVER + path.name, str(path.parent), path.name, _FILES[path.stem])
-    except Exception as error:  # whatever the network or the server says
-        return f"the download failed: {type(error).__name__}: {error}"
-    return None if path.is_file() else "the download did not bring it"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Key", "defaults", "describe", "markdown", "parse_value", "resolve"]
+__all__ = ["Key", "defaults", "describe", "markdown", "parse_settings", "parse_value", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -296,6 +296,21 @@ def markdown(benchmarks: Mapping[str, Sequence[Key]]) -> str:
                 own = " | ".join(defaults[name].get(key.name, "") for name in benchmarks)
                 lines.append(f"| `{key.name}` | {key.sentence} | {key.unit} | {key.allowed()} | {own} |")
     return "\n".join(lines).strip() + "\n"
+
+
+def parse_settings(words: Iterable[str]) -> dict[str, Any]:
+    """Values by key of words of the form ``KEY=VALUE``.
+
+    Raises:
+        ValueError: a word has another form.
+    """
+    found = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ValueError(f"{word!r} is not of the form KEY=VALUE")
+        found[key] = parse_value(value)
+    return found
 
 
 def parse_value(text: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from eventprop.dataset import Dataset, Part
+from eventprop.download import BROKEN, by_tonic
 from eventprop.spikes import SpikeSet, bin_events
 
 __all__ = ["NUM_CHANNELS", "load_shd", "write_shd"]
@@ -56,28 +57,15 @@ def load_shd(data_dir: str | Path, dt_ms: float, trial_ms: float, folder: str = 
 
 def _fetch(path: Path, data_dir: Path, folder: str) -> None:
     """Have tonic download the file; else say what is missing."""
-    why = _download(path, data_dir) if folder == "SHD" else "only SHD can be downloaded"
+    why: str | None = "only SHD can be downloaded"
+    if folder == "SHD":
+        training = path.stem == "shd_train"
+        why = by_tonic(path, "tonic.datasets", lambda tonic: tonic.SHD(save_to=str(data_dir), train=training))
     if why is not None:
         raise FileNotFoundError(
             f"{path.name} is missing in {path.parent}; {why}. Get it from {_PAGE}, unpack it and put it there, "
             'or set DATA_DIR to where it is; DATA_SET="DEMO" needs no download'
         )
-
-
-def _download(path: Path, data_dir: Path) -> str | None:
-    """Download ``path`` by tonic; returns why that did not work."""
-    try:
-        from tonic.datasets import SHD
-    except ImportError:
-        return "tonic, which would download it, is not installed (pip install tonic)"
-    except Exception as error:  # whatever is wrong with tonic's own installation
-        return f"tonic, which would download it, cannot be imported: {type(error).__name__}: {error}"
-    print(f"{path} is missing; downloading it")
-    try:
-        SHD(save_to=str(data_dir), train=path.stem == "shd_train")
-    except Exception as error:  # whatever the network or the server says
-        return f"the download by tonic failed: {type(error).__name__}: {error}"
-    return None if path.is_file() else "the download by tonic did not bring it"
 
 
 def _read_file(path: Path, dt_ms: float, trial_ms: float) -> tuple[Part, tuple[str, ...]]:
@@ -89,9 +77,7 @@ def _read_file(path: Path, dt_ms: float, trial_ms: float) -> tuple[Part, tuple[s
     except (PermissionError, BlockingIOError):  # nothing is wrong with the file
         raise
     except OSError as error:
-        raise ValueError(
-            f"{path} is not a readable HDF5 file ({error}); it may be a broken download: delete it and get it again"
-        ) from None
+        raise ValueError(f"{path} is not a readable HDF5 file ({error}); {BROKEN}") from None
     with file:
         n = _check_layout(path, file)
         try:

@@ -42,6 +42,13 @@ class Outcome:
     def accuracy(self) -> float:
         return float(np.mean(self.predictions == self.labels)) if self.labels.size else 0.0
 
+    def confusion(self, classes: int) -> np.ndarray:
+        """How often each class was taken for each, ``[predicted, true]``; samples without a prediction are left out."""
+        matrix = np.zeros((classes, classes))
+        made = self.predictions >= 0
+        np.add.at(matrix, (self.predictions[made], self.labels[made]), 1)
+        return matrix
+
     @property
     def mean_loss(self) -> float:
         return float(np.mean(self.loss)) if self.labels.size else float("nan")
@@ -254,10 +261,7 @@ def collect(p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, O
     for phase, outcome in outcomes.items():
         if p["COLLECT_CONFUSION"]:
             n = engine.network.output.size
-            matrix = np.zeros((n, n))
-            if outcome is not None:
-                made = outcome.predictions >= 0
-                np.add.at(matrix, (outcome.predictions[made], outcome.labels[made]), 1)
+            matrix = np.zeros((n, n)) if outcome is None else outcome.confusion(n)
             state.collected.setdefault(f"confusion_{phase}", []).append(matrix)
         if p["REC_PREDICTIONS"] and outcome is not None:
             state.collected.setdefault(f"predictions_{phase}", []).append(outcome.predictions)

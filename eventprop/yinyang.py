@@ -7,6 +7,8 @@ else of class 0. Classes are drawn first, so that they are equally frequent.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from eventprop.dataset import Part
@@ -18,12 +20,12 @@ CLASSES = ("yin", "yang", "dot")
 DOT = 0.2
 
 
-def classify(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Class of points of the unit disc, by their coordinates from -1 to 1."""
-    right, left = np.hypot(u - 0.5, v), np.hypot(u + 0.5, v)
+def classify(u: Any, v: Any) -> Any:
+    """Class of a point of the unit disc, or of an array of them, by coordinates from -1 to 1."""
+    right, left = ((u - 0.5) ** 2 + v * v) ** 0.5, ((u + 0.5) ** 2 + v * v) ** 0.5
     dot = (right < DOT) | (left < DOT)
     first = (right <= DOT) | ((left > DOT) & (left <= 0.5)) | ((v > 0) & (right > 0.5))
-    return np.where(dot, 2, np.where(first, 1, 0))
+    return 2 * dot + (1 - dot) * first
 
 
 def points(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -36,19 +38,11 @@ def points(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     for i in range(n):
         goal = rng.randint(3)
         while True:
-            u, v = 2.0 * rng.rand(2) - 1.0
-            if u * u + v * v <= 1.0 and _class_of(u, v) == goal:
+            u, v = (2.0 * rng.rand(2) - 1.0).tolist()
+            if u * u + v * v <= 1.0 and classify(u, v) == goal:
                 break
         found[i], labels[i] = (0.5 * u + 0.5, 0.5 * v + 0.5), goal
     return found, labels
-
-
-def _class_of(u: float, v: float) -> int:
-    """As :func:`classify`, for one point."""
-    right, left = ((u - 0.5) ** 2 + v * v) ** 0.5, ((u + 0.5) ** 2 + v * v) ** 0.5
-    if right < DOT or left < DOT:
-        return 2
-    return int(right <= DOT or DOT < left <= 0.5 or (v > 0 and right > 0.5))
 
 
 def encode(coordinates: np.ndarray, labels: np.ndarray, dt_ms: float, trial_ms: float) -> Part:

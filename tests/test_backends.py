@@ -101,6 +101,7 @@ def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         f"{Path('cache').absolute()} (not made yet)",
         "SHD: missing SHD/shd_test.h5",
         "DEMO: missing DEMO/shd_train.h5, DEMO/shd_test.h5",
+        "MNIST: missing MNIST/train-images-idx3-ubyte.gz, ",
     ):
         assert text in shown
     assert not Path("cache").exists()

@@ -29,7 +29,7 @@ def test_classes_in_closed_form() -> None:
     v = np.array([0.0, 0.0, 0.19, -0.19, 0.9, -0.9, 0.2, 0.2, 0.4, 0.4])
     expected = [2, 2, 2, 2, 1, 0, 1, 0, 1, 0]
     assert yinyang.classify(u, v).tolist() == expected
-    assert [yinyang._class_of(a, b) for a, b in zip(u, v, strict=True)] == expected
+    assert [yinyang.classify(a, b) for a, b in zip(u.tolist(), v.tolist(), strict=True)] == expected
     # The disc turned by half a turn is the disc with both halves exchanged.
     rng = np.random.default_rng(0)
     u, v = rng.uniform(-0.7, 0.7, (2, 5000))
