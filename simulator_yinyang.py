@@ -73,7 +73,7 @@ class yinyang(Simulator):
         training, validation = first_and_last(everything(self.data.train), run["N_TRAIN"], run["N_VALIDATE"])
 
         def each_epoch(engine: Engine, epoch: int) -> None:
-            if epoch % run["TRAINING_PLOT_INTERVAL"] == 0:
+            if _pictured(run) and epoch % run["TRAINING_PLOT_INTERVAL"] == 0:
                 self._draw(run, engine, training, self.X_train_orig, f"epoch {epoch + 1}")
 
         evaluation = validation if run["N_VALIDATE"] else None
@@ -97,8 +97,6 @@ class yinyang(Simulator):
 
     def _draw(self, p: Mapping[str, Any], engine: Engine, samples: Subset, points: np.ndarray, title: str) -> None:
         """The pictures that ``TRAINING_PLOT`` and ``FANCY_PLOTS`` ask for, of at most 2,000 points."""
-        if not (p["TRAINING_PLOT"] or p["FANCY_PLOTS"]):
-            return
         from eventprop import plots
 
         part, chosen = samples.part, samples.indices[:2000]
@@ -125,6 +123,10 @@ class yinyang(Simulator):
         run = self._for_run(p)
         samples = everything(self.data.test)
         result = self._test(run, samples)
-        if run["TRAINING_PLOT"] or run["FANCY_PLOTS"]:
+        if _pictured(run):
             self._draw(run, self._ready(run), samples, self.X_test_orig, "test")
         return YinyangResult(*result[:4], result.correct_eval)
+
+
+def _pictured(p: Mapping[str, Any]) -> bool:
+    return bool(p["TRAINING_PLOT"] or p["FANCY_PLOTS"])

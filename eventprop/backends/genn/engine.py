@@ -18,7 +18,7 @@ import numpy as np
 
 import models
 from eventprop.backends import BatchResult
-from eventprop.backends.genn.memory import Memory
+from eventprop.backends.genn.memory import Memory, pulled, pushed
 from eventprop.backends.genn.model import CUSP, GennModel
 from eventprop.backends.genn.neurons import Dynamic, Layout, constants_of
 from eventprop.backends.genn.presenting import Presenter
@@ -108,6 +108,9 @@ class GennEngine:
         for name, constants in made.constants.items():
             for constant, value in constants.items():
                 self._memory.set_dynamic(name, constant, value)
+        for name, group in made.learning.items():
+            if "." in name:  # a time constant
+                group.set_dynamic_param_value("least", float(network.bounds.get(name.split(".")[1], 0.0)))
         self.set_time_constants(network.initial_time_constants())
 
     # Weights, time constants, moments
@@ -117,9 +120,7 @@ class GennEngine:
 
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         for p in self.network.projections:
-            variable = self._made.synapses[p.name].vars["w"]
-            variable.view[:] = np.asarray(weights[p.name]).ravel()
-            variable.push_to_device()
+            pushed(self._made.synapses[p.name].vars["w"], np.ravel(weights[p.name]))
         self._copy_negative()
 
     def time_constants(self) -> dict[str, dict[str, np.ndarray]]:
@@ -164,12 +165,10 @@ class GennEngine:
         return float(np.sqrt(np.sum(squares)))
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0) -> None:
-        for name, group in self._made.learning.items():
+        for group in self._made.learning.values():
             for parameter in models.ADAM.parameters:
                 group.set_dynamic_param_value(parameter, float(parameters[parameter]))
             group.set_dynamic_param_value("factor", factor)
-            if "." in name:
-                group.set_dynamic_param_value("least", float(self.network.bounds.get(name.split(".")[1], 0.0)))
         self._genn.custom_update("Learn")
         self._copy_negative()
         for population in self.network.populations:
@@ -179,23 +178,20 @@ class GennEngine:
                 )
 
     def optimiser_state(self) -> dict[str, dict[str, np.ndarray]]:
+        learning = self._made.learning
+
+        def moment(role: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
+            if name not in learning:
+                return np.zeros(shape, np.float32)
+            return pulled(learning[name].vars[role]).reshape(shape).astype(np.float32)
+
         shapes = self.network.trained_shapes()
-        state: dict[str, dict[str, np.ndarray]] = {}
-        for role in models.ADAM.state:
-            state[role] = {}
-            for name, shape in shapes.items():
-                group = self._made.learning.get(name)
-                state[role][name] = np.zeros(shape, np.float32)
-                if group is not None:
-                    group.vars[role].pull_from_device()
-                    state[role][name] = group.vars[role].view.reshape(shape).astype(np.float32)
-        return state
+        return {role: {name: moment(role, name, s) for name, s in shapes.items()} for role in models.ADAM.state}
 
     def set_optimiser_state(self, state: Mapping[str, Mapping[str, np.ndarray]]) -> None:
         for name, group in self._made.learning.items():
             for role in models.ADAM.state:
-                group.vars[role].view[:] = np.ravel(state[role][name])
-                group.vars[role].push_to_device()
+                pushed(group.vars[role], np.ravel(state[role][name]))
 
     # Batches
 
@@ -328,9 +324,7 @@ class GennEngine:
         for name in self._made.reduced:
             population, dot, parameter = name.partition(".")
             group = self._made.populations[population] if dot else self._made.synapses[name]
-            variable = group.vars[f"d_{parameter}" if dot else "gradient"]
-            variable.view[:] = 0
-            variable.push_to_device()
+            pushed(group.vars[f"d_{parameter}" if dot else "gradient"], 0)
 
     def _recording(self) -> Any:
         """By population and sample, what GeNN has recorded since the start of its buffer."""
@@ -362,7 +356,7 @@ class GennEngine:
         if self.pipeline:
             self._half = 1 - self._half
         self._presenter.show(spikes, samples, random, first, self._half)
-        shown = Shown(samples.size, self._half, labels, averaged, [], np.zeros((0, 0)), np.zeros((0, 0)))
+        shown = Shown(samples.size, self._half, labels, averaged)
         self._trial(shown, before)
         return self._scorer.read(shown)
 
@@ -411,6 +405,5 @@ class GennEngine:
     def _copy_negative(self) -> None:
         """The synapses of cusps have the weights of those to the outputs."""
         if CUSP in self._made.synapses:
-            variable = self._made.synapses[CUSP].vars["w"]
-            variable.view[:] = self._memory.synaptic(self.network.projections[-1].name, "w").ravel()
-            variable.push_to_device()
+            w = self._memory.synaptic(self.network.projections[-1].name, "w")
+            pushed(self._made.synapses[CUSP].vars["w"], w.ravel())

@@ -8,7 +8,19 @@ import numpy as np
 
 from eventprop.backends.genn.model import GennModel
 
-__all__ = ["Memory"]
+__all__ = ["Memory", "pulled", "pushed"]
+
+
+def pulled(array: Any) -> np.ndarray:
+    """The host's view of one of pygenn's arrays, brought up to date from the device."""
+    array.pull_from_device()
+    return array.view
+
+
+def pushed(array: Any, values: Any) -> None:
+    """Set one of pygenn's arrays, on the host and on the device."""
+    array.view[:] = values
+    array.push_to_device()
 
 
 class Memory:
@@ -28,15 +40,14 @@ class Memory:
     def push(self, population: str, name: str) -> None:
         self.made.populations[population].extra_global_params[name].push_to_device()
 
+    def pull_array(self, population: str, name: str) -> np.ndarray:
+        return pulled(self.made.populations[population].extra_global_params[name])
+
     def pull(self, population: str, name: str) -> np.ndarray:
-        variable = self.made.populations[population].vars[name]
-        variable.pull_from_device()
-        return variable.view
+        return pulled(self.made.populations[population].vars[name])
 
     def set(self, population: str, name: str, value: Any) -> None:
-        variable = self.made.populations[population].vars[name]
-        variable.view[:] = value
-        variable.push_to_device()
+        pushed(self.made.populations[population].vars[name], value)
 
     def of_samples(self, population: str, name: str, n: int) -> np.ndarray:
         """A variable of each sample's neurons, ``(n, size)``."""
@@ -53,12 +64,10 @@ class Memory:
             self._set_before[population, name] = value
 
     def synaptic(self, name: str, variable: str) -> np.ndarray:
-        group = self.made.synapses[name]
-        group.vars[variable].pull_from_device()
+        """A variable of synapses that all samples share, ``(n_pre, n_post)``."""
         shape = next(p.shape for p in self.network.projections if p.name == name)
-        return group.vars[variable].view.reshape(shape)
+        return pulled(self.made.synapses[name].vars[variable]).reshape(shape)
 
     def reduced(self, name: str) -> np.ndarray:
-        variable = self.made.reduced[name].vars["reduced"]
-        variable.pull_from_device()
-        return variable.view
+        """A gradient, summed over the batch."""
+        return pulled(self.made.reduced[name].vars["reduced"])

@@ -15,6 +15,7 @@ population share its time constant.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,7 +144,7 @@ def neurons(network: Network, population: Population, layout: Layout) -> Neurons
     return made(network, population, layout).neurons()
 
 
-class _Builder:
+class _Builder(ABC):
     """Puts a population's code together; see :meth:`neurons`."""
 
     def __init__(self, network: Network, population: Population, layout: Layout) -> None:
@@ -224,11 +225,13 @@ class _Builder:
         """What synapses will read of the adjoints."""
         return f"to_weight = {self.synapse.gradient};\nto_source = {self.synapse.transport};\n"
 
+    @abstractmethod
     def backward(self) -> str:
-        raise NotImplementedError
+        """Code of the backward part, where it runs."""
 
+    @abstractmethod
     def forward(self) -> str:
-        raise NotImplementedError
+        """Code of the forward part, with its own condition."""
 
 
 class _Spiking(_Builder):

@@ -51,9 +51,13 @@ class Presenter:
         np.bitwise_or.at(raster[half], (slots, steps, channels // 32), bits)
         self.memory.push("input", "raster")
         for number, layer in enumerate(self.network.hidden):
-            for name, seed in (("dropout_key", random.hidden_seed), ("noise_key", random.noise_seed)):
-                self.memory.array(layer.name, name)[: samples.size] = keys_of(seed, places, number)
-                self.memory.push(layer.name, name)
+            for name, seed, used in (
+                ("dropout_key", random.hidden_seed, random.hidden_dropout > 0),
+                ("noise_key", random.noise_seed, random.noise > 0),
+            ):
+                if used:
+                    self.memory.array(layer.name, name)[: samples.size] = keys_of(seed, places, number)
+                    self.memory.push(layer.name, name)
             self.memory.set_dynamic(layer.name, "dropout_limit", limit_of(random.hidden_dropout))
             self.memory.set_dynamic(layer.name, "noise_amplitude", random.noise * np.sqrt(self.network.dt_ms))
         if self._per_sample:

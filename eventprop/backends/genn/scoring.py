@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ __all__ = ["Scorer", "Shown"]
 
 @dataclass(frozen=True)
 class Shown:
-    """A batch that has run forwards.
+    """A batch that runs forwards; the host fills in what came out when it has.
 
     Attributes:
         n: samples.
@@ -33,9 +33,9 @@ class Shown:
     half: int
     labels: np.ndarray | None
     averaged: int
-    counts: list[np.ndarray]
-    errors: np.ndarray
-    first_ms: np.ndarray
+    counts: list[np.ndarray] = field(default_factory=list)
+    errors: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    first_ms: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     mean_counts: list[np.ndarray] | None = None
 
 
@@ -66,9 +66,8 @@ class Scorer:
             loss, errors = _cross_entropy(exact, shown.labels)
             errors = errors * (network.loss_scale / shown.averaged)
             if network.loss.per_step:
-                loss = np.array(
-                    [_cross_entropy(self._voltages(shown, i), y)[0].mean() for i, y in enumerate(shown.labels)]
-                )
+                samples = zip(self._voltages(shown), shown.labels, strict=True)
+                loss = np.array([_cross_entropy(v, y)[0].mean() for v, y in samples])
             if network.loss.spiking:
                 own = first_ms[np.arange(n), shown.labels]
                 late = np.where(np.isnan(own), self._trial_ms, own)
@@ -76,13 +75,11 @@ class Scorer:
         result = BatchResult(scores, predictions.astype(np.int32), loss, np.concatenate(counts, axis=1))
         return result, replace(shown, counts=counts, errors=errors, first_ms=first_ms)
 
-    def _voltages(self, shown: Shown, sample: int) -> np.ndarray:
-        """Voltages of the outputs at the start of each step, ``(steps, classes)``."""
-        if sample == 0:
-            self.memory.made.populations["output"].extra_global_params["voltages"].pull_from_device()
+    def _voltages(self, shown: Shown) -> np.ndarray:
+        """Voltages of the outputs at the start of each step, ``(n, steps, classes)``."""
         network, layout = self.network, self.layout
         shape = (layout.halves, layout.batch, network.num_steps, network.output.size)
-        return self.memory.array("output", "voltages").reshape(shape)[shown.half, sample].astype(np.float64)
+        return self.memory.pull_array("output", "voltages").reshape(shape)[shown.half, : shown.n].astype(np.float64)
 
     def prepare(self, shown: Shown) -> None:
         """Give the neurons what the backward pass needs to know of this batch."""
