@@ -18,9 +18,9 @@ import numpy as np
 
 import models
 from eventprop.backends import BatchResult
+from eventprop.backends.genn.builder import Dynamic, Layout, constants_of
 from eventprop.backends.genn.memory import Memory, pulled, pushed
 from eventprop.backends.genn.model import CUSP, GennModel
-from eventprop.backends.genn.neurons import Dynamic, Layout, constants_of
 from eventprop.backends.genn.presenting import Presenter
 from eventprop.backends.genn.scoring import Scorer, Shown
 from eventprop.network import Network, Population, Randomness

@@ -20,7 +20,8 @@ from filelock import FileLock
 
 import models
 from eventprop.backends.cache import CompilerError, cache_folder, check_cache
-from eventprop.backends.genn.neurons import Layout, Neurons, input_neurons, neurons
+from eventprop.backends.genn.builder import Layout, Neurons
+from eventprop.backends.genn.neurons import input_neurons, neurons
 from eventprop.network import Network, Projection
 
 __all__ = ["GennModel"]

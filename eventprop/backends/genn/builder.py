@@ -1,0 +1,187 @@
+"""What all populations of a GeNN model are made of: sizes, constants, variables, and code from the declarations."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import models
+from eventprop.backends.snippets import evaluate, names_in, renamed
+from eventprop.network import Network, Population
+
+__all__ = ["CLOCK", "Builder", "Dynamic", "Layout", "Neurons", "constants_of", "genn"]
+
+# Whole numbers that the host sets before each trial.
+Dynamic = {
+    "forward": "int",  # whether the forward part runs, and for how many samples of the batch
+    "num_samples": "int",
+    "backward": "int",
+    "num_back": "int",
+    "half": "int",  # where the trial that runs forwards keeps its traces, and where those of the other are
+    "half_back": "int",
+}
+
+CLOCK = """
+const int k = (int)round(t / dt);
+const int m = num_steps - 1 - k;
+"""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes that all populations share.
+
+    Attributes:
+        batch: samples that are simulated at once.
+        halves: 2 where one batch runs forwards while another runs backwards.
+        max_spikes: length of each neuron's ring of spikes.
+    """
+
+    batch: int
+    halves: int
+    max_spikes: int
+
+
+@dataclass
+class Neurons:
+    """What GeNN needs for a population.
+
+    Attributes:
+        sizes: whole numbers that are part of the code.
+        constants: value of what is the same for all neurons and may be changed.
+        dynamic: type of what the host sets during the simulation.
+        variables: type, access mode and initial value.
+        arrays: type and size of what has no place in a neuron.
+        sim_code, threshold: GeNNCode.
+        inputs: additional input variables.
+    """
+
+    name: str
+    size: int
+    sim_code: str
+    threshold: str
+    sizes: dict[str, int] = field(default_factory=dict)
+    constants: dict[str, float] = field(default_factory=dict)
+    dynamic: dict[str, str] = field(default_factory=lambda: dict(Dynamic))
+    variables: dict[str, tuple[str, str, Any]] = field(default_factory=dict)
+    arrays: dict[str, tuple[str, int]] = field(default_factory=dict)
+    inputs: list[str] = field(default_factory=list)
+
+    def described(self) -> str:
+        """All that is part of the code: not the values of constants and variables and what is in the arrays."""
+        variables = {n: (kind, mode) for n, (kind, mode, _) in self.variables.items()}
+        rest = self.sizes, list(self.constants), self.dynamic, variables, list(self.arrays), self.inputs
+        return repr((self.name, self.size, self.sim_code, self.threshold, *rest))
+
+
+def constants_of(population: Population, values: Mapping[str, Any], dt_ms: float) -> dict[str, Any]:
+    """Values of a population's parameters and of all constants that follow from them, float or ``(size,)``.
+
+    Args:
+        values: parameters that are not as in the population's description.
+    """
+    found: dict[str, Any] = {"dt": dt_ms, **population.parameters, **values}
+    found = {n: np.asarray(v, np.float64) if np.ndim(v) else float(v) for n, v in found.items()}
+    with np.errstate(all="ignore"):
+        for name, expression in {**population.model.constants, **models.EXPONENTIAL_SYNAPSE.constants}.items():
+            found[name] = evaluate(expression, found)
+    return {n: v if np.ndim(v) else float(v) for n, v in found.items() if n != "dt"}
+
+
+class Builder(ABC):
+    """Puts a population's code together; see :meth:`neurons`."""
+
+    def __init__(self, network: Network, population: Population, layout: Layout) -> None:
+        self.network, self.population, self.layout = network, population, layout
+        self.model, self.synapse = population.model, models.EXPONENTIAL_SYNAPSE
+        self.state = {genn(n): genn(start) for n, start in {"Isyn": "0.0", **self.model.state}.items()}
+        self.trained = [n for n in self.model.parameters if n in population.trained]
+        self.variables: dict[str, tuple[str, str, Any]] = {}
+        self.sizes = {"num_steps": network.num_steps}
+        self.constants: dict[str, float] = {}
+        self.dynamic = {**Dynamic, "averaged": "scalar"}
+        self.arrays: dict[str, tuple[str, int]] = {}
+        self.inputs: list[str] = []
+        self.has(self.state)
+        self.has((*self.model.adjoint, "to_weight", "to_source"))
+        self.has(f"d_{n}" for n in self.trained)
+
+    def has(self, names: Any, kind: str = "scalar", access: str = "READ_WRITE") -> None:
+        """Declare variables that start at 0."""
+        self.variables |= dict.fromkeys(names, (kind, access, 0))
+
+    def keeps(self, name: str, kind: str = "scalar") -> str:
+        """Declare an array with a value for each step, neuron, sample and half."""
+        sizes = (self.layout.halves, self.layout.batch, self.network.num_steps, self.population.size)
+        self.arrays[name] = (kind, int(np.prod(sizes)))
+        return name
+
+    def neurons(self) -> Neurons:
+        code = f"{CLOCK}if (backward && batch < num_back) {{\n{self.backward()}}}\n{self.forward()}"
+        threshold = "spike" if self.model.threshold else ""
+        used = names_in(code)
+        for name, value in constants_of(self.population, {}, self.network.dt_ms).items():
+            if name in self.trained or (name in used and np.ndim(value)):
+                self.variables[name] = ("scalar", "READ_ONLY", value)
+            elif name in used:
+                self.constants[name] = value
+        return Neurons(
+            name=self.population.name,
+            size=self.population.size,
+            sim_code=code,
+            threshold=threshold,
+            sizes=self.sizes,
+            constants=self.constants,
+            dynamic=self.dynamic,
+            variables=self.variables,
+            arrays=self.arrays,
+            inputs=self.inputs,
+        )
+
+    def at_step(self, half: str, step: str) -> str:
+        """Where an array that :meth:`keeps` has this neuron's value of ``step``."""
+        return f"((({half} * num_batch + batch) * num_steps + {step}) * num_neurons + id)"
+
+    def start_forward(self) -> str:
+        return " ".join(f"{n} = {start};" for n, start in self.state.items())
+
+    def step_forward(self) -> str:
+        """From the arrival of spikes to the state at the end of the step."""
+        keep = ""
+        if self.trained:
+            keep = "".join(f"{self.keeps(f'keep_{n}')}[{self.at_step('half', 'k')}] = {n};\n" for n in self.state)
+        return f"{genn(self.synapse.decay)}\nI += Isyn;\n{keep}{genn(self.model.update)}\n"
+
+    def start_backward(self) -> str:
+        return " ".join(f"{n} = 0.0;" for n in self.model.adjoint)
+
+    def step_backward(self) -> str:
+        """What time constants collect, and the adjoints at the start of the step."""
+        code = ""
+        if self.trained:
+            at = self.at_step("half_back", "m")
+            code += "".join(f"const scalar {n}_then = keep_{n}[{at}];\n" for n in self.state)
+            then = {n: f"{n}_then" for n in self.state}
+            code += "".join(f"d_{n} += {renamed(genn(self.model.collect[n]), then)};\n" for n in self.trained)
+        return code + self.model.adjoint_update + "\n"
+
+    def sample(self) -> str:
+        """What synapses will read of the adjoints."""
+        return f"to_weight = {self.synapse.gradient};\nto_source = {self.synapse.transport};\n"
+
+    @abstractmethod
+    def backward(self) -> str:
+        """Code of the backward part, where it runs."""
+
+    @abstractmethod
+    def forward(self) -> str:
+        """Code of the forward part, with its own condition."""
+
+
+def genn(code: str) -> str:
+    """The current has another name in GeNN, where ``Isyn`` is what arrives in a step."""
+    return renamed(code, {"Isyn": "I"})
