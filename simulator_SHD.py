@@ -69,7 +69,8 @@ class SHD_model(Simulator):
         if run["EVALUATION"] == "speaker":
             training, validation = leave_speaker_out(samples, run["SPEAKER_LEFT"][0], run["N_TRAIN"], seed)
         else:
-            training, validation = random_split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed)
+            extended = "blend" in run["AUGMENTATION"]
+            training, validation = random_split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed, extended=extended)
         return self._train(run, training, validation, "validation")
 
     def test(self, p: Mapping[str, Any]) -> RunResult:
@@ -79,7 +80,7 @@ class SHD_model(Simulator):
         those of its last training, or as set, or as ``p`` has them and as drawn from ``MODEL_SEED``.
         """
         run = self._for_run(p)
-        return self._test(run, self.test_file(run))
+        return self._test(run, self.test_file(run), self.training_file(run))
 
     def train_test(self, p: Mapping[str, Any]) -> RunResult:
         """Train on the whole training file, evaluate on the test file after each epoch."""

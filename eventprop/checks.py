@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import models
@@ -24,6 +26,7 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     """
     problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
     problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p)
+    problems += _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
     for key in ("NAME", "CHECKPOINT_NAME"):
@@ -175,3 +178,45 @@ def _check_exact(p: Mapping[str, Any]) -> Problems:
             if p.get(key, 0.0) < 0.0
         ]
     return [f'SPIKE_TIMING="exact": {problem}; SPIKE_TIMING="grid" allows it' for problem in problems]
+
+
+def _check_augmentation(augmentation: Mapping[str, Any], num_channels: int) -> Problems:
+    """Known kinds, each with a value of its form and range."""
+    problems = []
+    for name, value in augmentation.items():
+        if name not in _AUGMENTATIONS:
+            near = difflib.get_close_matches(name, _AUGMENTATIONS, 1, 0.4)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            problems.append(f"AUGMENTATION has {name!r}; there are: {', '.join(_AUGMENTATIONS)}{hint}")
+            continue
+        right, form = _AUGMENTATIONS[name]
+        if not right(value, num_channels):
+            problems.append(f'AUGMENTATION={{"{name}": {value!r}}} is not right: it takes {form.format(num_channels)}')
+    return problems
+
+
+def _number(value: Any, least: float, most: float = math.inf) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most and value < math.inf
+    )
+
+
+def _dilation(value: Any, _: int) -> bool:
+    if not isinstance(value, list) or len(value) != 2 or not all(_number(v, 0.0) and v > 0.0 for v in value):
+        return False
+    return bool(value[0] <= value[1])
+
+
+_AUGMENTATIONS: dict[str, tuple[Callable[[Any, int], bool], str]] = {
+    "random_shift": (
+        lambda v, n: _number(v, 0.0, n - 1),
+        "the largest shift, a number of channels from 0 to one less than the {}",
+    ),
+    "random_dilate": (_dilation, "the least and the largest factor on times, both positive, the smaller one first"),
+    "ID_jitter": (lambda v, n: _number(v, 0.0, n), "a standard deviation in channels, from 0 to {}"),
+    "blend": (
+        lambda v, _: isinstance(v, list) and bool(v) and all(_number(x, 0.0, 1.0) for x in v),
+        "a list of probabilities from 0 to 1, one for each of the samples that are blended",
+    ),
+    "NORMALISE_SPIKE_NUMBER": (lambda v, _: isinstance(v, bool), "True or False"),
+}

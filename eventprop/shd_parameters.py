@@ -24,8 +24,20 @@ _OWN = (
     ),
     later("RESCALE_T", "Experiment", "float", 1.0, "Factor on spike times."),
     later("RESCALE_X", "Experiment", "float", 1.0, "Factor on channel numbers."),
-    later("BALANCE_TRAIN_CLASSES", "Experiment", "bool", False, "Whether training classes are made equally large."),
-    later("BALANCE_EVAL_CLASSES", "Experiment", "bool", False, "Whether evaluation classes are made equally large."),
+    Key(
+        "BALANCE_TRAIN_CLASSES",
+        "Experiment",
+        "bool",
+        False,
+        "Whether each epoch trains on as many samples of each class as the smallest has, drawn anew.",
+    ),
+    Key(
+        "BALANCE_EVAL_CLASSES",
+        "Experiment",
+        "bool",
+        False,
+        "Whether each evaluation is of as many samples of each class as the smallest has, drawn anew.",
+    ),
     later("DATA_BUFFER_NAME", "Experiment", "str", "./data/SSC/mySSC", "Prefix of SSC's cache files."),
     Key(
         "EVALUATION",
@@ -48,11 +60,24 @@ _OWN = (
         "Loss",
         "dict",
         {},
-        "Augmentations of training data.",
-        available=({}, {"NORMALISE_SPIKE_NUMBER": False}),
+        "Changes to training samples, drawn anew in each epoch, in this order: random_shift (channels), random_dilate "
+        "([least, most] factor on times), ID_jitter (s.d. in channels), blend ([probability, ...]: samples of a class "
+        "joined, until there are N_TRAIN); NORMALISE_SPIKE_NUMBER thins all samples to the shortest one's spikes.",
     ),
-    later("PROFILE", "General", "bool", False, "Benchmarking mode of the older program."),
-    later("TEST_ST_INTEGRITY", "General", "bool", False, "Debugging plots of spike arrays."),
+    Key(
+        "PROFILE",
+        "General",
+        "bool",
+        False,
+        "Whether time for building, size of the input and peak memory are reported after training, too.",
+    ),
+    Key(
+        "TEST_ST_INTEGRITY",
+        "General",
+        "bool",
+        False,
+        "Whether the input spikes of a batch are read back from the backend and compared before training.",
+    ),
 )
 
 KEYS = declare(_OWN)

@@ -21,6 +21,7 @@ from eventprop.checkpoint import TrainingState
 from eventprop.dataset import Dataset
 from eventprop.network import Network, describe
 from eventprop.outputs import Outputs
+from eventprop.presentation import Preparation
 from eventprop.progress import Progress
 from eventprop.recording import Recorder
 from eventprop.schedule import LearningRate
@@ -321,6 +322,7 @@ class Simulator(ABC):
         network = self.network(p)
         loaded = self._load(p, name, network, to_train=True, missing_is_new=bool(fold))
         state = loaded or self._fresh(p, network)
+        preparation = Preparation(p, training)
         run = Outputs(p, name, fold.lstrip("_") or "train") if p["WRITE_TO_DISK"] else None
         if run is not None:
             run.begin(state, loaded is not None)
@@ -329,7 +331,10 @@ class Simulator(ABC):
         recorder = Recorder(p, network, self._as_given, name)
         time_constants = network.check_time_constants(_with_own(network, state.time_constants))
         engine = _engine(backends.Settings.of(p), network, network.check_weights(state.weights), time_constants)
-        batches = -(-len(training) // p["N_BATCH"]) + (-(-len(evaluation) // p["N_BATCH"]) if evaluation else 0)
+        samples = preparation.size(training, learn=True)
+        batches = -(-samples // p["N_BATCH"])
+        if evaluation is not None:
+            batches += -(-preparation.size(evaluation, learn=False) // p["N_BATCH"])
 
         def after_epoch(now: TrainingState, best: bool) -> None:
             if run is not None:
@@ -338,15 +343,17 @@ class Simulator(ABC):
                 each_epoch(engine, now.epoch - 1)
 
         with Progress(p["N_EPOCH"], state.epoch, batches, evaluated) as progress:
-            outcome = trainer.train(engine, p, training, evaluation, state, progress, after_epoch, recorder)
-        self.evaluated = None if evaluation is None or outcome is None else (evaluation, outcome)
+            outcome = trainer.train(
+                engine, p, training, evaluation, state, progress, after_epoch, recorder, preparation
+            )
+        self.evaluated = None if outcome is None else (outcome.subset, outcome)
         self._network, self._current, self._current_time_constants = network, state.weights, state.time_constants
         self.history = state.history
         self.collected = {what: np.stack(rows) for what, rows in state.collected.items()}
         if run is not None:
             run.finish(state, evaluated)
             recorder.write()
-        self._report_time(p, state, len(training), time.perf_counter() - start, engine.times())
+        self._report_time(p, state, samples, time.perf_counter() - start, engine.times())
         last = state.history[-1]
         return _result(recorder, last["train_accuracy"], last["eval_accuracy"])
 
@@ -363,13 +370,18 @@ class Simulator(ABC):
         moments = {role: {n: np.zeros(s, np.float32) for n, s in shapes.items()} for role in models.ADAM.state}
         return TrainingState(weights=weights, moments=moments, rate=LearningRate.start(p), time_constants=own)
 
-    def _test(self, p: dict[str, Any], evaluation: Subset) -> RunResult:
-        """One pass over ``evaluation`` without learning; one line in the results file, no checkpoint."""
+    def _test(self, p: dict[str, Any], evaluation: Subset, training: Subset | None = None) -> RunResult:
+        """One pass over ``evaluation`` without learning; one line in the results file, no checkpoint.
+
+        Args:
+            training: the samples that trained, where the preparation of others depends on them.
+        """
         start = time.perf_counter()
+        preparation = Preparation(p, evaluation if training is None else training)
         engine = self._ready(p)
         recorder = Recorder(p, engine.network, self._as_given)
-        outcome = trainer.evaluate(engine, p, evaluation, recorder)
-        self.evaluated = (evaluation, outcome)
+        outcome = trainer.evaluate(engine, p, preparation.evaluation(evaluation, 0), recorder)
+        self.evaluated = (outcome.subset, outcome)
         state = TrainingState(weights={}, moments={}, rate=LearningRate.start(p))
         trainer.collect(p, state, {"train": None, "eval": outcome}, engine)
         record = trainer.epoch_record(0, p, engine.network, None, outcome, 0.0, time.perf_counter() - start)
@@ -381,7 +393,7 @@ class Simulator(ABC):
             out.write(out.begin(), [record])
             results.write_collected(folder, p["NAME"], state.collected)
             recorder.write()
-        print(f"test {outcome.accuracy:.1%} of {len(evaluation)} samples (loss {outcome.mean_loss:.3f})")
+        print(f"test {outcome.accuracy:.1%} of {len(outcome.labels)} samples (loss {outcome.mean_loss:.3f})")
         return _result(recorder, 0.0, outcome.accuracy)
 
     def _report_time(

@@ -56,12 +56,19 @@ def reduce_classes(subset: Subset, classes: Sequence[int] | None) -> Subset:
     return Subset(subset.part, subset.indices[np.isin(subset.labels, list(classes))])
 
 
-def random_split(subset: Subset, n_train: int, n_validate: int, seed: int) -> tuple[Subset, Subset]:
+def random_split(
+    subset: Subset, n_train: int, n_validate: int, seed: int, *, extended: bool = False
+) -> tuple[Subset, Subset]:
     """The first ``n_train`` and the next ``n_validate`` samples of a random permutation.
+
+    Args:
+        extended: whether blends make up for what is missing to ``n_train``; all that do not validate train then.
 
     Raises:
         ValueError: there are fewer than ``n_train + n_validate`` samples.
     """
+    if extended and n_validate < len(subset):
+        n_train = min(n_train, len(subset) - n_validate)
     if n_train + n_validate > len(subset):
         raise ValueError(
             f"N_TRAIN={n_train} and N_VALIDATE={n_validate} need {n_train + n_validate} samples, "

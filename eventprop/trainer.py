@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,13 @@ import numpy as np
 from eventprop.backends import BatchResult, Engine
 from eventprop.checkpoint import TrainingState
 from eventprop.network import Network, Randomness, adam_parameters
+from eventprop.presentation import Preparation, Presentation
 from eventprop.progress import Progress
 from eventprop.recording import Recorder
 from eventprop.results import activity_columns
 from eventprop.rewiring import rewire
 from eventprop.splits import Subset
-from eventprop.streams import stream, stream_seed
+from eventprop.streams import stream_seed
 
 __all__ = ["Outcome", "TrainingDiverged", "evaluate", "train"]
 
@@ -30,9 +31,11 @@ class TrainingDiverged(ArithmeticError):
 class Outcome:
     """One pass over some samples, in order of presentation: ``(n,)`` arrays, counts ``(n, hidden neurons)``.
 
-    A prediction is -1, and never correct, where the loss goes by first spikes and no output spiked.
+    A prediction is -1, and never correct, where the loss goes by first spikes and no output spiked. ``subset`` are the
+    samples of the data set that took part, in that order where nothing was shuffled.
     """
 
+    subset: Subset
     labels: np.ndarray
     predictions: np.ndarray
     loss: np.ndarray
@@ -63,6 +66,7 @@ def train(
     progress: Progress,
     after_epoch: Callable[[TrainingState, bool], None],
     recorder: Recorder,
+    preparation: Preparation,
 ) -> Outcome | None:
     """Train from ``state`` to ``N_EPOCH`` epochs; ``state`` is brought up to date after each of them.
 
@@ -74,6 +78,7 @@ def train(
     Args:
         after_epoch: called with the state and whether this epoch is the best so far; writes the files.
         recorder: takes what is to be recorded.
+        preparation: what is done to samples before they are presented.
 
     Raises:
         TrainingDiverged: names layer, epoch and batch; files hold what the last good epoch left.
@@ -84,10 +89,12 @@ def train(
     start = time.perf_counter()
     for epoch in range(state.epoch, p["N_EPOCH"]):
         state.rate.before_epoch(p)
-        trained = _train_epoch(engine, p, training, epoch, state, progress, recorder)
-        trials = -(-len(training) // p["N_BATCH"])
+        presented = preparation.training(training, epoch)
+        trained = _train_epoch(engine, p, presented, epoch, state, progress, recorder)
+        trials = -(-len(presented) // p["N_BATCH"])
         if evaluation is not None:
-            evaluated = evaluate(engine, p, evaluation, recorder, progress, epoch, trials)
+            shown = preparation.evaluation(evaluation, epoch)
+            evaluated = evaluate(engine, p, shown, recorder, progress, epoch, trials)
         best = _is_best(p, state, trained, evaluated)
         monitored = trained if p["EMA_WHICH"] == "training" else evaluated
         rate = state.rate.working
@@ -108,29 +115,25 @@ def train(
 def _train_epoch(
     engine: Engine,
     p: Mapping[str, Any],
-    training: Subset,
+    presented: Presentation,
     epoch: int,
     state: TrainingState,
     progress: Progress,
     recorder: Recorder,
 ) -> Outcome:
-    order = training.indices
-    if p["SHUFFLE"]:
-        order = order[stream(p["TRAIN_DATA_SEED"], "shuffle", epoch).permutation(order.size)]
     randomness = _randomness(p, epoch)
     results: list[BatchResult] = []
     correct, loss = 0, 0.0
-    for first, samples in progress.batches(epoch, "training", _batches(order, p["N_BATCH"])):
-        trial = first // p["N_BATCH"]
-        labels = training.part.labels[samples]
+    for trial, batch in enumerate(progress.batches(epoch, "training", presented.batches(p["N_BATCH"]))):
+        labels = batch.labels
         try:
             result = engine.run(
-                training.part.spikes,
-                samples,
+                batch.spikes,
+                batch.samples,
                 labels,
                 learn=True,
                 randomness=randomness,
-                first=first,
+                first=batch.first,
                 record=recorder.wanted(epoch, trial),
             )
         except ArithmeticError as error:
@@ -144,10 +147,10 @@ def _train_epoch(
         results.append(result)
         correct += int(np.sum(result.predictions == labels))
         loss += float(result.loss.sum())
-        progress.running(correct, first + samples.size, loss)
+        progress.running(correct, batch.first + labels.size, loss)
     if engine.flush():
         _learn(engine, p, state, f"epoch {epoch}, last batch")
-    return _outcome(training.part.labels[order], results)
+    return _outcome(presented, results)
 
 
 def _learn(engine: Engine, p: Mapping[str, Any], state: TrainingState, where: str) -> None:
@@ -175,34 +178,28 @@ def _randomness(p: Mapping[str, Any], epoch: int) -> Randomness:
 def evaluate(
     engine: Engine,
     p: Mapping[str, Any],
-    evaluation: Subset,
+    presented: Presentation,
     recorder: Recorder,
     progress: Progress | None = None,
     epoch: int = 0,
     first_trial: int = 0,
 ) -> Outcome:
-    """Present ``evaluation`` without learning, dropout or noise; its batches are numbered from ``first_trial`` on."""
-    batches: Iterator[tuple[int, np.ndarray]] = _batches(evaluation.indices, p["N_BATCH"])
+    """Present samples without learning, dropout or noise; their batches are numbered from ``first_trial`` on."""
+    batches = presented.batches(p["N_BATCH"])
     if progress is not None:
         batches = progress.batches(epoch, progress.evaluated, batches)
-    part = evaluation.part
     results = []
-    for trial, (_, samples) in enumerate(batches, first_trial):
-        labels = part.labels[samples]
-        result = engine.run(part.spikes, samples, labels, record=recorder.wanted(epoch, trial))
-        recorder.take(engine, epoch, trial, labels, result.predictions)
+    for trial, batch in enumerate(batches, first_trial):
+        result = engine.run(batch.spikes, batch.samples, batch.labels, record=recorder.wanted(epoch, trial))
+        recorder.take(engine, epoch, trial, batch.labels, result.predictions)
         results.append(result)
-    return _outcome(evaluation.labels, results)
+    return _outcome(presented, results)
 
 
-def _batches(order: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
-    for first in range(0, order.size, size):
-        yield first, order[first : first + size]
-
-
-def _outcome(labels: np.ndarray, results: list[BatchResult]) -> Outcome:
+def _outcome(presented: Presentation, results: list[BatchResult]) -> Outcome:
     return Outcome(
-        labels=labels,
+        subset=presented.subset,
+        labels=presented.labels,
         predictions=np.concatenate([r.predictions for r in results]).astype(np.int32),
         loss=np.concatenate([r.loss for r in results]),
         spike_counts=np.concatenate([r.spike_counts for r in results]),
