@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from eventprop import parameters, shd_parameters
+from eventprop import parameters, shd_parameters, summary
 from eventprop.simulator import RunResult, Simulator
 from eventprop.splits import Subset, everything, leave_speaker_out, random_split, reduce_classes
 
@@ -91,7 +92,8 @@ class SHD_model(Simulator):
         """Leave one speaker out, for each of ``SPEAKER_LEFT``.
 
         The files of fold k carry the suffix ``_f<k>`` (its number in ``SPEAKER_LEFT``'s terms); all folds share
-        the results file.
+        the results file. ``<NAME>_folds.csv`` has a row for each fold, then mean and standard deviation. Killed, and
+        called again with ``LOAD_LAST``, it goes on in the fold and epoch where it stopped.
 
         Returns:
             ``[training accuracy, validation accuracy]`` of each fold's last epoch; seconds per fold.
@@ -102,11 +104,14 @@ class SHD_model(Simulator):
             speaker: leave_speaker_out(samples, speaker, run["N_TRAIN"], run["TRAIN_DATA_SEED"])
             for speaker in run["SPEAKER_LEFT"]
         }
-        accuracies, seconds = [], []
+        accuracies, seconds, rows = [], [], {}
         for speaker, (training, validation) in folds.items():
             start = time.perf_counter()
             print(f"Without speaker {speaker}: {len(training)} training, {len(validation)} validation samples")
             result = self._train(run, training, validation, "validation", fold=f"_f{speaker}")
             accuracies.append([result.correct, result.correct_eval])
             seconds.append(time.perf_counter() - start)
+            rows[speaker] = {"training": len(training), "validation": len(validation), **summary.row(self.history)}
+            if run["WRITE_TO_DISK"]:
+                summary.write(Path(run["OUT_DIR"]) / f"{run['NAME']}_folds.csv", "speaker_left", rows)
         return accuracies, seconds

@@ -8,6 +8,8 @@ step one stays. Kinds and their published use: Nowotny, Turner & Knight 2025; af
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,50 +19,58 @@ from eventprop.spikes import SpikeSet
 __all__ = ["AUGMENTATIONS", "blend", "dilate", "jitter", "merged", "shift", "thin"]
 
 
-def _kept(spikes: SpikeSet, channels: np.ndarray, keep: np.ndarray, steps: np.ndarray | None = None) -> SpikeSet:
+def _kept(spikes: SpikeSet, channels: np.ndarray, keep: np.ndarray) -> SpikeSet:
     """The spikes that ``keep`` says, whose order is still right."""
-    ends = np.concatenate([[0], np.cumsum(keep)])[spikes.offsets].astype(np.int64)
-    return SpikeSet(
-        offsets=ends,
-        steps=(spikes.steps if steps is None else steps)[keep],
-        channels=channels[keep],
-        num_channels=spikes.num_channels,
-        num_steps=spikes.num_steps,
+    there = np.flatnonzero(keep)
+    return replace(
+        spikes,
+        offsets=np.searchsorted(there, spikes.offsets),
+        steps=spikes.steps[there],
+        channels=channels[there],
     )
 
 
 def _sorted(spikes: SpikeSet, sample: np.ndarray, steps: np.ndarray, channels: np.ndarray, n: int) -> SpikeSet:
-    """A set of ``n`` samples of spikes in any order, of which some may be outside; one per channel and step."""
+    """A set of ``n`` samples of spikes in any order, of which some may be outside; one per channel and step.
+
+    Args:
+        sample, steps, channels: int32, one of each per spike.
+    """
     inside = (steps >= 0) & (steps < spikes.num_steps - 1) & (channels >= 0) & (channels < spikes.num_channels)
-    cells = n * spikes.num_steps * spikes.num_channels
-    kind: type[np.unsignedinteger[Any]] = np.uint32 if cells < 2**32 else np.uint64
-    keys = sample[inside].astype(kind) * kind(spikes.num_steps) + steps[inside].astype(kind)
-    keys = keys * kind(spikes.num_channels) + channels[inside].astype(kind)
+    there = np.flatnonzero(inside)
+    for_channel, for_step = (int(m - 1).bit_length() for m in (spikes.num_channels, spikes.num_steps))
+    kind: Any = np.uint32 if for_channel + for_step + n.bit_length() <= 32 else np.uint64
+    keys = sample[there].astype(kind) << kind(for_step)
+    keys |= steps[there].astype(kind)
+    keys <<= kind(for_channel)
+    keys |= channels[there].astype(kind)
     keys.sort()
-    first = np.ones(keys.size, bool)
-    first[1:] = keys[1:] != keys[:-1]
-    rows, columns = np.divmod(keys[first], kind(spikes.num_channels))
-    which, at = np.divmod(rows, kind(spikes.num_steps))
-    counts = np.bincount(which.astype(np.int64), minlength=n)
-    return SpikeSet(
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        steps=at.astype(np.uint16),
-        channels=columns.astype(np.uint16),
-        num_channels=spikes.num_channels,
-        num_steps=spikes.num_steps,
+    if keys.size:
+        keys = np.concatenate([keys[:1], keys[1:][keys[1:] != keys[:-1]]])
+    ends = np.arange(n + 1, dtype=kind) << kind(for_step + for_channel)
+    return replace(
+        spikes,
+        offsets=np.searchsorted(keys, ends),
+        steps=((keys >> kind(for_channel)) & kind(2**for_step - 1)).astype(np.uint16),
+        channels=(keys & kind(2**for_channel - 1)).astype(np.uint16),
     )
 
 
 def _sample_of_each(spikes: SpikeSet) -> np.ndarray:
-    return np.repeat(np.arange(len(spikes)), np.diff(spikes.offsets))
+    return np.repeat(np.arange(len(spikes), dtype=np.int32), np.diff(spikes.offsets))
+
+
+def _slices(spikes: SpikeSet) -> list[slice]:
+    """Where each sample's spikes are."""
+    return [slice(a, b) for a, b in pairwise(spikes.offsets.tolist())]
 
 
 def shift(spikes: SpikeSet, most: float, rng: np.random.Generator) -> SpikeSet:
     """Each sample moved by one number of channels, drawn uniformly within ``most`` and cut to a whole one."""
-    by = np.trunc(rng.uniform(-most, most, len(spikes))).astype(np.int64)
-    channels = spikes.channels.copy()
-    for start, end, channels_up in zip(spikes.offsets[:-1], spikes.offsets[1:], by, strict=True):
-        channels[start:end] += np.uint16(channels_up % 65536)  # below 0 it wraps around, far above all channels
+    by = np.trunc(rng.uniform(-most, most, len(spikes))).astype(np.int64) % 65536
+    channels = np.empty_like(spikes.channels)
+    for at, number in zip(_slices(spikes), by.astype(np.uint16), strict=True):
+        np.add(spikes.channels[at], number, out=channels[at])  # below 0 it wraps around, far above all channels
     return _kept(spikes, channels, channels < spikes.num_channels)
 
 
@@ -70,22 +80,33 @@ def dilate(spikes: SpikeSet, factors: Sequence[float], rng: np.random.Generator)
     A step stands for its middle, so that a factor of 1 changes nothing and others do not pull spikes forward.
     """
     factor = np.exp(rng.uniform(np.log(factors[0]), np.log(factors[1]), len(spikes)))
-    sample = _sample_of_each(spikes)
-    steps = np.floor((spikes.steps + 0.5) * factor[sample]).astype(np.int64)
-    return _sorted(spikes, sample, steps, spikes.channels, len(spikes))
+    steps = np.empty(spikes.steps.size, np.int32)
+    for at, number in zip(_slices(spikes), factor.astype(np.float32), strict=True):
+        later = (spikes.steps[at] + np.float32(0.5)) * number
+        steps[at] = np.minimum(later, spikes.num_steps)  # to whole numbers, downwards
+    return _sorted(spikes, _sample_of_each(spikes), steps, spikes.channels, len(spikes))
 
 
 def jitter(spikes: SpikeSet, sigma: float, rng: np.random.Generator) -> SpikeSet:
     """Each spike moved by a number of channels of its own: normal, of standard deviation ``sigma``, and rounded."""
-    by = np.rint(sigma * rng.standard_normal(spikes.channels.size)).astype(np.int64)
+    by = np.rint(np.float32(sigma) * rng.standard_normal(spikes.channels.size, np.float32)).astype(np.int32)
     return _sorted(spikes, _sample_of_each(spikes), spikes.steps, spikes.channels + by, len(spikes))
 
 
 def thin(spikes: SpikeSet, number: int, rng: np.random.Generator) -> SpikeSet:
     """Spikes deleted at random so that ``number`` are expected to be left of each sample; shorter ones stay whole."""
     lengths = np.diff(spikes.offsets)
-    probability = number / np.maximum(lengths, 1)
-    return _kept(spikes, spikes.channels, rng.random(spikes.channels.size) < np.repeat(probability, lengths))
+    probability = np.minimum(number / np.maximum(lengths, 1), 1.0)
+    return _kept(spikes, spikes.channels, _chosen(spikes, probability, rng))
+
+
+def _chosen(spikes: SpikeSet, probability: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Whether each spike is kept, with its sample's probability ``(samples,)``: 1 keeps all, 0 none."""
+    draws = rng.random(spikes.channels.size, np.float32)  # below 1
+    keep = np.empty(draws.size, bool)
+    for at, number in zip(_slices(spikes), probability.astype(np.float32), strict=True):
+        np.less(draws[at], number, out=keep[at])
+    return keep
 
 
 def blend(spikes: SpikeSet, probabilities: Sequence[float], rng: np.random.Generator) -> SpikeSet:
@@ -98,29 +119,30 @@ def blend(spikes: SpikeSet, probabilities: Sequence[float], rng: np.random.Gener
     Returns:
         Set of ``n`` samples.
     """
-    k = len(probabilities)
-    lengths = np.diff(spikes.offsets)
-    sample = _sample_of_each(spikes)
+    k, n = len(probabilities), len(spikes) // len(probabilities)
+    there = np.flatnonzero(_chosen(spikes, np.tile(probabilities, n), rng))
+    sample = _sample_of_each(spikes)[there]
     moved = []
     for values in (spikes.steps, spikes.channels):
-        sums = np.bincount(sample, weights=values, minlength=len(spikes))
-        means = np.where(lengths > 0, sums / np.maximum(lengths, 1), np.nan).reshape(-1, k)
-        there = np.isfinite(means)
-        centre = np.where(there, means, 0.0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-        by = np.trunc(np.where(there, centre[:, None] - means, 0.0)).astype(np.int64).ravel()
-        moved.append(values + by[sample])
-    keep = rng.random(sample.size) < np.tile(probabilities, len(spikes) // k)[sample]
-    return _sorted(spikes, sample[keep] // k, moved[0][keep], moved[1][keep], len(spikes) // k)
+        means = np.array(
+            [values[at].mean(dtype=np.float64) if at.stop > at.start else np.nan for at in _slices(spikes)]
+        )
+        of_each = means.reshape(n, k)
+        known = np.isfinite(of_each)
+        centre = np.where(known, of_each, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        by = np.trunc(np.where(known, centre[:, None] - of_each, 0.0)).astype(np.int32).ravel()
+        moved.append(values[there] + by[sample])
+    return _sorted(spikes, sample // k, moved[0], moved[1], n)
 
 
 def merged(sets: Sequence[SpikeSet], order: np.ndarray) -> SpikeSet:
     """The samples of several sets, one after the other, in another order."""
-    joined = SpikeSet(
-        offsets=np.concatenate([[0], np.cumsum(np.concatenate([np.diff(s.offsets) for s in sets]))]).astype(np.int64),
+    lengths = np.concatenate([np.diff(s.offsets) for s in sets])
+    joined = replace(
+        sets[0],
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         steps=np.concatenate([s.steps for s in sets]),
         channels=np.concatenate([s.channels for s in sets]),
-        num_channels=sets[0].num_channels,
-        num_steps=sets[0].num_steps,
     )
     return joined.select(order)
 

@@ -24,7 +24,7 @@ from eventprop.network import Network
 from eventprop.results import Place
 from eventprop.schedule import LearningRate
 
-__all__ = ["TrainingState", "checkpoint_path", "flat_name", "load", "save"]
+__all__ = ["TrainingState", "checkpoint_path", "flat_name", "load", "load_flat", "save"]
 
 _FORMAT = 2  # 1 had no time constants: they were those of p
 _PLAIN = ("epoch", "updates", "best", "seconds", "history")
@@ -157,6 +157,62 @@ def load(path: Path, network: Network | None, *, to_train: bool = True) -> tuple
     return state, meta["p"]
 
 
+def load_flat(path: Path, network: Network) -> dict[str, Any] | None:
+    """Weights and time constants from flat arrays, where there is no checkpoint: ``<NAME>_w_input_hidden_last.npy``
+    and so on, as the older program left them.
+
+    Args:
+        path: of the checkpoint that is not there.
+
+    Returns:
+        ``weights`` and ``time_constants`` as in :class:`TrainingState`; None where there are no such files.
+
+    Raises:
+        ValueError: some of the arrays are missing, broken or of another network; names the file.
+    """
+    name, _, label = path.stem.rsplit("_", 2)
+    wanted = {f"w_{flat_name(q.name)}": q.shape for q in network.projections}
+    paths = {what: _first(path, [f"{name}_{n}_{label}.npy" for n in _names(what)]) for what in wanted}
+    if not any(at.exists() for at in paths.values()):
+        return None
+    print(f"There is no {path.name}; taking the flat arrays {name}_*_{label}.npy beside it")
+    weights = {q.name: _read_flat(paths[f"w_{flat_name(q.name)}"], q.shape) for q in network.projections}
+    taus: dict[str, dict[str, np.ndarray]] = {}
+    for q in network.populations:
+        for tau in q.time_constants:
+            at = path.with_name(f"{name}_{_FLAT_TIME_CONSTANTS[tau]}_{q.name}_{label}.npy")
+            if at.exists() or tau in q.per_neuron:
+                taus.setdefault(q.name, {})[tau] = _read_flat(at, (q.size,))
+    return {"weights": weights, "time_constants": taus}
+
+
+def _names(what: str) -> tuple[str, ...]:
+    """What MNIST's recurrent weights are called, too."""
+    return (what, "w_hidden_hidden") if what == "w_hidden0_hidden0" else (what,)
+
+
+def _first(path: Path, names: list[str]) -> Path:
+    """The first of these files beside ``path`` that is there, else the first."""
+    paths = [path.with_name(name) for name in names]
+    return next((p for p in paths if p.exists()), paths[0])
+
+
+def _read_flat(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    number = int(np.prod(shape))
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; it should hold {number} numbers") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is not an array of numbers: {error}") from None
+    if array.size != number or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise ValueError(
+            f"{path} must hold {number} finite numbers ({' x '.join(map(str, shape))}), but has "
+            f"{array.size} of type {array.dtype} (check {_keys_to_check([])})"
+        )
+    return array.reshape(shape).astype(np.float32)
+
+
 def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -> None:
     """Weights, moments and time constants are there for all that the network has, of its shapes, and finite."""
     found = {"w": state.weights, **(state.moments if to_train else {})}
@@ -185,6 +241,6 @@ def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], expected: Mappin
 
 
 def _keys_to_check(differing: list[str]) -> str:
-    if all("tau_" in name.split(" ")[0] for name in differing):
+    if differing and all("tau_" in name.split(" ")[0] for name in differing):
         return "TRAIN_TAU, TRAIN_TAU_B, TRAIN_TAU_OUTPUT, HIDDEN_NEURON_TYPE, OUTPUT_NEURON_TYPE and NUM_HIDDEN"
     return "NUM_HIDDEN, N_HID_LAYER, N_INPUT_DELAY, RECURRENT and the data set"

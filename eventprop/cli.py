@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import parameters, recipes
+from eventprop import parameters, recipes, summary
 from eventprop.backends.cpu.compiler import CompilerError
 from eventprop.simulator import Simulator
 from eventprop.splits import Subset
@@ -59,6 +59,9 @@ def main(
             warnings.simplefilter("once", UserWarning)
             warnings.showwarning = warn
             mode, p = _settings(options, keys, list(modes), simulator)
+            if options.seeds:
+                _repeated(model, modes, mode, p, options.seeds)
+                return 0
             mn = model(p)
             outcome = modes[mode](mn, p)
             _summary(mn, mn._for_run(p), mode, outcome)
@@ -78,7 +81,8 @@ def main(
 def _parser(script: str, keys: Sequence[Any], modes: Mapping[str, Any], recipe: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=script,
-        usage=f"{script} [{'|'.join(modes)}] [--recipe NAME] [--params FILE.json] [--list-recipes] [KEY=VALUE ...]",
+        usage=f"{script} [{'|'.join(modes)}] [--recipe NAME] [--params FILE.json] [--seeds N ...] [--list-recipes] "
+        "[KEY=VALUE ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=f"Train and test spiking networks by Eventprop. Without a mode: {next(iter(modes))}.",
         epilog=f"{_EXAMPLES.format(script=script, recipe=recipe)}\n\nkeys:\n{parameters.describe(keys)}",
@@ -86,6 +90,14 @@ def _parser(script: str, keys: Sequence[Any], modes: Mapping[str, Any], recipe: 
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="settings; values are JSON or bare words")
     parser.add_argument("--recipe", help="a named set of settings (see --list-recipes), or a TOML file")
     parser.add_argument("--params", metavar="FILE", help="a JSON file of settings, e.g. one saved with results")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="repeat the run with each as MODEL_SEED and TRAIN_DATA_SEED, as NAME_s1, NAME_s2, ...; NAME_seeds.csv "
+        "has the table",
+    )
     parser.add_argument("--list-recipes", action="store_true", help="list the recipes and stop")
     return parser
 
@@ -104,6 +116,38 @@ def _settings(
     if options.params:
         p |= _read_params(Path(options.params))
     return mode, p | parameters.parse_settings(words)
+
+
+def _repeated(
+    model: Callable[[dict[str, Any]], Simulator],
+    modes: Mapping[str, Callable[[Any, dict[str, Any]], Any]],
+    mode: str,
+    p: dict[str, Any],
+    seeds: Sequence[int],
+) -> None:
+    """One run for each seed, and a table of all.
+
+    With ``LOAD_LAST`` those that have a checkpoint go on from it, and the others start.
+    """
+    if mode not in ("train", "train_test"):
+        raise ValueError(f"--seeds repeats train and train_test, not {mode}")
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError(f"--seeds must be different whole numbers from 0, got {' '.join(map(str, seeds))}")
+    rows, base = {}, str(p["NAME"])
+    for seed in seeds:
+        run = {**p, "MODEL_SEED": seed, "TRAIN_DATA_SEED": seed, "NAME": f"{base}_s{seed}"}
+        if run.get("LOAD_LAST") is True and run.get("CHECKPOINT_NAME") is None:
+            run["LOAD_LAST"] = (Path(run["OUT_DIR"]) / f"{run['NAME']}_state_last.npz").exists()
+        print(f"seed {seed}")
+        mn = model(run)
+        modes[mode](mn, run)
+        rows[seed] = summary.row(mn.history)
+        if p["WRITE_TO_DISK"]:
+            summary.write(Path(p["OUT_DIR"]) / f"{base}_seeds.csv", "seed", rows)
+    values = np.array([r["eval_accuracy"] for r in rows.values()])
+    what = "test" if mode == "train_test" else "validation"
+    print(f"{what} accuracy of the last epoch, {len(seeds)} seeds: mean {values.mean():.2%}", end="")
+    print(f", s.d. {values.std(ddof=1):.2%}" if len(seeds) > 1 else "")
 
 
 def _read_params(path: Path) -> dict[str, Any]:
@@ -193,6 +237,9 @@ def _describe(rest: str) -> str:
         "_learning.png": "learning curves",
         "_raster.png": "spikes of three samples",
         "_confusion.png": "what was taken for what in the last evaluation",
+        "_seeds.csv": "one row for each seed, mean and standard deviation",
+        "_folds.csv": "one row for each fold, mean and standard deviation",
+        "_best.txt": "the line of the best epoch",
         "_results.txt": "one line per epoch, the classic columns",
         "_results.csv": "the same and more, with named columns",
         "_state_last.npz": "checkpoint: LOAD_LAST=true goes on from it",

@@ -59,6 +59,7 @@ class Outputs:
         """Checkpoint first: a resumed run brings the results files up to date from it."""
         if best:
             checkpoint.save(checkpoint.checkpoint_path(self.p, self.name, "best"), state, self.p, self.name)
+            files.write_text(self.folder / f"{self.name}_best.txt", self.out.line(state.history[-1]))
         self._checkpoint(state, "last")
         self.out.write(state.places, state.history)
 

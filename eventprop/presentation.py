@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from eventprop.augmentation import AUGMENTATIONS, blend, merged, thin
+from eventprop.backends import Engine
 from eventprop.spikes import SpikeSet
 from eventprop.splits import Subset
 from eventprop.streams import stream
 
-__all__ = ["Batch", "Preparation", "Presentation"]
+__all__ = ["Batch", "Preparation", "Presentation", "verify"]
 
 _THIN = "NORMALISE_SPIKE_NUMBER"
 
@@ -176,3 +177,23 @@ def _partners(training: Subset, number: int, k: int, rng: np.random.Generator) -
         of_class, rows = np.flatnonzero(labels == c), np.flatnonzero(classes == c)
         partners[rows] = of_class[rng.integers(of_class.size, size=(rows.size, k))]
     return partners
+
+
+def verify(engine: Engine, presented: Presentation, size: int) -> None:
+    """Present the first batch without learning or dropout, and compare the input spikes that the backend has.
+
+    Raises:
+        RuntimeError: they are not those of the data; names the sample.
+    """
+    batch = next(iter(presented.batches(size)))
+    dt_ms = engine.network.dt_ms
+    for sample in batch.samples:
+        engine.run(batch.spikes, np.array([sample]), None)
+        steps, channels = batch.spikes.sample(int(sample))
+        times, ids = engine.spike_times(0, "input")
+        found = np.lexsort((ids, times))
+        if not np.array_equal(ids[found], channels) or not np.allclose(times[found], (steps + 1.0) * dt_ms):
+            raise RuntimeError(f"the backend's input spikes of sample {sample} are not those of the data")
+    print(
+        f"TEST_ST_INTEGRITY: the backend has the input spikes of {len(batch.samples)} samples as they are in the data"
+    )

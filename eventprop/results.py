@@ -87,6 +87,10 @@ class RunFiles:
             before = path.read_bytes()[: place.start] if path.exists() else b""
             files.write_bytes(path, before + render(history[place.first :], not before))
 
+    def line(self, record: Record) -> str:
+        """An epoch's line of the classic file."""
+        return self._text_rows([record], False).decode()
+
     def _files(self) -> tuple[tuple[Path, Render], ...]:
         return (self.text, self._text_rows), (self.table, self._table_rows)
 

@@ -9,6 +9,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import models
-from eventprop import backends, checkpoint, files, results, trainer
+from eventprop import backends, checkpoint, files, results, timing, trainer
 from eventprop.checkpoint import TrainingState
 from eventprop.dataset import Dataset
+from eventprop.lock import alone
 from eventprop.network import Network, describe
 from eventprop.outputs import Outputs
-from eventprop.presentation import Preparation
+from eventprop.presentation import Preparation, verify
 from eventprop.progress import Progress
 from eventprop.recording import Recorder
 from eventprop.schedule import LearningRate
@@ -102,7 +104,8 @@ class Simulator(ABC):
         history: one record per epoch of the last run.
         collected: confusion matrices and predictions of the last run, by name, epochs along the first axis.
         evaluated: the samples of the last evaluation and what came out; None where there was none.
-        timing: seconds of the last training, with ``TIMING``; on GeNN also those of its kernels.
+        timing: seconds of the last training, with ``TIMING``, on GeNN also those of its kernels; with ``PROFILE``
+            seconds until the engine was ready, MB of input and GB of peak memory.
     """
 
     data_keys: tuple[str, ...] = ()
@@ -279,8 +282,14 @@ class Simulator(ABC):
         ``missing_is_new`` is for folds: one that has no checkpoint yet starts.
         """
         path = self._load_path(p, name)
-        if path is None or (missing_is_new and not path.exists()):
+        if path is None:
             return None
+        if not path.exists():
+            found = checkpoint.load_flat(path, network)
+            if found is not None:
+                return TrainingState(**found, moments=self._no_moments(network), rate=LearningRate.start(p))
+            if missing_is_new:
+                return None
         state, saved = checkpoint.load(path, network, to_train=to_train)
         may_change = _MAY_CHANGE | ({"SPEAKER_LEFT"} if missing_is_new else set())
         changed = [k for k in p if k not in may_change and k in saved and saved[k] != p[k]]
@@ -317,6 +326,25 @@ class Simulator(ABC):
         Args:
             each_epoch: what else is to be done after each epoch, with the engine and the epoch's number.
         """
+        with self._alone(p):
+            return self._train_alone(p, training, evaluation, evaluated, fold, each_epoch)
+
+    def _alone(self, p: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Nobody else writes files of this run's name meanwhile."""
+        if not p["WRITE_TO_DISK"]:
+            return nullcontext()
+        files.check_folder(Path(p["OUT_DIR"]))
+        return alone(Path(p["OUT_DIR"]), p["NAME"])
+
+    def _train_alone(
+        self,
+        p: dict[str, Any],
+        training: Subset,
+        evaluation: Subset | None,
+        evaluated: str,
+        fold: str,
+        each_epoch: EachEpoch | None,
+    ) -> RunResult:
         start = time.perf_counter()
         name = p["NAME"] + fold
         network = self.network(p)
@@ -331,6 +359,9 @@ class Simulator(ABC):
         recorder = Recorder(p, network, self._as_given, name)
         time_constants = network.check_time_constants(_with_own(network, state.time_constants))
         engine = _engine(backends.Settings.of(p), network, network.check_weights(state.weights), time_constants)
+        if p.get("TEST_ST_INTEGRITY"):
+            verify(engine, preparation.training(training, state.epoch), p["N_BATCH"])
+        building = time.perf_counter() - start
         samples = preparation.size(training, learn=True)
         batches = -(-samples // p["N_BATCH"])
         if evaluation is not None:
@@ -353,7 +384,8 @@ class Simulator(ABC):
         if run is not None:
             run.finish(state, evaluated)
             recorder.write()
-        self._report_time(p, state, samples, time.perf_counter() - start, engine.times())
+        seconds = time.perf_counter() - start
+        self.timing = timing.report(p, state, samples, seconds, building, training.part.spikes, engine.times())
         last = state.history[-1]
         return _result(recorder, last["train_accuracy"], last["eval_accuracy"])
 
@@ -366,9 +398,13 @@ class Simulator(ABC):
             q.name: {n: a for n, a in values[q.name].items() if n in q.per_neuron or n in given.get(q.name, {})}
             for q in network.populations
         }
-        shapes = network.trained_shapes()
-        moments = {role: {n: np.zeros(s, np.float32) for n, s in shapes.items()} for role in models.ADAM.state}
+        moments = self._no_moments(network)
         return TrainingState(weights=weights, moments=moments, rate=LearningRate.start(p), time_constants=own)
+
+    @staticmethod
+    def _no_moments(network: Network) -> dict[str, dict[str, np.ndarray]]:
+        shapes = network.trained_shapes()
+        return {role: {n: np.zeros(s, np.float32) for n, s in shapes.items()} for role in models.ADAM.state}
 
     def _test(self, p: dict[str, Any], evaluation: Subset, training: Subset | None = None) -> RunResult:
         """One pass over ``evaluation`` without learning; one line in the results file, no checkpoint.
@@ -376,6 +412,10 @@ class Simulator(ABC):
         Args:
             training: the samples that trained, where the preparation of others depends on them.
         """
+        with self._alone(p):
+            return self._test_alone(p, evaluation, training)
+
+    def _test_alone(self, p: dict[str, Any], evaluation: Subset, training: Subset | None) -> RunResult:
         start = time.perf_counter()
         preparation = Preparation(p, evaluation if training is None else training)
         engine = self._ready(p)
@@ -388,23 +428,12 @@ class Simulator(ABC):
         self.history, self.collected = [record], {w: np.stack(r) for w, r in state.collected.items()}
         if p["WRITE_TO_DISK"]:
             folder = Path(p["OUT_DIR"])
-            files.check_folder(folder)
             out = results.RunFiles(folder, p["NAME"], "test", p["DEBUG_HIDDEN_N"])
             out.write(out.begin(), [record])
             results.write_collected(folder, p["NAME"], state.collected)
             recorder.write()
         print(f"test {outcome.accuracy:.1%} of {len(outcome.labels)} samples (loss {outcome.mean_loss:.3f})")
         return _result(recorder, 0.0, outcome.accuracy)
-
-    def _report_time(
-        self, p: Mapping[str, Any], state: TrainingState, samples: int, seconds: float, parts: Mapping[str, float]
-    ) -> None:
-        if p["TIMING"] and state.history:
-            epoch = state.seconds / state.epoch
-            self.timing = {"seconds": seconds, "seconds_per_epoch": epoch, **parts}
-            print(f"{epoch:.2f} s per epoch ({epoch / samples * 1e3:.2f} ms per training sample, evaluation included)")
-            if parts:
-                print("  GeNN's own count: " + ", ".join(f"{name} {value:.2f} s" for name, value in parts.items()))
 
 
 def _result(recorder: Recorder, correct: float, correct_eval: float) -> RunResult:

@@ -17,6 +17,7 @@ __all__ = ["SpikeSet", "bin_events", "from_samples"]
 _MOST_STEPS = _MOST_CHANNELS = 65535
 _TOLERANCE = 1e-6
 _BLOCK = 1_000_000  # events worked on at a time
+_LONG = 200  # spikes of a sample from which on it is faster to copy each by itself
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ class SpikeSet:
         starts = self.offsets[:-1][wanted]
         lengths = self.offsets[1:][wanted] - starts
         offsets = _offsets(lengths)
+        if lengths.size and lengths.mean() >= _LONG:
+            parts = [slice(a, a + n) for a, n in zip(starts.tolist(), lengths.tolist(), strict=True)]
+            steps, channels = (np.concatenate([array[at] for at in parts]) for array in (self.steps, self.channels))
+            return SpikeSet(offsets, steps, channels, self.num_channels, self.num_steps)
         steps, channels = (np.empty(offsets[-1], np.uint16) for _ in range(2))
         for first, last in _blocks(offsets):
             to = slice(offsets[first], offsets[last])

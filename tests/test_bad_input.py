@@ -69,7 +69,7 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ({"TRAIN_TAU": 1}, "TRAIN_TAU must be True or False, got 1"),
     ({"LOSS_TYPE": "first_spike", "OUTPUT_NEURON_TYPE": "hetLI"}, 'OUTPUT_NEURON_TYPE="hetLI" never spikes'),
     ({"SPIKE_TIMING": "exact", "HIDDEN_NOISE": 0.1}, 'SPIKE_TIMING="exact": HIDDEN_NOISE=0.1 must be 0'),
-    ({"AUGMENTATION": {"random_shift": 40}}, "AUGMENTATION={'random_shift': 40} is not yet available"),
+    ({"AUGMENTATION": {"shift": 40}}, "AUGMENTATION has 'shift'; there are: random_shift"),
     ({"REC_SPIKES": "hidden"}, "REC_SPIKES must be a list of names"),
     (
         {"BACKEND": "gpu"},

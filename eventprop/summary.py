@@ -1,0 +1,59 @@
+"""One table over several runs of a kind, folds or seeds: a row for each, then their mean and standard deviation."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eventprop import files
+
+__all__ = ["row", "write"]
+
+_ACCURACIES = ("train_accuracy", "eval_accuracy", "best_eval_accuracy", "eval_accuracy_at_best_training")
+
+
+def row(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Accuracies of a run by its history.
+
+    The last epoch's; the best evaluation and its epoch, which is chosen by what it reports; and the evaluation in the
+    epoch of the best training accuracy, which is not. Epochs are numbered from 0, the first of equal ones counts.
+    """
+    evaluated = [record["eval_accuracy"] for record in history]
+    best, by_training = int(np.argmax(evaluated)), int(np.argmax([record["train_accuracy"] for record in history]))
+    return {
+        "epochs": len(history),
+        "train_accuracy": history[-1]["train_accuracy"],
+        "eval_accuracy": evaluated[-1],
+        "best_eval_accuracy": evaluated[best],
+        "best_epoch": best,
+        "eval_accuracy_at_best_training": evaluated[by_training],
+        "seconds": history[-1]["seconds"],
+    }
+
+
+def write(path: Path, what: str, rows: Mapping[Any, Mapping[str, Any]]) -> None:
+    """Write the table, whole or not at all.
+
+    Args:
+        what: heading of the first column, which has the keys of ``rows``, then "mean" and "s.d.".
+        rows: what was found for each.
+    """
+    columns = list(next(iter(rows.values())))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([what, *columns])
+    for name, values in rows.items():
+        writer.writerow([name, *(_short(values[column]) for column in columns)])
+    for name, statistic in (("mean", np.mean), ("s.d.", lambda v: np.std(v, ddof=min(1, len(v) - 1)))):
+        values = {c: statistic([r[c] for r in rows.values()]) for c in columns if c in _ACCURACIES}
+        writer.writerow([name, *(_short(values[column]) if column in values else "" for column in columns)])
+    files.write_text(path, buffer.getvalue())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
