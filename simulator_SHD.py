@@ -99,6 +99,10 @@ class SHD_model(Simulator):
             ``[training accuracy, validation accuracy]`` of each fold's last epoch; seconds per fold.
         """
         run = self._for_run(p)
+        with self._alone(run):
+            return self._folds(run)
+
+    def _folds(self, run: dict[str, Any]) -> tuple[list[list[float]], list[float]]:
         samples = self.training_file(run)
         folds = {
             speaker: leave_speaker_out(samples, speaker, run["N_TRAIN"], run["TRAIN_DATA_SEED"])
