@@ -326,6 +326,7 @@ class Simulator(ABC):
         Args:
             each_epoch: what else is to be done after each epoch, with the engine and the epoch's number.
         """
+        p = _without_test_data(p) if evaluated == "test" else p
         with self._alone(p):
             return self._train_alone(p, training, evaluation, evaluated, fold, each_epoch)
 
@@ -439,6 +440,28 @@ class Simulator(ABC):
 def _result(recorder: Recorder, correct: float, correct_eval: float) -> RunResult:
     spike_t, spike_ID, neurons, synapses = (recorder.arrays(kind) for kind in ("spike_t", "spike_ID", "n", "s"))
     return RunResult(spike_t, spike_ID, neurons, synapses, correct, correct_eval)
+
+
+def _without_test_data(p: dict[str, Any]) -> dict[str, Any]:
+    """``p`` such that nothing is chosen by the test data on which a run is evaluated.
+
+    Raises:
+        ValueError: ``CHECKPOINT_BEST`` would.
+    """
+    if p["CHECKPOINT_BEST"] == "validation":
+        raise ValueError(
+            'CHECKPOINT_BEST="validation" would choose the best epoch by test data here, where nothing is validated; '
+            '"training" chooses by training accuracy'
+        )
+    if p["EMA_WHICH"] != "validation":
+        return p
+    if p["N_EPOCH"] > p["MIN_EPOCH_ETA_FIXED"] + 1:
+        warnings.warn(
+            'the schedule of the rate goes by training accuracy (EMA_WHICH="training"): there is no validation here, '
+            "and test data choose nothing",
+            stacklevel=5,
+        )
+    return {**p, "EMA_WHICH": "training"}
 
 
 def _with_own(network: Network, own: Mapping[str, Mapping[str, np.ndarray]] | None) -> TimeConstants:

@@ -247,3 +247,29 @@ def test_integrity_is_checked(
     monkeypatch.setattr(CpuEngine, "spike_times", wrong)
     with pytest.raises(RuntimeError, match=r"input spikes of sample .* are not those of the data"):
         SHD_model(p).train(p)
+
+
+# Test data choose nothing
+
+
+def test_the_rate_never_follows_the_test_data(p: dict[str, Any]) -> None:
+    """The older program's train_test ran its schedule on test accuracy."""
+    p |= {"EMA_WHICH": "validation", "MIN_EPOCH_ETA_FIXED": 0, "EMA_ALPHA1": 0.8, "EMA_ALPHA2": 0.1, "N_EPOCH": 4}
+    p["WRITE_TO_DISK"] = False
+    mn = SHD_model(p)
+    with pytest.warns(UserWarning, match="goes by training accuracy"):
+        mn.train_test(p)
+    rates = [record["learning_rate"] for record in mn.history]
+    other = SHD_model(p)
+    other.data.test.labels[:] = 0
+    with pytest.warns(UserWarning, match="goes by training accuracy"):
+        other.train_test(p)
+    assert [record["learning_rate"] for record in other.history] == rates
+    assert len(set(rates)) > 1
+    assert other.history[-1]["eval_accuracy"] != mn.history[-1]["eval_accuracy"]
+
+
+def test_the_best_epoch_is_never_chosen_by_test_data(p: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match='CHECKPOINT_BEST="validation" would choose the best epoch by test data'):
+        SHD_model(p).train_test({**p, "CHECKPOINT_BEST": "validation"})
+    assert not Path("out").exists()
