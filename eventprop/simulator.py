@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,20 +20,19 @@ import models
 from eventprop import backends, checkpoint, files, results, timing, trainer
 from eventprop.checkpoint import TrainingState
 from eventprop.dataset import Dataset
+from eventprop.inspection import Gradients, Inspection, Prediction, TimeConstants, with_own
 from eventprop.lock import alone
-from eventprop.network import Network, describe
+from eventprop.network import Network
 from eventprop.outputs import Outputs
 from eventprop.presentation import Preparation, verify
 from eventprop.progress import Progress
 from eventprop.recording import Recorder
 from eventprop.schedule import LearningRate
-from eventprop.spikes import SpikeSet, from_samples
 from eventprop.splits import Subset
 from eventprop.streams import draw_seed
 
 __all__ = ["Gradients", "Prediction", "RunResult", "Simulator"]
 
-TimeConstants = dict[str, dict[str, np.ndarray]]
 EachEpoch = Callable[[backends.Engine, int], None]
 
 _SEEDS = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "MODEL_SEED")
@@ -69,31 +68,7 @@ class RunResult(NamedTuple):
     correct_eval: float
 
 
-class Prediction(NamedTuple):
-    """Predicted class ``(n,)`` and read-out scores ``(n, classes)`` of each sample.
-
-    The class is -1 where the loss goes by first spikes and no output spiked.
-    """
-
-    classes: np.ndarray
-    scores: np.ndarray
-
-
-class Gradients(NamedTuple):
-    """Mean loss over the samples and its derivatives.
-
-    Attributes:
-        loss: the mean loss.
-        grads: by every weight, ``(n_pre, n_post)`` for each synapse population.
-        time_constants: by every neuron's time constants, ``(size,)`` for each population and name.
-    """
-
-    loss: float
-    grads: dict[str, np.ndarray]
-    time_constants: dict[str, dict[str, np.ndarray]]
-
-
-class Simulator(ABC):
+class Simulator(Inspection):
     """A benchmark's network, data and runs.
 
     Args:
@@ -120,10 +95,6 @@ class Simulator(ABC):
         self.collected: dict[str, np.ndarray] = {}
         self.timing: dict[str, float] = {}
         self.evaluated: tuple[Subset, trainer.Outcome] | None = None
-        self._given: dict[str, np.ndarray] | None = None
-        self._current: dict[str, np.ndarray] | None = None
-        self._given_time_constants: TimeConstants | None = None
-        self._current_time_constants: TimeConstants | None = None
         self._network = self.network(self.p)
         Recorder(self.p, self._network, p)
 
@@ -136,113 +107,6 @@ class Simulator(ABC):
     @abstractmethod
     def load_data(self, p: Mapping[str, Any]) -> Dataset:
         """The data set that ``p`` names, binned to its steps."""
-
-    # Inspection
-
-    def network(self, p: Mapping[str, Any], *, plain: bool = False) -> Network:
-        return describe(p, self.data.num_channels, self.data.num_classes, plain=plain)
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """Weights by synapse population, float32 ``(n_pre, n_post)``: of the last training, else as set, else
-        as drawn from ``MODEL_SEED``."""
-        found = self._current or self._given or self._network.initial_weights(self.p["MODEL_SEED"])
-        return {name: w.copy() for name, w in found.items()}
-
-    def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Use these weights from now on; training starts from them.
-
-        Raises:
-            ValueError: a synapse population is missing, unknown, misshaped or holds values that are not finite.
-        """
-        self._given = self._network.check_weights(weights)
-        self._current = None
-
-    def time_constants(self) -> TimeConstants:
-        """Time constants in ms by population and name, float32 ``(size,)``: of the last training, else as set, else
-        as ``p`` has them or as drawn from ``MODEL_SEED``."""
-        values = _with_own(self._network, self._current_time_constants or self._given_time_constants)
-        return {q: {name: array.copy() for name, array in arrays.items()} for q, arrays in values.items()}
-
-    def set_time_constants(self, values: Mapping[str, Mapping[str, Any]]) -> None:
-        """Use these time constants (ms) from now on, whatever ``p`` says; training starts from them.
-
-        Args:
-            values: by population and name, ``(size,)`` each or one number for all neurons; all of them, as
-                :meth:`time_constants` gives them. Neurons may differ where the type is heterogeneous (hetLIF, hetLI)
-                or the time constant is trained.
-
-        Raises:
-            ValueError: one is missing, unknown, misshaped, not positive, below its bound, or differs between neurons
-                that share it.
-        """
-        self._given_time_constants = self._network.check_time_constants(values)
-        self._current_time_constants = None
-
-    def predict(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]]) -> Prediction:
-        """Classes and scores of samples ``{"x": channel numbers, "t": times in ms}``."""
-        p = self._for_run(p)
-        spikes = self._sample_spikes(X, p)
-        result = self._ready(p).run(spikes, np.arange(len(spikes)), None)
-        return Prediction(result.predictions, result.scores)
-
-    def gradients(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]], Y: Sequence[int]) -> Gradients:
-        """Mean loss of samples with labels ``Y`` and its derivative by every weight and time constant.
-
-        Nothing that training adds takes part: no regularisation, dropout, noise, bound of the denominator
-        (``MIN_DENOMINATOR``), clip, or scale of the read-out's drive (``LOSS_SCALE``). Nothing is learned.
-        """
-        p = self._for_run(p)
-        spikes = self._sample_spikes(X, p)
-        labels = self._checked_labels(Y, len(spikes))
-        engine = self._ready(p, plain=True)
-        result = engine.run(spikes, np.arange(len(spikes)), labels, learn=True)
-        return Gradients(float(result.loss.mean()), engine.gradients(), engine.time_constant_gradients())
-
-    def spikes(
-        self, p: Mapping[str, Any], subset: Subset, population: str = "hidden0"
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Times (ms since trial start) and neurons of the spikes of each sample in "input", a hidden layer
-        ("hidden0", "hidden1", ...) or, for the first-spike losses, "output". Spikes on the grid, the input's among
-        them, are at the ends of their steps.
-
-        Raises:
-            ValueError: there is no such population, or it does not spike.
-        """
-        p = self._for_run(p)
-        spiking = ["input", *(q.name for q in self.network(p).populations if q.model.threshold)]
-        if population not in spiking:
-            what = "does not spike" if population == "output" else "is not there"
-            raise ValueError(f"population {population!r} {what}; there are spikes of {', '.join(spiking)}")
-        engine = self._ready(p)
-        found = []
-        for index in subset.indices:
-            engine.run(subset.part.spikes, np.array([index]), None)
-            found.append(engine.spike_times(0, population))
-        return found
-
-    def scores(self, p: Mapping[str, Any], subset: Subset) -> np.ndarray:
-        """Read-out scores of the samples of ``subset``, ``(n, classes)``."""
-        return self._present(p, subset).scores
-
-    def predictions(self, p: Mapping[str, Any], subset: Subset) -> np.ndarray:
-        """Predicted classes of the samples of ``subset``, ``(n,)``; -1 as in :class:`Prediction`."""
-        return self._present(p, subset).predictions
-
-    def _present(self, p: Mapping[str, Any], subset: Subset) -> backends.BatchResult:
-        return self._ready(self._for_run(p)).run(subset.part.spikes, subset.indices, None)
-
-    def _sample_spikes(self, X: Sequence[Mapping[str, Any]], p: Mapping[str, Any]) -> SpikeSet:
-        if len(X) == 0:
-            raise ValueError("X holds no samples")
-        return from_samples(X, self.data.num_channels, p["DT_MS"], p["TRIAL_MS"])
-
-    def _checked_labels(self, Y: Sequence[int], n: int) -> np.ndarray:
-        labels = np.asarray(Y)
-        if labels.shape != (n,):
-            raise ValueError(f"Y must hold one label for each of the {n} samples; its shape is {labels.shape}")
-        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.data.num_classes:
-            raise ValueError(f"labels must be whole numbers from 0 to {self.data.num_classes - 1}")
-        return labels.astype(np.int32)
 
     # Runs
 
@@ -269,7 +133,7 @@ class Simulator(ABC):
         weights = self._current or self._given if state is None else state.weights
         weights = weights or network.initial_weights(self.p["MODEL_SEED"])
         own = self._current_time_constants or self._given_time_constants if state is None else state.time_constants
-        checked = network.check_weights(weights), network.check_time_constants(_with_own(network, own))
+        checked = network.check_weights(weights), network.check_time_constants(with_own(network, own))
         if plain:
             network = self.network(drawn, plain=True)
         return _engine(replace(backends.Settings.of(p), pipeline=False), network, *checked)
@@ -358,7 +222,7 @@ class Simulator(ABC):
         if state.epoch >= p["N_EPOCH"]:
             print(f"All {p['N_EPOCH']} epochs (N_EPOCH) are done; nothing is left to train")
         recorder = Recorder(p, network, self._as_given, name)
-        time_constants = network.check_time_constants(_with_own(network, state.time_constants))
+        time_constants = network.check_time_constants(with_own(network, state.time_constants))
         engine = _engine(backends.Settings.of(p), network, network.check_weights(state.weights), time_constants)
         if p.get("TEST_ST_INTEGRITY"):
             verify(engine, preparation.training(training, state.epoch), p["N_BATCH"])
@@ -394,7 +258,7 @@ class Simulator(ABC):
         """A new run's state: weights and time constants as set, else as ``p`` has them or as drawn; no moments."""
         weights = network.check_weights(self._given or network.initial_weights(p["MODEL_SEED"]))
         given = self._given_time_constants or {}
-        values = network.check_time_constants(_with_own(network, given))
+        values = network.check_time_constants(with_own(network, given))
         own = {
             q.name: {n: a for n, a in values[q.name].items() if n in q.per_neuron or n in given.get(q.name, {})}
             for q in network.populations
@@ -462,14 +326,6 @@ def _without_test_data(p: dict[str, Any]) -> dict[str, Any]:
             stacklevel=5,
         )
     return {**p, "EMA_WHICH": "training"}
-
-
-def _with_own(network: Network, own: Mapping[str, Mapping[str, np.ndarray]] | None) -> TimeConstants:
-    """The network's time constants, as ``p`` has them or as drawn, with ``own`` in the place of some."""
-    values = network.initial_time_constants()
-    for population, arrays in (own or {}).items():
-        values[population] = {**values.get(population, {}), **arrays}
-    return values
 
 
 def _engine(
