@@ -121,7 +121,7 @@ def bin_events(
         times, numbers = np.asarray(times_ms[part], np.float64), channels[part]
         _check_events(times, numbers, bounds, first, num_channels)
         size = (last - first) * num_steps * num_channels
-        kind: type[Any] = np.uint32 if size <= 2**32 else np.int64  # the narrower the faster, several times
+        kind: type[Any] = np.int32 if size < 2**31 else np.int64  # the narrower the faster, several times
         with np.errstate(over="ignore"):
             floor = np.floor(times / dt_ms * (1 + _TOLERANCE))
         keep = floor < num_steps - 1
@@ -133,10 +133,10 @@ def bin_events(
         np.not_equal(cells[1:], cells[:-1], out=new[1:])
         cells = cells[new]
         rows = cells // kind(num_channels)
-        samples = rows // kind(num_steps)
-        step_parts.append((rows - samples * kind(num_steps)).astype(np.uint16))
+        step_parts.append((rows % kind(num_steps)).astype(np.uint16))
         channel_parts.append((cells - rows * kind(num_channels)).astype(np.uint16))
-        counts[first:last] = np.bincount(samples, minlength=last - first)
+        ends = np.arange(1, last - first + 1) * (num_steps * num_channels)
+        counts[first:last] = np.diff(np.searchsorted(cells, ends.astype(kind)), prepend=0)
     return SpikeSet(
         offsets=_offsets(counts),
         steps=np.concatenate(step_parts),
