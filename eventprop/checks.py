@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import models
@@ -23,7 +24,7 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
         num_channels: of the benchmark's input.
     """
     problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
-    problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p) + _check_evaluation(p)
+    problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p) + _check_data(p)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
     for key in ("NAME", "CHECKPOINT_NAME"):
@@ -177,10 +178,13 @@ def _check_exact(p: Mapping[str, Any]) -> Problems:
     return [f'SPIKE_TIMING="exact": {problem}; SPIKE_TIMING="grid" allows it' for problem in problems]
 
 
-def _check_evaluation(p: Mapping[str, Any]) -> Problems:
-    """Only SSC has a file for validation, and it is not divided by speakers."""
+def _check_data(p: Mapping[str, Any]) -> Problems:
+    """Only SSC has a file for validation, and its speakers are not known."""
     if not {"EVALUATION", "DATA_SET"} <= p.keys():
         return []
+    buffer = p.get("DATA_BUFFER_NAME")
+    if buffer is not None and not Path(buffer).name:
+        return [f"DATA_BUFFER_NAME={buffer!r} must end in the beginning of a file name, as ./data/SSC/mySSC does"]
     evaluation, name = p["EVALUATION"], p["DATA_SET"]
     if evaluation == "validation_set" and name != "SSC":
         return [

@@ -21,6 +21,7 @@ FILES = {
 """Names of the files by data set and part."""
 SSC_CLASSES = 35
 BUFFER = "./data/SSC/mySSC"
+_WORTH_KEEPING = 32_000_000  # bytes; a smaller file of SHD's layout is binned in less than a second
 _PAGE = (
     "the Heidelberg spiking data sets page, zenkelab.org/resources/spiking-heidelberg-datasets-shd/ "
     "(files: zenkelab.org/datasets/)"
@@ -37,7 +38,8 @@ def load_shd(data_dir: str | Path, grid: Grid, cache: Path | None = None, folder
 
     Args:
         grid: how the spikes are binned.
-        cache: prefix of the folders in which binned spikes are kept; None to keep none, and all in memory.
+        cache: prefix of the folders in which binned spikes are kept; None to keep none, and all in memory. Those of
+            files below 32 MB are not kept.
         folder: folder in ``data_dir`` and name of the data set; only "SHD" is downloaded.
 
     Raises:
@@ -46,7 +48,7 @@ def load_shd(data_dir: str | Path, grid: Grid, cache: Path | None = None, folder
     """
     paths = {part: Path(data_dir) / folder / name for part, name in FILES["SHD"].items()}
     _complete(paths, Path(data_dir), folder)
-    read = _reader(grid, cache)
+    read = _reader(grid, cache if paths["train"].stat().st_size >= _WORTH_KEEPING else None)
     first = read(paths["train"])
     classes = len(first.class_names)
     if not classes:

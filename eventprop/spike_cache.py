@@ -7,6 +7,8 @@ whose arrays are not those of the checksums is made anew.
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import json
 import os
@@ -79,8 +81,10 @@ class SpikeCache:
         with held:
             if (found := _load(folder, grid, key, damaged=None)) is not None:
                 return found
-            for left in folder.parent.glob(f".{self.prefix.name}_*.part"):  # by processes that were killed
+            for left in folder.parent.glob(f".{glob.escape(self.prefix.name)}_*.part"):  # by processes that were killed
                 shutil.rmtree(left)
+            if shutil.disk_usage(folder.parent).free < path.stat().st_size:  # which its spikes may take
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             temporary = folder.with_name(f".{folder.name}.part")
             try:
                 temporary.mkdir()
@@ -91,13 +95,12 @@ class SpikeCache:
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
-        kept = [_size(other) for other in folder.parent.glob(f"{self.prefix.name}_*/") if other.is_dir()]
-        print(f"Binned spikes of {path.name} are in {folder} ({_size(folder) / 1e6:.0f} MB; {_all(kept, self.prefix)})")
+        total = sum(_size(other) for other in folder.parent.glob(f"{glob.escape(self.prefix.name)}_*/"))
+        print(
+            f"Binned spikes of {path.name} are kept in {folder} ({_size(folder) / 1e6:.1f} MB; all folders "
+            f"{self.prefix}_*: {total / 1e6:.1f} MB; they can be deleted at any time)"
+        )
         return _load(folder, grid, key)
-
-
-def _all(sizes: list[int], prefix: Path) -> str:
-    return f"{len(sizes)} such folders {prefix}_* take {sum(sizes) / 1e6:.0f} MB and can be deleted at any time"
 
 
 def _size(folder: Path) -> int:

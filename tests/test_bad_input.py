@@ -76,6 +76,7 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
         "BACKEND='gpu' is not one of 'auto', 'cpu', 'cuda', 'hip', 'single_threaded_cpu'",
     ),
     ({"DATA_SET": "SHDD"}, "DATA_SET='SHDD' is not one of"),
+    ({"DATA_BUFFER_NAME": ""}, "DATA_BUFFER_NAME='' must end in the beginning of a file name"),
     ({"RESCALE_T": 0.0}, "RESCALE_T must be above 0, got 0"),
     ({"RESCALE_X": 1.5}, "RESCALE_X must be at most 1, got 1.5"),
     ({"RESCALE_X": 0}, "RESCALE_X must be above 0, got 0"),
