@@ -161,7 +161,7 @@ def _load(
         arrays = {Path(name).stem: _mapped(folder / name) for name in about["checksums"]}
         spikes = grid.set_of(arrays["offsets"], arrays["steps"], arrays["channels"])
         return Contents(Part(spikes, arrays["labels"], arrays.get("speakers")), tuple(about["classes"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         if damaged is not None:
             print(f"{folder} {damaged}")
         return None
