@@ -208,7 +208,7 @@ def test_each_choice_is_accepted_or_refused_as_declared(which: str) -> None:
                 with pytest.raises(ValueError, match=re.escape(problem)):
                     resolve_shd({key.name: value})
             elif key.available is None or value in key.available:
-                needs = NEEDS.get(value, {}) if key.name == "OUTPUT_NEURON_TYPE" else {}
+                needs = NEEDS.get(value, {}) if key.name in ("OUTPUT_NEURON_TYPE", "EVALUATION") else {}
                 assert resolve_shd({key.name: value} | needs)[key.name] == value
             else:
                 with pytest.raises(ValueError, match=f"{key.name}=.* is not yet available"):
