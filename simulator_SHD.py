@@ -1,4 +1,4 @@
-"""Spiking Heidelberg Digits (Cramer et al. 2020) by Eventprop.
+"""Spiking Heidelberg Digits and Spiking Speech Commands (Cramer et al. 2020) by Eventprop.
 
     from simulator_SHD import *
 
@@ -26,7 +26,7 @@ p: dict[str, Any] = parameters.defaults(shd_parameters.KEYS)
 
 
 class SHD_model(Simulator):
-    """Spoken digits as spikes: 700 channels, 20 classes, hidden layers and read-out of the kinds that ``p`` names.
+    """Spoken digits or words as spikes: 700 channels, 20 or 35 classes, layers and read-out of ``p``'s kinds.
 
     Args:
         p: parameters; everything in it is checked before the data is loaded.
@@ -36,7 +36,10 @@ class SHD_model(Simulator):
         FileNotFoundError: names the data file that is missing and where to get it.
     """
 
-    data_keys = ("DATA_SET", "DATA_DIR", "DT_MS", "TRIAL_MS", "REDUCED_CLASSES")
+    data_keys = (
+        *("DATA_SET", "DATA_DIR", "DATA_BUFFER_NAME", "DT_MS", "TRIAL_MS"),
+        *("RESCALE_T", "RESCALE_X", "REDUCED_CLASSES"),
+    )
 
     def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
         return shd_parameters.resolve_shd(p)
@@ -44,9 +47,11 @@ class SHD_model(Simulator):
     def load_data(self, p: Mapping[str, Any]) -> Any:
         from eventprop import demo, shd
 
+        grid = shd.Grid(p["DT_MS"], p["TRIAL_MS"], p["RESCALE_T"], p["RESCALE_X"])
         if p["DATA_SET"] == "DEMO":
-            return demo.load_demo(p["DATA_DIR"], p["DT_MS"], p["TRIAL_MS"], write=p["WRITE_TO_DISK"])
-        return shd.load_shd(p["DATA_DIR"], p["DT_MS"], p["TRIAL_MS"])
+            return demo.load_demo(p["DATA_DIR"], grid, write=p["WRITE_TO_DISK"])
+        load = shd.load_ssc if p["DATA_SET"] == "SSC" else shd.load_shd
+        return load(p["DATA_DIR"], grid, shd.cache_prefix(p))
 
     def training_file(self, p: Mapping[str, Any]) -> Subset:
         """All samples of the training file (of ``REDUCED_CLASSES``)."""
@@ -56,16 +61,24 @@ class SHD_model(Simulator):
         """All samples of the test file (of ``REDUCED_CLASSES``)."""
         return reduce_classes(everything(self.data.test), p["REDUCED_CLASSES"])
 
+    def validation_file(self, p: Mapping[str, Any]) -> Subset:
+        """All samples of SSC's validation file (of ``REDUCED_CLASSES``)."""
+        assert self.data.validation is not None  # only SSC takes EVALUATION="validation_set"
+        return reduce_classes(everything(self.data.validation), p["REDUCED_CLASSES"])
+
     def train(self, p: Mapping[str, Any]) -> RunResult:
         """Train on one part of the training file and validate on the other after each epoch.
 
         ``EVALUATION`` "random" takes ``N_TRAIN`` and ``N_VALIDATE`` samples at random, "speaker" validates on
-        all samples of the first speaker in ``SPEAKER_LEFT``. ``N_VALIDATE`` 0: the whole file trains.
+        all samples of the first speaker in ``SPEAKER_LEFT``, "validation_set" trains on the whole file and validates
+        on all of SSC's validation file. ``N_VALIDATE`` 0: the whole file trains, without validation.
         """
         run = self._for_run(p)
         samples = self.training_file(run)
         if run["N_VALIDATE"] == 0:
             return self._train(run, samples, None, "validation")
+        if run["EVALUATION"] == "validation_set":
+            return self._train(run, samples, self.validation_file(run), "validation")
         seed = run["TRAIN_DATA_SEED"]
         if run["EVALUATION"] == "speaker":
             training, validation = leave_speaker_out(samples, run["SPEAKER_LEFT"][0], run["N_TRAIN"], seed)
@@ -99,15 +112,17 @@ class SHD_model(Simulator):
             ``[training accuracy, validation accuracy]`` of each fold's last epoch; seconds per fold.
         """
         run = self._for_run(p)
-        with self._alone(run):
-            return self._folds(run)
-
-    def _folds(self, run: dict[str, Any]) -> tuple[list[list[float]], list[float]]:
         samples = self.training_file(run)
         folds = {
             speaker: leave_speaker_out(samples, speaker, run["N_TRAIN"], run["TRAIN_DATA_SEED"])
             for speaker in run["SPEAKER_LEFT"]
         }
+        with self._alone(run):
+            return self._folds(run, folds)
+
+    def _folds(
+        self, run: dict[str, Any], folds: Mapping[int, tuple[Subset, Subset]]
+    ) -> tuple[list[list[float]], list[float]]:
         accuracies, seconds, rows = [], [], {}
         for speaker, (training, validation) in folds.items():
             start = time.perf_counter()

@@ -2,6 +2,7 @@
 
 Writes synthetic files in SHD's layout to a temporary folder (about 650 MB), then trains some epochs in a process of
 its own and prints its peak memory after loading and after each epoch. Run: python benchmarks/memory.py
+With --ssc: data of SSC's size, see memory_ssc.py.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import memory_ssc
 import numpy as np
 
 SAMPLES, SPIKES = 8156, 9000
@@ -48,7 +50,12 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--hidden", type=int, default=256)
     options.add_argument("--epochs", type=int, default=3)
+    options.add_argument("--ssc", action="store_true", help="data of SSC's size instead")
+    options.add_argument("--samples", type=int, help="training samples of --ssc; default: all 75,466")
     given = options.parse_args()
+    if given.ssc:
+        memory_ssc.run(given.samples, given.hidden)
+        return
     from eventprop.shd import write_shd
 
     rng = np.random.default_rng(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import models
@@ -25,7 +26,7 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
         num_channels: of the benchmark's input.
     """
     problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
-    problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p)
+    problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p) + _check_data(p)
     problems += _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
@@ -178,6 +179,24 @@ def _check_exact(p: Mapping[str, Any]) -> Problems:
             if p.get(key, 0.0) < 0.0
         ]
     return [f'SPIKE_TIMING="exact": {problem}; SPIKE_TIMING="grid" allows it' for problem in problems]
+
+
+def _check_data(p: Mapping[str, Any]) -> Problems:
+    """Only SSC has a file for validation, and its speakers are not known."""
+    if not {"EVALUATION", "DATA_SET"} <= p.keys():
+        return []
+    buffer = p.get("DATA_BUFFER_NAME")
+    if buffer is not None and not Path(buffer).name:
+        return [f"DATA_BUFFER_NAME={buffer!r} must end in the beginning of a file name, as ./data/SSC/mySSC does"]
+    evaluation, name = p["EVALUATION"], p["DATA_SET"]
+    if evaluation == "validation_set" and name != "SSC":
+        return [
+            f'EVALUATION="validation_set" needs DATA_SET="SSC": {name} has no validation file; "random" or "speaker" '
+            "would be right"
+        ]
+    if evaluation == "speaker" and name == "SSC":
+        return ['EVALUATION="speaker" is not for DATA_SET="SSC"; "validation_set" or "random" would be right']
+    return []
 
 
 def _check_augmentation(augmentation: Mapping[str, Any], num_channels: int) -> Problems:

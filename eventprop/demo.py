@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eventprop.dataset import Dataset, Part
-from eventprop.shd import NUM_CHANNELS, load_shd, write_shd
-from eventprop.spikes import bin_events
+from eventprop.shd import load_shd
+from eventprop.shd_files import NUM_CHANNELS, Grid, write_shd
 from eventprop.streams import stream
 
 if TYPE_CHECKING:
@@ -38,10 +38,13 @@ _BLOCK = 250  # samples made at a time
 Samples = list[tuple[np.ndarray, np.ndarray]]
 
 
-def load_demo(data_dir: str | Path, dt_ms: float, trial_ms: float, write: bool = True) -> Dataset:
+def load_demo(data_dir: str | Path, grid: Grid, write: bool = True) -> Dataset:
     """The data set, made on first use and kept in ``<data_dir>/DEMO`` unless ``write`` is False.
 
     Files that are unreadable or of another version are made anew; several processes may do this at once.
+
+    Args:
+        grid: how the spikes are binned.
 
     Raises:
         ValueError: files of this version are broken inside; names the file.
@@ -50,12 +53,12 @@ def load_demo(data_dir: str | Path, dt_ms: float, trial_ms: float, write: bool =
     folder = Path(data_dir) / FOLDER
     if not _complete(folder):
         if not write:
-            train, test = (_binned(*make_part(part, n), dt_ms, trial_ms) for part, n in SIZES.items())
+            train, test = (_binned(*make_part(part, n), grid) for part, n in SIZES.items())
             return Dataset(FOLDER, train, test, NUM_CHANNELS, CLASSES, class_names())
         with _lock(folder):
             if not _complete(folder):  # another process may have made it meanwhile
                 _make(folder, _SEED, SIZES)
-    return load_shd(data_dir, dt_ms, trial_ms, FOLDER)
+    return load_shd(data_dir, grid, folder=FOLDER)
 
 
 def make_demo(data_dir: str | Path, seed: int = _SEED, n_train: int | None = None, n_test: int | None = None) -> None:
@@ -122,12 +125,11 @@ def _version(path: Path) -> int | None:
         return None
 
 
-def _binned(samples: Samples, labels: np.ndarray, speakers: np.ndarray, dt_ms: float, trial_ms: float) -> Part:
-    times = np.concatenate([t for t, _ in samples]).astype(np.float64) * 1e3
+def _binned(samples: Samples, labels: np.ndarray, speakers: np.ndarray, grid: Grid) -> Part:
+    times = np.concatenate([t for t, _ in samples])
     units = np.concatenate([u for _, u in samples])
     offsets = np.concatenate([[0], np.cumsum([t.size for t, _ in samples])])
-    spikes = bin_events(times, units, offsets, NUM_CHANNELS, dt_ms, trial_ms)
-    return Part(spikes, labels.astype(np.int32), speakers.astype(np.int32))
+    return Part(grid.spikes(times, units, offsets), labels.astype(np.int32), speakers.astype(np.int32))
 
 
 def make_part(part: str, n: int, seed: int = _SEED) -> tuple[Samples, np.ndarray, np.ndarray]:

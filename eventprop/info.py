@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from eventprop import mnist
+from eventprop import mnist, shd
 from eventprop.backends import devices
 from eventprop.backends.cache import CompilerError, cache_folder
 from eventprop.backends.cpu.compiler import find_compiler
@@ -19,7 +19,8 @@ __all__ = ["report"]
 
 _PACKAGES = ("numpy", "h5py", "matplotlib", "tonic", "pygenn")
 # Files of the data sets, by folder under DATA_DIR.
-_DATA = {"SHD": ("SHD/shd_train.h5", "SHD/shd_test.h5"), "DEMO": ("DEMO/shd_train.h5", "DEMO/shd_test.h5")}
+_DATA = {name: [f"{name}/{file}" for file in files.values()] for name, files in shd.FILES.items()}
+_DATA["DEMO"] = [f"DEMO/{file}" for file in shd.FILES["SHD"].values()]
 
 
 def report(data_dir: Path) -> str:

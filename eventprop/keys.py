@@ -14,15 +14,10 @@ import models
 from eventprop.checks import check_together
 from eventprop.parameters import Key, resolve
 
-__all__ = ["ALIASES", "DEAD", "SHARED", "declare", "later", "resolve_benchmark"]
+__all__ = ["ALIASES", "DEAD", "SHARED", "declare", "resolve_benchmark"]
 
 _NEURONS = (("hidden", "hidden0"),)
 _SYNAPSES = (("hid_to_hid", "hid_to_hid0"),)
-
-
-def later(name: str, group: str, kind: str, default: Any, sentence: str, unit: str = "", **more: Any) -> Key:
-    """A key of a feature that is not there yet: only its default is accepted."""
-    return Key(name, group, kind, default, sentence, unit, available=(default,), **more)
 
 
 _GENERAL = (

@@ -28,8 +28,6 @@ class Key:
         optional: whether None is a value.
         choices: the values that exist.
         least, most: range, inclusive; ``above`` and ``below`` exclude their bound.
-        available: what can be chosen so far, of the values that exist; None for all of them. A value outside is
-            refused by name.
         renames: other names that entries of "names" and populations of "variables" may have, with what they stand
             for.
     """
@@ -46,7 +44,6 @@ class Key:
     most: float | None = None
     above: float | None = None
     below: float | None = None
-    available: tuple[Any, ...] | None = None
     renames: tuple[tuple[str, str], ...] = ()
 
     def check(self, value: Any) -> Any:
@@ -66,10 +63,6 @@ class Key:
             raise ValueError(f"{self.name}={value!r} is not one of {', '.join(map(repr, self.choices))}{hint}")
         if self.kind in ("int", "float"):
             self._check_range(value)
-        if self.available is not None and value not in self.available:
-            raise ValueError(
-                f"{self.name}={value!r} is not yet available; available: {', '.join(map(repr, self.available))}"
-            )
         return self._rename(value)
 
     def _rename(self, value: Any) -> Any:
@@ -93,19 +86,13 @@ class Key:
     def allowed(self) -> str:
         """The values that it takes, in words."""
         if self.choices is not None:
-            parts = [
-                f"{c!r}" + ("" if self.available is None or c in self.available else " (not yet)") for c in self.choices
-            ]
-            return ", ".join(parts)
+            return ", ".join(map(repr, self.choices))
         bounds = [
             f"{sign} {bound:g}"
             for sign, bound in (("≥", self.least), (">", self.above), ("≤", self.most), ("<", self.below))
             if bound is not None
         ]
-        text = " and ".join(bounds)
-        if self.available is not None:
-            text = "not yet available"
-        return text
+        return " and ".join(bounds)
 
 
 def _bool(name: str, value: Any) -> bool:

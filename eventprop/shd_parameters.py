@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from eventprop import keys
-from eventprop.keys import declare, later, resolve_benchmark
+from eventprop.keys import declare, resolve_benchmark
 from eventprop.parameters import Key
-from eventprop.shd import NUM_CHANNELS
+from eventprop.shd import BUFFER, NUM_CHANNELS
 
 __all__ = ["KEYS", "resolve_shd"]
 
@@ -20,10 +20,24 @@ _OWN = (
         "SHD",
         "Data set; DEMO is synthetic, small and needs no download.",
         choices=("SHD", "SSC", "DEMO"),
-        available=("SHD", "DEMO"),
     ),
-    later("RESCALE_T", "Experiment", "float", 1.0, "Factor on spike times."),
-    later("RESCALE_X", "Experiment", "float", 1.0, "Factor on channel numbers."),
+    Key(
+        "RESCALE_T",
+        "Experiment",
+        "float",
+        1.0,
+        "Factor on spike times; what lies beyond TRIAL_MS then is cut off.",
+        above=0.0,
+    ),
+    Key(
+        "RESCALE_X",
+        "Experiment",
+        "float",
+        1.0,
+        "Factor on channel numbers, rounded down; there are 700 input channels all the same.",
+        above=0.0,
+        most=1.0,
+    ),
     Key(
         "BALANCE_TRAIN_CLASSES",
         "Experiment",
@@ -38,15 +52,20 @@ _OWN = (
         False,
         "Whether each evaluation is of as many samples of each class as the smallest has, drawn anew.",
     ),
-    later("DATA_BUFFER_NAME", "Experiment", "str", "./data/SSC/mySSC", "Prefix of SSC's cache files."),
+    Key(
+        "DATA_BUFFER_NAME",
+        "Experiment",
+        "str",
+        BUFFER,
+        "Prefix of the folders in which SSC's binned spikes are kept; left as it is, it stands for DATA_DIR/SSC/mySSC.",
+    ),
     Key(
         "EVALUATION",
         "Loss",
         "str",
         "random",
-        "How the validation set is formed.",
+        "How the validation set is formed; validation_set is SSC's own file, and all of its training file trains.",
         choices=("random", "speaker", "validation_set"),
-        available=("random", "speaker"),
     ),
     Key(
         "SPEAKER_LEFT",

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import models
-from eventprop import backends, checkpoint, files, results, timing, trainer
+from eventprop import backends, checkpoint, results, timing, trainer
 from eventprop.checkpoint import TrainingState
 from eventprop.dataset import Dataset
 from eventprop.inspection import Gradients, Inspection, Prediction, TimeConstants, with_own
@@ -48,7 +48,7 @@ _MAY_CHANGE = {
     "OUT_DIR",
 }
 _MAY_CHANGE |= {"DATA_DIR", "NUM_THREADS", "BACKEND", "BUILD", "TIMING", "WRITE_TO_DISK", "SPK_REC_STEPS"}
-_MAY_CHANGE |= {"CUDA_VISIBLE_DEVICES"}
+_MAY_CHANGE |= {"CUDA_VISIBLE_DEVICES", "DATA_BUFFER_NAME"}
 
 
 class RunResult(NamedTuple):
@@ -198,7 +198,6 @@ class Simulator(Inspection):
         """Nobody else writes files of this run's name meanwhile."""
         if not p["WRITE_TO_DISK"]:
             return nullcontext()
-        files.check_folder(Path(p["OUT_DIR"]))
         return alone(Path(p["OUT_DIR"]), p["NAME"])
 
     def _train_alone(

@@ -16,7 +16,7 @@ __all__ = ["SpikeSet", "bin_events", "from_samples"]
 
 _MOST_STEPS = _MOST_CHANNELS = 65535
 _TOLERANCE = 1e-6
-_BLOCK = 1_000_000  # events worked on at a time
+_BLOCK = 100_000  # events worked on at a time: these and what is made of them fit a processor's cache
 _LONG = 200  # spikes of a sample from which on it is faster to copy each by itself
 
 
@@ -125,18 +125,23 @@ def bin_events(
         bounds = offsets[first : last + 1] - offsets[first]
         times, numbers = np.asarray(times_ms[part], np.float64), channels[part]
         _check_events(times, numbers, bounds, first, num_channels)
+        size = (last - first) * num_steps * num_channels
+        kind: type[Any] = np.int32 if size < 2**31 else np.int64  # the narrower the faster, several times
         with np.errstate(over="ignore"):
             floor = np.floor(times / dt_ms * (1 + _TOLERANCE))
         keep = floor < num_steps - 1
-        sample = np.repeat(np.arange(last - first), np.diff(bounds))[keep]
-        cells = sample * num_steps + floor[keep].astype(np.int64)
-        cells = cells * num_channels + numbers[keep].astype(np.int64)
+        sample = np.repeat(np.arange(last - first, dtype=kind), np.diff(bounds))[keep]
+        cells = sample * kind(num_steps) + floor[keep].astype(kind)
+        cells = cells * kind(num_channels) + numbers[keep].astype(kind)
         cells.sort()
-        cells = cells[np.diff(cells, prepend=-1) != 0]
-        rows, columns = np.divmod(cells, num_channels)
-        step_parts.append((rows % num_steps).astype(np.uint16))
-        channel_parts.append(columns.astype(np.uint16))
-        counts[first:last] = np.bincount(rows // num_steps, minlength=last - first)
+        new = np.ones(cells.size, bool)
+        np.not_equal(cells[1:], cells[:-1], out=new[1:])
+        cells = cells[new]
+        rows = cells // kind(num_channels)
+        step_parts.append((rows % kind(num_steps)).astype(np.uint16))
+        channel_parts.append((cells - rows * kind(num_channels)).astype(np.uint16))
+        ends = np.arange(1, last - first + 1) * (num_steps * num_channels)
+        counts[first:last] = np.diff(np.searchsorted(cells, ends.astype(kind)), prepend=0)
     return SpikeSet(
         offsets=_offsets(counts),
         steps=np.concatenate(step_parts),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eventprop import demo, shd, splits
+from eventprop.dataset import Dataset, Part
 from eventprop.spikes import SpikeSet, bin_events, from_samples
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "fsdd_spikes"
@@ -63,7 +64,7 @@ def test_shd_files_come_back_as_written(tmp_path: Path) -> None:
         shd.write_shd(
             tmp_path / "SHD" / f"shd_{part}.h5", samples, np.array([1, 0]), np.array([4, 7]), ["null", "eins"]
         )
-    found = shd.load_shd(tmp_path, 1.0, 1000.0)
+    found = shd.load_shd(tmp_path, shd.Grid(1.0, 1000.0))
     assert pairs(found.train.spikes, 0) == [(0, 1), (10, 699), (250, 5)] and pairs(found.test.spikes, 1) == []
     assert found.train.labels.tolist() == [1, 0] and found.train.speakers is not None
     assert found.train.speakers.tolist() == [4, 7]
@@ -73,12 +74,12 @@ def test_shd_files_come_back_as_written(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real spoken digits are not here")
 def test_real_digits_load() -> None:
-    found = shd.load_shd(REAL, 1.0, 1400.0)
+    found = shd.load_shd(REAL, shd.Grid(1.0, 1400.0))
     assert len(found.train.spikes) == 1800 and len(found.test.spikes) == 700 and found.num_classes == 10
     assert 5000 < len(found.train.spikes.steps) / 1800 < 5700
 
 
-def features(part: shd.Part, time_bins: int, channel_bins: int) -> np.ndarray:
+def features(part: Part, time_bins: int, channel_bins: int) -> np.ndarray:
     """Square roots of spike counts, ``(samples, time_bins * channel_bins)``."""
     n = len(part.labels)
     sample = np.repeat(np.arange(n), np.diff(part.spikes.offsets))
@@ -87,7 +88,7 @@ def features(part: shd.Part, time_bins: int, channel_bins: int) -> np.ndarray:
     return np.sqrt(np.bincount(cell, minlength=n * time_bins * channel_bins)).reshape(n, -1)
 
 
-def ridge_accuracy(data: shd.Dataset, time_bins: int, channel_bins: int) -> float:
+def ridge_accuracy(data: Dataset, time_bins: int, channel_bins: int) -> float:
     """Test accuracy of linear ridge regression on one-hot labels."""
     x, y = (features(part, time_bins, channel_bins) for part in (data.train, data.test))
     mean, sd = x.mean(axis=0), x.std(axis=0) + 1e-3
@@ -100,7 +101,7 @@ def ridge_accuracy(data: shd.Dataset, time_bins: int, channel_bins: int) -> floa
 def test_demo_needs_time() -> None:
     """DEMO must be learnable from spikes in time, and clearly less so from spike counts alone. Nothing is written
     where ``write`` is False."""
-    data = demo.load_demo("data", 1.0, 800.0, write=False)
+    data = demo.load_demo("data", shd.Grid(1.0, 800.0), write=False)
     assert os.listdir(".") == []
     assert len(data.train.labels) == 2000 and len(data.test.labels) == 500
     for part in (data.train, data.test):
@@ -114,10 +115,10 @@ def test_demo_needs_time() -> None:
 def test_demo_files_equal_what_is_made_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same data with and without writing, and every time it is made; a second load reads the files."""
     monkeypatch.setattr(demo, "SIZES", {"train": 60, "test": 20})
-    in_memory = demo.load_demo("data", 1.0, 800.0, write=False)
-    written = demo.load_demo("data", 1.0, 800.0)
+    in_memory = demo.load_demo("data", shd.Grid(1.0, 800.0), write=False)
+    written = demo.load_demo("data", shd.Grid(1.0, 800.0))
     before = Path("data/DEMO/shd_train.h5").stat().st_mtime_ns
-    again = demo.load_demo("data", 1.0, 800.0)
+    again = demo.load_demo("data", shd.Grid(1.0, 800.0))
     assert Path("data/DEMO/shd_train.h5").stat().st_mtime_ns == before
     for other in (written, again):
         for a, b in ((in_memory.train, other.train), (in_memory.test, other.test)):
@@ -126,9 +127,9 @@ def test_demo_files_equal_what_is_made_in_memory(monkeypatch: pytest.MonkeyPatch
         assert other.class_names == in_memory.class_names
 
 
-def part_of(labels: list[int], speakers: list[int]) -> shd.Part:
+def part_of(labels: list[int], speakers: list[int]) -> Part:
     spikes = from_samples([{"x": [], "t": []} for _ in labels], 1, 1.0, 10.0)
-    return shd.Part(spikes, np.array(labels, np.int32), np.array(speakers, np.int32))
+    return Part(spikes, np.array(labels, np.int32), np.array(speakers, np.int32))
 
 
 def test_random_split_is_disjoint_and_of_its_seed() -> None:

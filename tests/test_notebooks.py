@@ -30,7 +30,7 @@ def test_from_top_to_bottom(name: str, small_data: Path, monkeypatch: pytest.Mon
     """Fails if a cell raises, or a picture that a reader expects is not there."""
     from eventprop import demo, shd
 
-    monkeypatch.setattr(demo, "load_demo", lambda folder, dt, trial, **_: shd.load_shd(small_data, dt, trial))
+    monkeypatch.setattr(demo, "load_demo", lambda folder, grid, **_: shd.load_shd(small_data, grid))
     cells = json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     space: dict[str, Any] = {"__name__": "__main__"}
     figures = 0

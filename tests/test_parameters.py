@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -104,8 +103,8 @@ class Watched(dict[str, Any]):
 WITHOUT_EFFECT_HERE = {"BUILD", "N_MAX_SPIKE", "SPK_REC_STEPS", "CUDA_VISIBLE_DEVICES", "TEST_DATA_SEED"}
 
 
-def test_every_key_is_read_or_refused(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key may be ignored: a few runs must read each of them, or only its default is accepted."""
+def test_every_key_is_read(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key may be ignored: a few runs must read each of them."""
     monkeypatch.setattr(Watched, "read", set())
     monkeypatch.setattr(shd_parameters, "resolve_shd", lambda p: Watched(resolve_shd(p)))
     p = {
@@ -122,7 +121,7 @@ def test_every_key_is_read_or_refused(small_data: Path, monkeypatch: pytest.Monk
     mn = simulator_SHD.SHD_model(p)
     mn.train(p)
     mn.train({**p, "LOAD_LAST": True, "N_EPOCH": 2})
-    mn.train({**p, "EVALUATION": "speaker", "NAME": "speaker"})
+    mn.train({**p, "EVALUATION": "speaker", "NAME": "speaker", "AUGMENTATION": {"NORMALISE_SPIKE_NUMBER": True}})
     bounds = {"MIN_TAU_M": 10.0, "MIN_TAU_SYN": 10.0, "MIN_TAU_B": 10.0}
     others: list[dict[str, Any]] = [
         {"HIDDEN_NEURON_TYPE": "ALIF", "TRAIN_TAU_B": True, "LOSS_TYPE": "first_spike_exp", "REG_TYPE": "Thomas1"},
@@ -135,8 +134,7 @@ def test_every_key_is_read_or_refused(small_data: Path, monkeypatch: pytest.Monk
         changed = mn._for_run({**p, "REWIRE_SILENT": True, "REWIRE_LIFT": lift})
         rewire(mn.network(changed), mn.weights(), silent, changed, 0)
     for key in KEYS:
-        refused = key.available == (key.default,) or key.name == "AUGMENTATION"
-        assert key.name in Watched.read or refused or key.name in WITHOUT_EFFECT_HERE, key.name
+        assert key.name in Watched.read or key.name in WITHOUT_EFFECT_HERE, key.name
     for name in WITHOUT_EFFECT_HERE:
         assert re.search("GeNN|test file", next(k.sentence for k in KEYS if k.name == name))
 
@@ -176,44 +174,23 @@ def test_declarations_are_consistent() -> None:
     assert set(shd_parameters.ALIASES.values()) <= {k.name for k in KEYS}
 
 
-# One value other than the default for each key whose feature does not exist yet.
-NOT_YET: dict[str, Any] = {
-    **{"AUGMENTATION": {"blend": 1}, "RESCALE_T": 0.5, "RESCALE_X": 0.5},
-    **{"BALANCE_TRAIN_CLASSES": True, "BALANCE_EVAL_CLASSES": True, "DATA_SET": "SSC", "DATA_BUFFER_NAME": "x"},
-    **{"EVALUATION": "validation_set", "PROFILE": True, "TEST_ST_INTEGRITY": True},
+# What some choices need.
+NEEDS: dict[tuple[str, Any], dict[str, Any]] = {
+    ("OUTPUT_NEURON_TYPE", "LIF"): {"LOSS_TYPE": "first_spike"},
+    ("EVALUATION", "validation_set"): {"DATA_SET": "SSC"},
 }
 
 
-@pytest.mark.parametrize("name", sorted(NOT_YET))
-def test_what_does_not_exist_yet_is_refused_by_name(name: str) -> None:
-    """Fails if a setting without its feature is taken silently."""
-    with pytest.raises(ValueError, match=f"^{name}=.* is not yet available; available: ") as error:
-        resolve_shd({name: NOT_YET[name]})
-    assert "\n" not in str(error.value)
-
-
-def test_every_limited_key_is_in_the_table_above() -> None:
-    assert set(NOT_YET) == {key.name for key in KEYS if key.available is not None}
-
-
-# What some choices need.
-NEEDS: dict[str, dict[str, Any]] = {"LIF": {"LOSS_TYPE": "first_spike"}}
-
-
-@pytest.mark.parametrize("which", ["choices", "available"])
-def test_each_choice_is_accepted_or_refused_as_declared(which: str) -> None:
+def test_each_choice_is_accepted() -> None:
     for key in KEYS:
-        for value in getattr(key, which) or ():
+        for value in key.choices or ():
             problem = problem_with(value) if key.name == "BACKEND" else None
             if problem:
                 with pytest.raises(ValueError, match=re.escape(problem)):
                     resolve_shd({key.name: value})
-            elif key.available is None or value in key.available:
-                needs = NEEDS.get(value, {}) if key.name == "OUTPUT_NEURON_TYPE" else {}
-                assert resolve_shd({key.name: value} | needs)[key.name] == value
             else:
-                with pytest.raises(ValueError, match=f"{key.name}=.* is not yet available"):
-                    resolve_shd({key.name: value})
+                needs = NEEDS.get((key.name, value), {})
+                assert resolve_shd({key.name: value} | needs)[key.name] == value
 
 
 OTHERS = {
@@ -292,7 +269,7 @@ ODD: list[tuple[Any, list[str]]] = [
     ({"REC_NEURONS": ["V"]}, ["each entry of REC_NEURONS must be a list of population, variable, got 'V'"]),
     ({"REC_SPIKES_EPOCH_TRIAL": [[1]]}, ["each entry of REC_SPIKES_EPOCH_TRIAL must be a pair"]),
     ({"AUGMENTATION": {1: 2}}, ["AUGMENTATION must be a dictionary with names as keys"]),
-    ({"AUGMENTATION": {"NORMALISE_SPIKE_NUMBER": np.array([1, 2])}}, ["AUGMENTATION=", "is not yet available"]),
+    ({"AUGMENTATION": {"NORMALISE_SPIKE_NUMBER": np.array([1, 2])}}, ["AUGMENTATION=", "it takes True or False"]),
     ({"TRIAL_MS": 1e308, "DT_MS": 1e-308}, ["make inf steps; 3 to 65535 are possible"]),
     ({"DT_MS": 5e-324}, ["make inf steps; 3 to 65535 are possible"]),
     ({"TRIAL_MS": 2.0}, ["make 2 steps; 3 to 65535 are possible"]),
@@ -335,7 +312,7 @@ def test_numpy_and_paths_become_plain() -> None:
 
 def test_short_population_names_stand_for_the_first_layer() -> None:
     """ "hidden" and "hid_to_hid" of older scripts; tuples as pairs."""
-    free = {k.name: dataclasses.replace(k, available=None) for k in KEYS}
+    free = {k.name: k for k in KEYS}
     assert free["REC_SPIKES"].check(["input", "hidden"]) == ["input", "hidden0"]
     assert free["REC_NEURONS"].check([("hidden", "V"), ["hidden0", "V"]]) == [["hidden0", "V"], ["hidden0", "V"]]
     assert free["REC_SYNAPSES"].check([("hid_to_hid", "w")]) == [["hid_to_hid0", "w"]]

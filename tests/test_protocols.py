@@ -138,8 +138,11 @@ def test_two_runs_of_one_name_are_kept_apart(p: dict[str, Any]) -> None:
 def test_a_process_can_hold_a_name_twice() -> None:
     """Cross-validation holds it around its folds."""
     Path("out").mkdir()
-    with alone(Path("out"), "a"), alone(Path("out"), "a"):
-        pass
+    with alone(Path("out"), "a"):
+        with alone(Path("out"), "a"):
+            pass
+        assert [path.name for path in Path("out").iterdir()] == [".a.lock"]
+    assert not any(Path("out").iterdir())
 
 
 # Weights of the older program

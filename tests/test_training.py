@@ -625,7 +625,7 @@ def test_a_missing_file_is_fetched_by_tonic(small_data: Path, tmp_path: Path, mo
     monkeypatch.setitem(sys.modules, "tonic", types.ModuleType("tonic"))
     monkeypatch.setitem(sys.modules, "tonic.datasets", datasets)
     with pytest.raises(FileNotFoundError, match=r"shd_test.h5 is missing .*ConnectionError: no network"):
-        shd.load_shd("here", 5.0, 700.0)
+        shd.load_shd("here", shd.Grid(5.0, 700.0))
     assert asked == [("here", True), ("here", False)]
 
 
