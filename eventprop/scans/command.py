@@ -40,7 +40,7 @@ def _scan(options: argparse.Namespace) -> int:
     if options.wait and not options.cluster:
         raise ValueError("--wait goes with --cluster")
     if scan.study is not None:
-        raise ValueError("studies are not there yet")
+        return _study(scan, options, workers)
     runs = points.expand(scan)
     if options.list:
         print("\n".join(one.id for one in runs))
@@ -48,8 +48,30 @@ def _scan(options: argparse.Namespace) -> int:
     if options.table:
         return report(scan, runs)
     folders = begin(scan, runs)
-    _here(scan, runs, folders, workers)
-    return report(scan, runs)
+    if options.cluster:
+        return _on_cluster(scan, runs, folders, options)
+    return _here(scan, runs, folders, workers)
+
+
+def _study(scan: Scan, options: argparse.Namespace, workers: int) -> int:
+    from eventprop.scans import study
+
+    if options.cluster:
+        raise ValueError("a study runs where the command runs: give the command several times, or in jobs of your own")
+    study.check(scan)
+    if options.list:
+        assert scan.study is not None
+        print(
+            f"{scan.study.trials} trials of {len(scan.seeds) * len(scan.folds or (0,))} runs: {', '.join(scan.scanned)}"
+        )
+        return 0
+    failed = 0
+    if not options.table:
+        begin(scan, [])
+        ended = Reporter(scan, 0)
+        failed = study.work(scan, workers, max(1, available_threads() // workers), ended)
+    report(scan, study.runs_so_far(scan))
+    return int(failed > 0)
 
 
 def begin(scan: Scan, runs: Sequence[Run]) -> list[Path]:
@@ -72,17 +94,22 @@ def begin(scan: Scan, runs: Sequence[Run]) -> list[Path]:
 
 
 class Reporter:
-    """Prints a line for each run that ends."""
+    """Prints a line for each run that ends.
 
-    def __init__(self, scan: Scan, runs: Sequence[Run], folders: Sequence[Path], done: int) -> None:
-        self.scan, self.runs, self.folders = scan, runs, folders
-        self.total, self.done = len(runs) + done, done
+    Args:
+        total: runs of the scan; 0 where nobody knows.
+        done: of them, those that had ended before.
+    """
 
-    def __call__(self, number: int) -> None:
+    def __init__(self, scan: Scan, total: int, done: int = 0) -> None:
+        self.scan, self.total, self.done = scan, total, done
+
+    def __call__(self, one: Run) -> None:
         self.done += 1
-        one, folder = self.runs[number], self.folders[number]
-        now, row = run.status(folder), table.rows(self.scan, [self.runs[number]])[0]
-        head = f"[{self.done:>{len(str(self.total))}}/{self.total}] {one.digest}  {one.label}: "
+        folder = points.folder_of(self.scan.out, one)
+        now, row = run.status(folder), table.rows(self.scan, [one])[0]
+        counted = f"[{self.done:>{len(str(self.total))}}/{self.total}] " if self.total else ""
+        head = f"{counted}{one.digest}  {one.label}: "
         if now["state"] == run.FINISHED:
             parts = [f"training {row.last['train_accuracy']:.1%}"] if "train_accuracy" in row.last else []
             if "eval_accuracy" in row.last:
@@ -93,21 +120,42 @@ class Reporter:
             print(f"{head}{now['state'].upper()}: {message} (log: {run.log_path(folder)})", flush=True)
 
 
-def _here(scan: Scan, runs: Sequence[Run], folders: Sequence[Path], workers: int) -> None:
+def _unfinished(scan: Scan, runs: Sequence[Run], folders: Sequence[Path]) -> list[int]:
+    """Numbers of the runs that are still to be done; says how many of each there are."""
     states = [run.status(folder)["state"] for folder in folders]
-    todo = [i for i, state in enumerate(states) if state != run.FINISHED]
     again = states.count(run.FAILED)
-    threads = max(1, available_threads() // workers)
+    todo = [i for i, state in enumerate(states) if state != run.FINISHED]
     notes = [f"{len(runs) - len(todo)} finished before"] if len(todo) < len(runs) else []
     notes += [f"{again} that failed are tried again"] if again else []
     print(f"{len(runs)} runs in {scan.out}" + "".join(f", {note}" for note in notes), flush=True)
+    return todo
+
+
+def _here(scan: Scan, runs: Sequence[Run], folders: Sequence[Path], workers: int) -> int:
+    todo = _unfinished(scan, runs, folders)
+    threads = max(1, available_threads() // workers)
     if todo:
-        print(f"{min(workers, len(todo))} at once, {threads} threads each", flush=True)
-    ended = Reporter(scan, [runs[i] for i in todo], [folders[i] for i in todo], len(runs) - len(todo))
+        print(f"{min(workers, len(todo))} at once, each with {threads} of the {available_threads()} cores", flush=True)
+    ended = Reporter(scan, len(runs), len(runs) - len(todo))
     start = time.perf_counter()
-    pool.do_all([folders[i] for i in todo], workers, threads, ended)
+    pool.do_all([folders[i] for i in todo], workers, threads, lambda i: ended(runs[todo[i]]))
     if todo:
         print(f"{time.perf_counter() - start:.0f} s in all", flush=True)
+    return report(scan, runs)
+
+
+def _on_cluster(scan: Scan, runs: Sequence[Run], folders: Sequence[Path], options: argparse.Namespace) -> int:
+    from eventprop.scans import cluster
+
+    todo = _unfinished(scan, runs, folders)
+    jobs = cluster.submit(scan, [folders[i] for i in todo], options.cluster)
+    print(f"{len(jobs)} jobs submitted; their own files are in {scan.out / 'jobs'}", flush=True)
+    if not options.wait:
+        print("what is there so far: the same command with --table instead of --cluster")
+        return 0
+    ended = Reporter(scan, len(runs), len(runs) - len(todo))
+    cluster.wait(jobs, [folders[i] for i in todo], lambda i: ended(runs[todo[i]]))
+    return report(scan, runs)
 
 
 def report(scan: Scan, runs: Sequence[Run]) -> int:

@@ -16,12 +16,11 @@ from typing import Any
 from eventprop import files
 from eventprop.scans.spec import Scan, assign, lookup
 
-__all__ = ["NAME", "Run", "expand", "folder_of", "prepare", "runs_of"]
+__all__ = ["NAME", "NOT_SETTINGS", "Run", "expand", "folder_of", "prepare", "runs_of"]
 
 NAME = "run"
 """``NAME`` of every run; its folder tells runs apart."""
-# Set by the scan; none of them changes what is computed.
-_NOT_SETTINGS = (
+NOT_SETTINGS = (
     "NAME",
     "OUT_DIR",
     "LOAD_LAST",
@@ -34,6 +33,7 @@ _NOT_SETTINGS = (
     "BUILD",
     "CUDA_VISIBLE_DEVICES",
 )
+"""Keys of which none changes what is computed; most are set by the scan."""
 _LONGEST = 120
 
 
@@ -145,7 +145,7 @@ def _repetitions(scan: Scan, p: dict[str, Any]) -> Iterator[Run]:
 
 def _digest(scan: Scan, resolved: Mapping[str, Any]) -> str:
     default = {key.name: key.default for key in scan.benchmark.keys}
-    own = {k: v for k, v in resolved.items() if k not in _NOT_SETTINGS and v != default[k]}
+    own = {k: v for k, v in resolved.items() if k not in NOT_SETTINGS and v != default[k]}
     if own.get("SPK_REC_STEPS") == round(resolved["TRIAL_MS"] / resolved["DT_MS"]):
         del own["SPK_REC_STEPS"]
     text = json.dumps([scan.benchmark.name, scan.mode, own], sort_keys=True)
@@ -175,7 +175,7 @@ def prepare(scan: Scan, run: Run) -> Path:
     settings = {"simulator": scan.benchmark.name, "mode": scan.mode, "p": run.p}
     if path.exists():
         found = json.loads(path.read_text())
-        other = [k for k in run.p if k not in _NOT_SETTINGS and k in found["p"] and found["p"][k] != run.p[k]]
+        other = [k for k in run.p if k not in NOT_SETTINGS and k in found["p"] and found["p"][k] != run.p[k]]
         if other:
             raise ValueError(
                 f"{path} has other values of {', '.join(other)}: defaults have changed; choose another out"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,7 +16,13 @@ __all__ = ["do_all"]
 _POLL, _POLL_OTHERS = 0.05, 0.5  # seconds
 
 
-def do_all(folders: Sequence[Path], workers: int, threads: int, ended: Callable[[int], None]) -> None:
+def do_all(
+    folders: Sequence[Path],
+    workers: int,
+    threads: int,
+    ended: Callable[[int], None],
+    stop: threading.Event | None = None,
+) -> None:
     """Do the runs in these folders, until each is finished or has failed.
 
     One that another process is doing is waited for, and done here if that process dies.
@@ -24,12 +31,13 @@ def do_all(folders: Sequence[Path], workers: int, threads: int, ended: Callable[
         workers: runs at once.
         threads: of each.
         ended: called with a run's number when it has ended.
+        stop: when it is set, what runs is stopped.
     """
     pending, elsewhere = deque(range(len(folders))), set[int]()
     active: dict[int, subprocess.Popen[bytes]] = {}
     looked = 0.0
     try:
-        while pending or active or elsewhere:
+        while (pending or active or elsewhere) and not (stop and stop.is_set()):
             while pending and len(active) < workers:
                 number = pending.popleft()
                 active[number] = run.launch(folders[number], threads)

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ from eventprop.scans.points import NAME
 __all__ = ["FINISHED", "is_running", "launch", "log_path", "settle", "status"]
 
 WAITING, RUNNING, FINISHED, FAILED = "waiting", "running", "finished", "failed"
-_TAKEN = 75
+_TAKEN, _STOPPED = 75, 130
 
 
 def status(folder: Path) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def settle(folder: Path, returncode: int) -> str:
     if returncode == _TAKEN:
         return RUNNING
     now = status(folder)
-    if now["state"] not in (FINISHED, FAILED):
+    if now["state"] not in (FINISHED, FAILED) and returncode != _STOPPED:
         with _claimed(folder) as free:
             if not free:
                 return RUNNING
@@ -99,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--threads", type=int, help="NUM_THREADS")
     options = parser.parse_args(arguments)
+    if hasattr(signal, "SIGUSR2"):  # SLURM's to the job before its time limit; the job acts on it
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     with _claimed(options.folder) as free:
         if not free:
             return _TAKEN
@@ -125,7 +128,7 @@ def _do(folder: Path, threads: int | None) -> int:
         traceback.print_exc()
         state, message = FAILED, f"{type(error).__name__}: {error}"
     _set(folder, state, message, before + time.perf_counter() - start)
-    return 0 if state == FINISHED else 1
+    return {FINISHED: 0, FAILED: 1}.get(state, _STOPPED)
 
 
 if __name__ == "__main__":
