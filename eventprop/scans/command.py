@@ -61,9 +61,8 @@ def _study(scan: Scan, options: argparse.Namespace, workers: int) -> int:
     study.check(scan)
     if options.list:
         assert scan.study is not None
-        print(
-            f"{scan.study.trials} trials of {len(scan.seeds) * len(scan.folds or (0,))} runs: {', '.join(scan.scanned)}"
-        )
+        repeated = len(scan.seeds) * len(scan.folds or (0,))
+        print(f"{scan.study.trials} trials of {repeated} runs each over {', '.join(scan.scanned)}")
         return 0
     failed = 0
     if not options.table:

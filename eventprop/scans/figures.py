@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 
-from eventprop.scans.points import plain
+from eventprop.scans.points import plain, short
 
 __all__ = ["effects", "heat_map", "picture"]
 
@@ -71,7 +71,7 @@ def _effect(ax: Axes, name: str, column: Sequence[Any], accuracy: np.ndarray) ->
         ax.xaxis.set_major_locator(NullLocator())
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_xticks(places, [_short(level) for level in levels])
+        ax.set_xticks(places, [_brief(level) for level in levels])
     if not numeric:
         ax.set_xlim(-0.6, len(levels) - 0.4)
     ax.set_xlabel(name)
@@ -101,8 +101,8 @@ def heat_map(names: Sequence[str], values: Sequence[Sequence[Any]], accuracy: np
             ax.text(
                 j, i, text, ha="center", va="center", color="white" if mean[i, j] <= middle else "black", fontsize=9
             )
-    ax.set_xticks(range(len(x)), [_short(level) for level in _levels([v[0] for v in values])])
-    ax.set_yticks(range(len(y)), [_short(level) for level in _levels([v[1] for v in values])])
+    ax.set_xticks(range(len(x)), [_brief(level) for level in _levels([v[0] for v in values])])
+    ax.set_yticks(range(len(y)), [_brief(level) for level in _levels([v[1] for v in values])])
     ax.set(xlabel=names[0], ylabel=names[1])
     figure.colorbar(image, ax=ax, format=PercentFormatter(1.0), label=f"{what} accuracy")
     return figure
@@ -118,6 +118,6 @@ def _numeric(values: Sequence[Any]) -> bool:
     return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
-def _short(value: Any) -> str:
-    text = f"{value:.6g}" if _numeric([value]) else plain(value)
+def _brief(value: Any) -> str:
+    text = short(value)
     return text if len(text) <= 24 else text[:23] + "…"

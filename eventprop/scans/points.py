@@ -16,7 +16,7 @@ from typing import Any
 from eventprop import files
 from eventprop.scans.spec import Scan, assign, lookup
 
-__all__ = ["NAME", "NOT_SETTINGS", "Run", "expand", "folder_of", "prepare", "runs_of"]
+__all__ = ["NAME", "NOT_SETTINGS", "Run", "expand", "folder_of", "plain", "prepare", "runs_of", "short"]
 
 NAME = "run"
 """``NAME`` of every run; its folder tells runs apart."""
@@ -59,13 +59,18 @@ class Run:
     @property
     def label(self) -> str:
         """What sets it apart, for people."""
-        parts = [f"{key}={plain(value)}" for key, value in self.point.items()] + [f"seed {self.seed}"]
+        parts = [f"{key}={short(value)}" for key, value in self.point.items()] + [f"seed {self.seed}"]
         return ", ".join(parts if self.fold is None else [*parts, f"fold {self.fold}"])
 
 
 def plain(value: Any) -> str:
     """``value`` as text: bare words as they are, all else as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def short(value: Any) -> str:
+    """``value`` as text, numbers to six digits."""
+    return f"{value:.6g}" if isinstance(value, float) else plain(value)
 
 
 def expand(scan: Scan) -> list[Run]:

@@ -100,8 +100,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--threads", type=int, help="NUM_THREADS")
     options = parser.parse_args(arguments)
-    if hasattr(signal, "SIGUSR2"):  # SLURM's to the job before its time limit; the job acts on it
-        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     with _claimed(options.folder) as free:
         if not free:
             return _TAKEN
@@ -132,4 +130,6 @@ def _do(folder: Path, threads: int | None) -> int:
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGUSR2"):  # SLURM's to the job before its time limit; the job acts on it
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     sys.exit(main())

@@ -1,9 +1,9 @@
 """Points chosen by Optuna: maximise validation accuracy of the last epoch, averaged over seeds and folds.
 
-The study is an SQLite file in the scan's folder. Several processes may work on it: whoever holds ``study.lock`` asks for
-and tells of trials, and the lock of a trial says that somebody is at it. A trial whose process was killed is taken over
-by the next, and goes on where its runs were. Each suggestion has its own random stream, from the sampler's seed and the
-trial's number, so that it does not matter which process asks.
+The study is an SQLite file in the scan's folder. Several processes may work on it: whoever holds ``study.lock`` asks
+for and tells of trials, and the lock of a trial says that somebody is at it. A trial whose process was killed is taken
+over by the next, and goes on where its runs were. Each suggestion has its own random stream, from the sampler's seed
+and the trial's number, so that it does not matter which process asks.
 """
 
 from __future__ import annotations
@@ -233,9 +233,7 @@ def _open(scan: Scan) -> optuna.Study:
     if found is None:
         study.set_user_attr("settings", settings)
     elif found != settings:
-        raise ValueError(
-            f"{scan.path}: the study in {scan.out} is of other settings or another space; choose another out"
-        )
+        raise ValueError(f"{scan.path}: the study in {scan.out} is of other settings or space; choose another out")
     return study
 
 
@@ -246,7 +244,7 @@ def _settings(scan: Scan) -> str:
     base = {k: v for k, v in scan.base.items() if v != default.get(k) and k not in points.NOT_SETTINGS}
     space = {name: asdict(dimension) for name, dimension in scan.study.space.items()}
     conditions = [asdict(condition) for condition in scan.conditions]
-    everything = [scan.benchmark.name, scan.mode, base, space, conditions, scan.seeds, scan.folds]
+    everything: list[Any] = [scan.benchmark.name, scan.mode, base, space, conditions, scan.seeds, scan.folds]
     everything.append(scan.study.sampler_seed)
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 

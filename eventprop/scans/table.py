@@ -12,7 +12,7 @@ from typing import Any
 
 from eventprop import results
 from eventprop.scans import run as one
-from eventprop.scans.points import NAME, Run, folder_of, plain
+from eventprop.scans.points import NAME, Run, folder_of, plain, short
 from eventprop.scans.spec import Scan
 
 __all__ = ["Point", "Row", "history", "rows", "summary", "summary_text", "to_csv"]
@@ -146,7 +146,7 @@ def summary_text(scan: Scan, table: Sequence[Row]) -> str:
     lines = [[*scan.scanned, f"{what} accuracy", "s.d.", "runs"]]
     for point in summary(scan, table):
         of = f"{point.n}" if point.n == point.of else f"{point.n} of {point.of}"
-        values = [plain(value) for value in point.values.values()]
+        values = [short(value) for value in point.values.values()]
         lines.append([*values, _percent(point.mean), _percent(point.sd), of])
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     aligned = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in lines]
