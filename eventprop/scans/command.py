@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ __all__ = ["main"]
 
 def main(options: argparse.Namespace) -> int:
     """Run a scan; the exit status: 1 where a run has failed or the file is wrong, 130 where it was stopped."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _scan(options)
     except (ValueError, OSError, ModuleNotFoundError) as error:
@@ -30,6 +32,8 @@ def main(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nscan: stopped; the same command goes on", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _scan(options: argparse.Namespace) -> int:
