@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,7 +53,8 @@ def scan(*arguments: str) -> int:
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """The command, in a process group of its own."""
     command = [sys.executable, "-m", "eventprop", "scan", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, env=environment, start_new_session=True, **pipes, **options)
 
@@ -251,6 +253,16 @@ def test_the_programs_own_scans_are_right(path: Path) -> None:
         study.check(found)
     else:
         assert points.expand(found)
+
+
+def test_the_examples_of_the_documentation_are_right() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "scans.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 3
+    for i, block in enumerate(blocks):
+        Path("example.toml").write_text(block if "simulator" in block else blocks[0] + block, encoding="utf-8")
+        found = reader.read("example.toml")
+        assert (len(points.expand(found)) == 32) if found.study is None else found.study.trials == 12
+        assert found.cluster.get("parallel") == (50 if i == 1 else None)
 
 
 def test_benchmarks_have_their_modes() -> None:
