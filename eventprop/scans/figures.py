@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
 from eventprop.scans.points import plain, short
 
 __all__ = ["effects", "heat_map", "picture"]
 
 _BLUE, _GREY = "#2a6fb0", "#6b7280"
-_LOG_FROM = 20.0  # ratio of the largest value to the smallest
+_LOG_FROM = 8.0  # ratio of the largest value to the smallest
 
 
 def picture(names: Sequence[str], values: Sequence[Sequence[Any]], accuracy: np.ndarray, what: str) -> Figure:
@@ -43,17 +43,21 @@ def effects(names: Sequence[str], values: Sequence[Sequence[Any]], accuracy: np.
     down = -(-len(shown) // across)
     figure = Figure(figsize=(1.2 + 3.6 * across, 0.4 + 3.2 * down), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False, sharey=True)
+    points = len({plain(list(own)) for own in values})
     for ax, name, column in zip(grid.flat, shown, columns, strict=False):
-        _effect(ax, name, column, accuracy)
+        # A line through points that differ in other keys as well would show what is not there.
+        _effect(ax, name, column, accuracy, joined=len(names) == 1 or len(_levels(column)) < points)
     for ax in grid.flat[len(shown) :]:
         ax.set_visible(False)
     for ax in grid[:, 0]:
         ax.set_ylabel(f"{what} accuracy")
+    if grid[0, 0].get_legend_handles_labels()[0]:
+        grid[0, 0].legend(frameon=False, fontsize="small")
     grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1.0))
     return figure
 
 
-def _effect(ax: Axes, name: str, column: Sequence[Any], accuracy: np.ndarray) -> None:
+def _effect(ax: Axes, name: str, column: Sequence[Any], accuracy: np.ndarray, joined: bool) -> None:
     levels = _levels(column)
     member = np.array([[plain(value) == plain(level) for value in column] for level in levels], bool)
     numeric = _numeric(levels)
@@ -63,10 +67,12 @@ def _effect(ax: Axes, name: str, column: Sequence[Any], accuracy: np.ndarray) ->
     if len(levels) < len(column):
         means = [np.nanmean(a) if np.isfinite(a).any() else np.nan for a in (accuracy[own] for own in member)]
         style = {"color": _BLUE, "marker": "D", "markersize": 6, "zorder": 3, "label": "mean"}
-        ax.plot(places, means, linestyle="-" if numeric else "none", **style)  # type: ignore[arg-type]
-        ax.legend(frameon=False, fontsize="small")
+        ax.plot(places, means, linestyle="-" if numeric and joined else "none", **style)  # type: ignore[arg-type]
     if numeric and len(levels) > 1 and min(levels) > 0 and max(levels) / min(levels) >= _LOG_FROM:
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
     if not numeric or len(levels) <= 6:
         ax.xaxis.set_major_locator(NullLocator())
         ax.xaxis.set_minor_locator(NullLocator())
