@@ -169,6 +169,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(small_data: Path, capsys: Any)
     Path("out/table.csv").write_text("precious")
     assert scan(str(write(small_data))) == 1
     assert "is not a scan's folder" in capsys.readouterr().err
+    assert scan("mine.toml", "--table") == 0
     assert Path("out/table.csv").read_text() == "precious"
 
 
@@ -436,6 +437,7 @@ def test_an_option_that_submitit_does_not_know(small_data: Path, capsys: Any) ->
     path = write(small_data, tables="[cluster]\nslurm_partitoin = 'x'")
     assert scan(str(path), "--cluster", "local") == 1
     assert "mine.toml: [cluster]" in capsys.readouterr().err
+    assert not Path("out").exists()
 
 
 def test_two_processes_share_a_study_of_which_one_was_killed(small_data: Path, capsys: Any) -> None:

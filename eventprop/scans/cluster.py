@@ -6,6 +6,7 @@ A job that SLURM ends for its time limit is put into the queue again and goes on
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Any
 from eventprop.scans import run
 from eventprop.scans.spec import CLUSTER_OPTIONS, Scan
 
-__all__ = ["Job", "submit", "wait"]
+__all__ = ["Job", "check", "submit", "wait"]
 
-_MINUTES = 24 * 60
+_MINUTES, _CPUS = 24 * 60, 1
 _POLL = 1.0  # seconds
 
 
@@ -37,8 +38,8 @@ class Job:
         return DelayedSubmission(self)
 
 
-def submit(scan: Scan, folders: Sequence[Path], cluster: str) -> list[Any]:
-    """Submit a job for each run; submitit's jobs, whose files are in ``jobs`` in the scan's folder.
+def check(scan: Scan, cluster: str) -> None:
+    """See that submitit is there and takes the options; leaves no folder behind.
 
     Args:
         cluster: "slurm", or "local" for processes on this machine, all at once.
@@ -47,20 +48,35 @@ def submit(scan: Scan, folders: Sequence[Path], cluster: str) -> list[Any]:
         ModuleNotFoundError: submitit is not installed.
         ValueError: an option of [cluster] is not submitit's, or there is no such cluster here.
     """
+    with tempfile.TemporaryDirectory() as folder:
+        _executor(scan, cluster, Path(folder))
+
+
+def _executor(scan: Scan, cluster: str, folder: Path) -> Any:
     try:
         import submitit
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("--cluster needs submitit: pip install 'genn-eventprop[scan]'") from None
-    options = {CLUSTER_OPTIONS[k][0] if k in CLUSTER_OPTIONS else k: v for k, v in scan.cluster.items()}
-    options = {"timeout_min": _MINUTES, "cpus_per_task": 1, "name": f"scan-{scan.path.stem}", **options}
+        raise ModuleNotFoundError("--cluster needs submitit: pip install '.[scan]' in the project's folder") from None
+    options = {"timeout_min": _MINUTES, "cpus_per_task": _CPUS, "name": f"scan-{scan.path.stem}"}
+    options |= {CLUSTER_OPTIONS[k][0] if k in CLUSTER_OPTIONS else k: v for k, v in scan.cluster.items()}
     try:
-        executor = submitit.AutoExecutor(folder=str((scan.out / "jobs").absolute()), cluster=cluster)
+        executor = submitit.AutoExecutor(folder=str(folder.absolute()), cluster=cluster)
         executor.update_parameters(**options)
     except (NameError, RuntimeError, ValueError) as error:
         raise ValueError(f"{scan.path}: [cluster] {error}") from None
-    jobs = [Job(os.path.abspath(folder), options["cpus_per_task"]) for folder in folders]
+    return executor
+
+
+def submit(scan: Scan, folders: Sequence[Path], cluster: str) -> list[Any]:
+    """Submit a job for each run; submitit's jobs, whose files are in ``jobs`` in the scan's folder.
+
+    Raises:
+        ModuleNotFoundError, ValueError: as :func:`check`.
+    """
+    executor = _executor(scan, cluster, scan.out / "jobs")
+    threads = scan.cluster.get("cpus", _CPUS)
     with executor.batch():
-        return [executor.submit(job) for job in jobs]
+        return [executor.submit(Job(os.path.abspath(folder), threads)) for folder in folders]
 
 
 def wait(jobs: Sequence[Any], folders: Sequence[Path], ended: Callable[[int], None]) -> None:

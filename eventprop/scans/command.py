@@ -19,6 +19,8 @@ from eventprop.scans.spec import Scan
 
 __all__ = ["main"]
 
+_MARKER = "scan.toml"  # makes a folder a scan's
+
 
 def main(options: argparse.Namespace) -> int:
     """Run a scan; the exit status: 1 where a run has failed or the file is wrong, 130 where it was stopped."""
@@ -51,10 +53,9 @@ def _scan(options: argparse.Namespace) -> int:
         return 0
     if options.table:
         return report(scan, runs)
-    folders = begin(scan, runs)
     if options.cluster:
-        return _on_cluster(scan, runs, folders, options)
-    return _here(scan, runs, folders, workers)
+        return _on_cluster(scan, runs, options)
+    return _here(scan, runs, workers)
 
 
 def _study(scan: Scan, options: argparse.Namespace, workers: int) -> int:
@@ -68,6 +69,7 @@ def _study(scan: Scan, options: argparse.Namespace, workers: int) -> int:
         repeated = len(scan.seeds) * len(scan.folds or (0,))
         print(f"{scan.study.trials} trials of {repeated} runs each over {', '.join(scan.scanned)}")
         return 0
+    study.require()
     failed = 0
     if not options.table:
         begin(scan, [])
@@ -83,7 +85,7 @@ def begin(scan: Scan, runs: Sequence[Run]) -> list[Path]:
     Raises:
         ValueError: the folder is there and not a scan's.
     """
-    marker = scan.out / "scan.toml"
+    marker = scan.out / _MARKER
     if scan.out.is_dir() and any(scan.out.iterdir()) and not marker.exists():
         raise ValueError(f"{scan.path}: out={str(scan.out)!r} is there and is not a scan's folder; choose another")
     files.check_folder(scan.out)
@@ -134,7 +136,8 @@ def _unfinished(scan: Scan, runs: Sequence[Run], folders: Sequence[Path]) -> lis
     return todo
 
 
-def _here(scan: Scan, runs: Sequence[Run], folders: Sequence[Path], workers: int) -> int:
+def _here(scan: Scan, runs: Sequence[Run], workers: int) -> int:
+    folders = begin(scan, runs)
     todo = _unfinished(scan, runs, folders)
     threads = max(1, available_threads() // workers)
     if todo:
@@ -147,11 +150,13 @@ def _here(scan: Scan, runs: Sequence[Run], folders: Sequence[Path], workers: int
     return report(scan, runs)
 
 
-def _on_cluster(scan: Scan, runs: Sequence[Run], folders: Sequence[Path], options: argparse.Namespace) -> int:
+def _on_cluster(scan: Scan, runs: Sequence[Run], options: argparse.Namespace) -> int:
     from eventprop.scans import cluster
 
+    cluster.check(scan, options.cluster)
+    folders = begin(scan, runs)
     todo = _unfinished(scan, runs, folders)
-    jobs = cluster.submit(scan, [folders[i] for i in todo], options.cluster)
+    jobs = cluster.submit(scan, [folders[i] for i in todo], options.cluster) if todo else []
     print(f"{len(jobs)} jobs submitted; their own files are in {scan.out / 'jobs'}", flush=True)
     if not options.wait:
         print("what is there so far: the same command with --table instead of --cluster")
@@ -165,7 +170,7 @@ def report(scan: Scan, runs: Sequence[Run]) -> int:
     """Write table and picture, print the summary; 1 if a run has failed."""
     rows = table.rows(scan, runs)
     print("\n" + table.summary_text(scan, rows))
-    if scan.out.is_dir():
+    if (scan.out / _MARKER).exists():
         with FileLock(scan.out / ".lock"):
             files.write_text(scan.out / "table.csv", table.to_csv(scan, rows))
             drawn = _draw(scan, rows)

@@ -27,7 +27,7 @@ from eventprop.streams import stream_seed
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["check", "work", "runs_so_far"]
+__all__ = ["check", "require", "runs_so_far", "work"]
 
 _POLL = 0.5  # seconds
 Ended = Callable[[Run], None]
@@ -76,10 +76,8 @@ def work(scan: Scan, workers: int, threads: int, ended: Ended) -> int:
         How many trials failed.
 
     Raises:
-        ModuleNotFoundError: Optuna is not installed.
         ValueError: the study in the folder is of other settings.
     """
-    _optuna()
     worker = _Worker(scan, threads, ended)
     with worker.alone():
         worker.open()
@@ -101,7 +99,6 @@ def work(scan: Scan, workers: int, threads: int, ended: Ended) -> int:
 
 def runs_so_far(scan: Scan) -> list[Run]:
     """The runs of all trials so far, in the order of the trials."""
-    _optuna()
     if not (scan.out / "study.db").exists():
         return []
     with FileLock(scan.out / "study.lock"):
@@ -210,11 +207,16 @@ class _Worker:
                 print(f"trial {number}: {value:.2%} (best so far {best.best_value:.2%})", flush=True)
 
 
-def _optuna() -> None:
+def require() -> None:
+    """See that Optuna is there.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
     try:
         import optuna
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("[study] needs optuna: pip install 'genn-eventprop[scan]'") from None
+        raise ModuleNotFoundError("[study] needs optuna: pip install '.[scan]' in the project's folder") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
