@@ -5,13 +5,9 @@ from __future__ import annotations
 import sys
 
 import simulator_MNIST
-from eventprop import cli, mnist_parameters
+from eventprop import cli, mnist_parameters, registry
 
-MODES = {
-    "train": simulator_MNIST.mnist_model.train,
-    "test": simulator_MNIST.mnist_model.test,
-    "train_test": simulator_MNIST.mnist_model.train_test,
-}
+MODES = registry.find("MNIST").modes()
 
 if __name__ == "__main__":
     sys.exit(cli.main("train_MNIST.py", simulator_MNIST.mnist_model, mnist_parameters.KEYS, MODES, simulator="MNIST"))

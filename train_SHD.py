@@ -5,14 +5,9 @@ from __future__ import annotations
 import sys
 
 import simulator_SHD
-from eventprop import cli, shd_parameters
+from eventprop import cli, registry, shd_parameters
 
-MODES = {
-    "train": simulator_SHD.SHD_model.train,
-    "test": simulator_SHD.SHD_model.test,
-    "train_test": simulator_SHD.SHD_model.train_test,
-    "cross_validate": simulator_SHD.SHD_model.cross_validate_SHD,
-}
+MODES = registry.find("SHD").modes()
 
 if __name__ == "__main__":
     sys.exit(cli.main("train_SHD.py", simulator_SHD.SHD_model, shd_parameters.KEYS, MODES))

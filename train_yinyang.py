@@ -5,13 +5,9 @@ from __future__ import annotations
 import sys
 
 import simulator_yinyang
-from eventprop import cli, yinyang_parameters
+from eventprop import cli, registry, yinyang_parameters
 
-MODES = {
-    "train": simulator_yinyang.yinyang.train,
-    "test": simulator_yinyang.yinyang.test,
-    "train_test": simulator_yinyang.yinyang.train_test,
-}
+MODES = registry.find("yinyang").modes()
 
 if __name__ == "__main__":
     sys.exit(

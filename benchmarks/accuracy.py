@@ -10,33 +10,27 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
 
 import numpy as np
 
-import simulator_MNIST
-import simulator_yinyang
-from eventprop.parameters import parse_settings
+from eventprop import registry
+from eventprop.parameters import defaults, parse_settings
 from eventprop.recipes import load_recipe
-
-SIMULATORS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "yinyang": (simulator_yinyang.yinyang, simulator_yinyang.p),
-    "MNIST": (simulator_MNIST.mnist_model, simulator_MNIST.p),
-}
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("simulator", choices=SIMULATORS)
+    options.add_argument("simulator", choices=("yinyang", "MNIST"))
     options.add_argument("recipe", help='a recipe\'s name, or "none" for the defaults')
     options.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     given = options.parse_intermixed_args()
     changes = parse_settings(given.overrides)
-    model, defaults = SIMULATORS[given.simulator]
+    benchmark = registry.find(given.simulator)
+    model, default = benchmark.load(), defaults(benchmark.keys)
     recipe = {} if given.recipe == "none" else load_recipe(given.recipe, given.simulator).overrides
-    base = {**defaults, **recipe, "WRITE_TO_DISK": False, "TRAINING_PLOT": False, "FANCY_PLOTS": False, "N_VALIDATE": 0}
-    base = {key: value for key, value in base.items() if key in defaults} | changes
+    base = {**default, **recipe, "WRITE_TO_DISK": False, "TRAINING_PLOT": False, "FANCY_PLOTS": False, "N_VALIDATE": 0}
+    base = {key: value for key, value in base.items() if key in default} | changes
     accuracies = []
     for seed in given.seeds:
         p = {**base, "MODEL_SEED": seed, "TRAIN_DATA_SEED": seed}

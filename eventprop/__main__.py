@@ -1,4 +1,4 @@
-"""``python -m eventprop info`` and ``python -m eventprop keys``."""
+"""``python -m eventprop info``, ``python -m eventprop keys`` and ``python -m eventprop scan``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from eventprop import info, mnist_parameters, parameters, shd_parameters, yinyang_parameters
+from eventprop import info, mnist_parameters, parameters, scans, shd_parameters, yinyang_parameters
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,7 +16,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = commands.add_parser("info", help="what is installed and found here, to be pasted into a bug report")
     about.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of data sets (default: ./data)")
     commands.add_parser("keys", help="every key of every benchmark, as Markdown (docs/keys.md)")
+    scan = commands.add_parser("scan", help="many runs that differ in some keys, from one TOML file (docs/scans.md)")
+    scans.add_arguments(scan)
     options = parser.parse_args(arguments)
+    if options.command == "scan":
+        from eventprop.scans import command
+
+        return command.main(options)
     if options.command == "keys":
         print(keys_page(), end="")
     else:

@@ -1,0 +1,88 @@
+"""The benchmarks: where each one's keys and simulator are, and what can be run.
+
+A new one is an entry of :data:`BENCHMARKS`; training scripts and scans take it from here. Simulator modules are
+imported when a class is asked for, not before.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from eventprop import mnist_parameters, shd_parameters, yinyang_parameters
+from eventprop.parameters import Key
+
+__all__ = ["BENCHMARKS", "Benchmark", "find"]
+
+_MODES = {"train": "train", "test": "test", "train_test": "train_test"}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark.
+
+    Attributes:
+        name: as recipes and scans call it.
+        module, model: the module of its simulator and the class in it.
+        keys, resolve: its declared parameters, and what completes and checks a ``p``.
+        methods: method of the class by mode; the first mode is the default.
+        fold_key: the key that lists the folds of mode "cross_validate", where there is that mode.
+    """
+
+    name: str
+    module: str
+    model: str
+    keys: tuple[Key, ...]
+    resolve: Callable[[Mapping[str, Any]], dict[str, Any]]
+    methods: Mapping[str, str] = field(default_factory=lambda: _MODES)
+    fold_key: str | None = None
+
+    def load(self) -> Any:
+        """The simulator's class."""
+        return getattr(importlib.import_module(self.module), self.model)
+
+    def modes(self) -> dict[str, Callable[[Any, dict[str, Any]], Any]]:
+        """What can be run, by name, as functions of a simulator and ``p``."""
+        model = self.load()
+        return {mode: getattr(model, method) for mode, method in self.methods.items()}
+
+
+BENCHMARKS = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark(
+            "SHD",
+            "simulator_SHD",
+            "SHD_model",
+            shd_parameters.KEYS,
+            shd_parameters.resolve_shd,
+            {**_MODES, "cross_validate": "cross_validate_SHD"},
+            "SPEAKER_LEFT",
+        ),
+        Benchmark("MNIST", "simulator_MNIST", "mnist_model", mnist_parameters.KEYS, mnist_parameters.resolve_mnist),
+        Benchmark(
+            "yinyang",
+            "simulator_yinyang",
+            "yinyang",
+            yinyang_parameters.KEYS,
+            yinyang_parameters.resolve_yinyang,
+        ),
+    )
+}
+
+
+def find(name: str) -> Benchmark:
+    """The benchmark of that name.
+
+    Raises:
+        ValueError: there is none; names those there are and the nearest.
+    """
+    if name not in BENCHMARKS:
+        by_lower = {known.lower(): known for known in BENCHMARKS}
+        near = difflib.get_close_matches(str(name).lower(), by_lower, 1)
+        hint = f"; did you mean {by_lower[near[0]]}?" if near else ""
+        raise ValueError(f"there is no simulator {name!r}; there are: {', '.join(BENCHMARKS)}{hint}")
+    return BENCHMARKS[name]
