@@ -1,13 +1,15 @@
 """Peak memory of training on data of SHD's size: 8156 samples of 9,000 spikes, through the simulator.
 
 Writes synthetic files in SHD's layout to a temporary folder (about 650 MB), then trains some epochs in a process of
-its own and prints its peak memory after loading and after each epoch. Run: python benchmarks/memory.py
+its own and prints its peak memory after loading and after each epoch. Run: python benchmarks/memory.py [KEY=VALUE ...]
+With --published: the paper's sizes and steps, with and without its delay line and shifts, an epoch of each.
 With --ssc: data of SSC's size, see memory_ssc.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -17,10 +19,13 @@ from pathlib import Path
 import memory_ssc
 import numpy as np
 
+from eventprop.parameters import parse_settings
+from eventprop.shd import write_shd
+
 SAMPLES, SPIKES = 8156, 9000
 
 CHILD = """
-import resource, sys, time
+import json, resource, sys, time
 from simulator_SHD import SHD_model, p
 from eventprop.progress import Progress
 
@@ -33,10 +38,10 @@ class Told(Progress):
 
 import eventprop.simulator
 eventprop.simulator.Progress = Told
-p |= dict(DATA_DIR=sys.argv[1], OUT_DIR=sys.argv[1], NUM_HIDDEN=int(sys.argv[2]), N_EPOCH=int(sys.argv[3]))
-p |= dict(RECURRENT=True)
+p |= dict(DATA_DIR=sys.argv[1], OUT_DIR=sys.argv[1], RECURRENT=True)
 p |= dict(N_VALIDATE=0, MODEL_SEED=1, INPUT_HIDDEN_MEAN=0.02, INPUT_HIDDEN_STD=0.01)
 p |= dict(HIDDEN_HIDDEN_MEAN=0.0, HIDDEN_HIDDEN_STD=0.02)
+p |= json.loads(sys.argv[2])
 start = time.perf_counter()
 mn = SHD_model(p)
 spikes = len(mn.data.train.spikes.steps)
@@ -46,18 +51,28 @@ mn.train(p)
 """
 
 
+PLAIN = {"N_EPOCH": 1, "TRIAL_MS": 1000.0, "REG_TYPE": "simple", "LBD_UPPER": 5e-10, "LBD_LOWER": 5e-10}
+DELAY = {"N_INPUT_DELAY": 10, "INPUT_DELAY": 30.0, "INPUT_HIDDEN_MEAN": 0.002, "INPUT_HIDDEN_STD": 0.001}
+SHIFT = {"AUGMENTATION": {"random_shift": 40.0}}
+PUBLISHED = {
+    f"{neurons} neurons, {dt_ms:g} ms{more}": {**PLAIN, "NUM_HIDDEN": neurons, "DT_MS": dt_ms, **change}
+    for neurons in (256, 512)
+    for dt_ms in (1.0, 2.0)
+    for more, change in (("", {}), (", shift", SHIFT), (", delay line, shift", {**DELAY, **SHIFT}))
+}
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--hidden", type=int, default=256)
-    options.add_argument("--epochs", type=int, default=3)
+    options.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="of the run; default: 256 neurons, 3 epochs")
+    options.add_argument("--published", action="store_true", help="an epoch of each of the paper's sizes and steps")
     options.add_argument("--ssc", action="store_true", help="data of SSC's size instead")
     options.add_argument("--samples", type=int, help="training samples of --ssc; default: all 75,466")
-    given = options.parse_args()
+    given = options.parse_intermixed_args()
+    changes = {"NUM_HIDDEN": 256, "N_EPOCH": 3, **parse_settings(given.settings)}
     if given.ssc:
-        memory_ssc.run(given.samples, given.hidden)
+        memory_ssc.run(given.samples, changes["NUM_HIDDEN"])
         return
-    from eventprop.shd import write_shd
-
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "SHD").mkdir()
@@ -74,7 +89,9 @@ def main() -> None:
             write_shd(Path(folder) / "SHD" / f"shd_{part}.h5", samples, rng.integers(0, 20, n), np.zeros(n), names)
             print(f"wrote {n} samples in {time.perf_counter() - start:.0f} s", flush=True)
         del samples
-        subprocess.run([sys.executable, "-c", CHILD, folder, str(given.hidden), str(given.epochs)], check=True)
+        for what, run in (PUBLISHED if given.published else {"": changes}).items():
+            print(what, flush=True)
+            subprocess.run([sys.executable, "-c", CHILD, folder, json.dumps(run)], check=True)
 
 
 if __name__ == "__main__":

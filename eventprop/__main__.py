@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from eventprop import info, mnist_parameters, parameters, scans, shd_parameters, yinyang_parameters
+from eventprop import info, parameters, registry, scans
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def keys_page() -> str:
     """All keys, from their declarations."""
-    benchmarks = {"SHD": shd_parameters.KEYS, "MNIST": mnist_parameters.KEYS, "Yin-Yang": yinyang_parameters.KEYS}
+    benchmarks = {benchmark.title: benchmark.keys for benchmark in registry.BENCHMARKS.values()}
     head = "# Keys of `p`\n\nMade from the declarations by `python -m eventprop keys`.\n\n"
     return head + parameters.markdown(benchmarks)
 

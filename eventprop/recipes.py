@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eventprop.registry import BENCHMARKS
+
 __all__ = ["Recipe", "apply", "list_recipes", "load_recipe"]
 
 _TEXTS = ("why", "expect", "source")
-_PREFIXES = ("MNIST_", "yinyang_")  # of other simulators than SHD's
+_PREFIXES = tuple(f"{name}_" for name in BENCHMARKS if name != "SHD")  # SHD's recipes are called as their files are
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Benchmark:
     """One benchmark.
 
     Attributes:
-        name: as recipes and scans call it.
+        name: as recipes and scans call it; ``title``: as people do.
         module, model: the module of its simulator and the class in it.
         keys, resolve: its declared parameters, and what completes and checks a ``p``.
         methods: method of the class by mode; the first mode is the default.
@@ -33,6 +33,7 @@ class Benchmark:
     """
 
     name: str
+    title: str
     module: str
     model: str
     keys: tuple[Key, ...]
@@ -55,6 +56,7 @@ BENCHMARKS = {
     for benchmark in (
         Benchmark(
             "SHD",
+            "SHD, SSC",
             "simulator_SHD",
             "SHD_model",
             shd_parameters.KEYS,
@@ -62,9 +64,12 @@ BENCHMARKS = {
             {**_MODES, "cross_validate": "cross_validate_SHD"},
             "SPEAKER_LEFT",
         ),
-        Benchmark("MNIST", "simulator_MNIST", "mnist_model", mnist_parameters.KEYS, mnist_parameters.resolve_mnist),
+        Benchmark(
+            "MNIST", "MNIST", "simulator_MNIST", "mnist_model", mnist_parameters.KEYS, mnist_parameters.resolve_mnist
+        ),
         Benchmark(
             "yinyang",
+            "Yin-Yang",
             "simulator_yinyang",
             "yinyang",
             yinyang_parameters.KEYS,
