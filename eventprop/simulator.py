@@ -22,7 +22,7 @@ from eventprop.checkpoint import TrainingState
 from eventprop.dataset import Dataset
 from eventprop.inspection import Gradients, Inspection, Prediction, TimeConstants, with_own
 from eventprop.lock import alone
-from eventprop.network import Network
+from eventprop.network import Network, describe
 from eventprop.outputs import Outputs
 from eventprop.presentation import Preparation, verify
 from eventprop.progress import Progress
@@ -90,13 +90,13 @@ class Simulator(Inspection):
         for key in _SEEDS:
             if self.p[key] is None:
                 self.p[key] = draw_seed()
+        Recorder(self.p, describe(self.p, 1, 2), p)  # names of what is recorded, before data is read
         self.data: Dataset = self.load_data(self.p)
         self.history: list[dict[str, Any]] = []
         self.collected: dict[str, np.ndarray] = {}
         self.timing: dict[str, float] = {}
         self.evaluated: tuple[Subset, trainer.Outcome] | None = None
         self._network = self.network(self.p)
-        Recorder(self.p, self._network, p)
 
     # What a benchmark supplies
 

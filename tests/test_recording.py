@@ -144,7 +144,7 @@ def test_spikes_alone_of_a_large_batch(timing: str, small_data: Path) -> None:
     ],
 )
 def test_what_cannot_be_recorded(change: dict[str, Any], words: list[str], small_data: Path) -> None:
-    """Named at construction, with what could be."""
+    """Named at construction, with what could be, before data is looked for."""
     with pytest.raises(ValueError) as error:
-        SHD_model(params(small_data, **change))
+        SHD_model({**params(small_data, **change), "DATA_DIR": "nowhere"})
     assert all(word in str(error.value) for word in words), error.value
