@@ -587,6 +587,14 @@ def test_the_examples_of_the_readme_run(small_data: Path, monkeypatch: pytest.Mo
             assert names["rec_vars_n"]["Vhidden0"].shape == (800, 32, 10) and names["spike_t"]["hidden0"].size
 
 
+def test_contributings_own_benchmark_works_and_learns() -> None:
+    code = (ROOT / "CONTRIBUTING.md").read_text().split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {"__name__": "own"}
+    exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+    assert names["mn"].history[-1]["eval_accuracy"] > 0.85
+    assert Path("test_state_last.npz").exists()
+
+
 def test_the_seeds_example_works_as_printed(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The misspelt TRAIL_MS of the example that users were given must shorten the trial."""
     p = {
