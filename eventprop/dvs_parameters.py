@@ -9,9 +9,9 @@ from eventprop import dvs
 from eventprop.keys import declare, resolve_benchmark
 from eventprop.parameters import Key
 
-__all__ = ["KEYS", "resolve_dvs"]
+__all__ = ["KEYS", "OWN", "resolve_dvs", "source"]
 
-_OWN = (
+OWN = (
     Key(
         "DATA_SET",
         "Experiment",
@@ -63,7 +63,7 @@ _OWN = (
 )
 
 KEYS = declare(
-    _OWN,
+    OWN,
     {
         "TRIAL_MS": 2000.0,
         "N_MAX_SPIKE": 3000,
