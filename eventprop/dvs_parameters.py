@@ -59,6 +59,15 @@ OWN = (
         choices=("random", "user"),
     ),
     Key("SPEAKER_LEFT", "Loss", "ints", [0], "Users to leave out, numbers in the ascending list of training users."),
+    Key(
+        "AUGMENTATION",
+        "Loss",
+        "dict",
+        {},
+        "Changes to training samples, drawn anew in each epoch, in this order: random_shift_xy (whole cells, in x and "
+        "in y), random_dilate ([least, most] factor on times); NORMALISE_SPIKE_NUMBER thins all samples to the "
+        "shortest one's spikes.",
+    ),
     Key("ETA_DECAY", "Learning", "float", 1.0, "Factor on the learning rate at the start of each epoch.", above=0.0),
 )
 
@@ -97,6 +106,11 @@ def resolve_dvs(p: Mapping[str, Any]) -> dict[str, Any]:
     if resolved["EVALUATION"] == "user" and resolved["DATA_SET"] == "NMNIST":
         raise ValueError(
             'EVALUATION="user" is not for DATA_SET="NMNIST", which names no users; "random" would be right'
+        )
+    lines = [name for name in resolved["AUGMENTATION"] if name in ("random_shift", "ID_jitter", "blend")]
+    if lines:
+        raise ValueError(
+            f"AUGMENTATION={lines} moves channels along a line; random_shift_xy is for the cells of a camera"
         )
     if resolved["DOWNSAMPLE"] is None:
         resolved["DOWNSAMPLE"] = source(resolved["DATA_SET"]).downsample

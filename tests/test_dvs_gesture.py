@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 import simulator_DVS_gesture
+import simulator_SHD
 from eventprop import dvs_files, dvs_parameters, gestures
+from eventprop.augmentation import shift_xy
 from eventprop.dvs import Window
 from eventprop.dvs_files import Events
+from eventprop.shd_parameters import resolve_shd
 from simulator_DVS_gesture import DVSG_model
 
 NMNIST = Path(__file__).parents[2] / "shared" / "data" / "nmnist_subset"
@@ -104,6 +107,31 @@ def test_threshold() -> None:
     assert list(zip(steps.tolist(), channels.tolist(), strict=True)) == [(0, 0), (2, (32 * 2 + 2) * 2 + 1)]
 
 
+def test_shift_in_x_and_y() -> None:
+    """All events of a sample move by the same whole cells, and keep polarity and step; those that leave are gone, and
+    none comes in on the other side."""
+    rng = np.random.default_rng(0)
+    rows = [(x, y, q, t) for x in range(4) for y in range(4) for q in (0, 1) for t in (0.0, 3.0) if rng.random() < 0.7]
+    one = Window(4, 1.0, 10.0).spikes(events(*sorted(rows, key=lambda row: row[3])))
+    cells = set(rows)
+    seen = set()
+    for number, moved in enumerate(shift_xy(one, 2, np.random.default_rng(n)) for n in range(200)):
+        steps, channels = moved.sample(0)
+        found = {(c // 2 % 4, c // 8, c % 2, t) for c, t in zip(channels.tolist(), steps.tolist(), strict=True)}
+        assert np.array_equal(np.lexsort((channels, steps)), np.arange(steps.size)), number
+        fits = [
+            (dx, dy)
+            for dx in range(-2, 3)
+            for dy in range(-2, 3)
+            if found == {(x + dx, y + dy, q, t) for x, y, q, t in cells if 0 <= x + dx < 4 and 0 <= y + dy < 4}
+        ]
+        assert len(fits) == 1
+        seen.add(fits[0])
+    assert len(seen) == 25
+    with pytest.raises(ValueError, match="random_shift_xy"):
+        resolve_shd({**simulator_SHD.p, "AUGMENTATION": {"random_shift_xy": 1}})
+
+
 # Parameters
 
 
@@ -114,6 +142,9 @@ def test_threshold() -> None:
         ({"DATA_SET": "DVS"}, "DATA_SET"),
         ({"DATA_SET": ["NMNIST"]}, "DATA_SET"),
         ({"DATA_SET": "NMNIST", "EVALUATION": "user"}, "names no users"),
+        ({"AUGMENTATION": {"random_shift": 3.0}}, "moves channels along a line; random_shift_xy is for the cells"),
+        ({"AUGMENTATION": {"random_shift_xy": 32}}, "it takes the largest shift in x and in y"),
+        ({"AUGMENTATION": {"random_shift_xy": 1.5}}, "it takes the largest shift in x and in y"),
         ({"DT_MS": 0.1, "TRIAL_MS": 18000.0}, "make 180000 steps; 3 to 65535 are possible"),
         ({"T_START": 5.0}, "did you mean T_START_MS"),
         ({"N_INPUT_DELAY": 40, "INPUT_DELAY": 1.0, "DT_MS": 1.0}, "makes 83968 input channels"),
@@ -232,6 +263,7 @@ def test_defaults() -> None:
         ("EVALUATION", "user", {}),
         ("SPEAKER_LEFT", [2], {"EVALUATION": "user"}),
         ("ETA_DECAY", 0.5, {}),
+        ("AUGMENTATION", {"random_shift_xy": 2}, {}),
     ],
 )
 def test_each_key_does_something(key: str, value: Any, needs: dict[str, Any]) -> None:
@@ -247,6 +279,7 @@ def test_each_key_does_something(key: str, value: Any, needs: dict[str, Any]) ->
 
 def test_every_own_key_is_tried() -> None:
     tried = {"T_START_MS", "RESCALE_T", "DOWNSAMPLE", "EVENT_THRESHOLD", "EVALUATION", "SPEAKER_LEFT", "ETA_DECAY"}
+    tried |= {"AUGMENTATION"}
     assert {key.name for key in dvs_parameters.OWN} == tried | {"DATA_SET"}
 
 
