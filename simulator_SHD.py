@@ -11,12 +11,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from eventprop import parameters, shd_parameters, summary
+from eventprop import parameters, shd_parameters
 from eventprop.simulator import RunResult, Simulator
 from eventprop.splits import Subset, everything, leave_speaker_out, random_split, reduce_classes
 
@@ -112,25 +110,4 @@ class SHD_model(Simulator):
             ``[training accuracy, validation accuracy]`` of each fold's last epoch; seconds per fold.
         """
         run = self._for_run(p)
-        samples = self.training_file(run)
-        folds = {
-            speaker: leave_speaker_out(samples, speaker, run["N_TRAIN"], run["TRAIN_DATA_SEED"])
-            for speaker in run["SPEAKER_LEFT"]
-        }
-        with self._alone(run):
-            return self._folds(run, folds)
-
-    def _folds(
-        self, run: dict[str, Any], folds: Mapping[int, tuple[Subset, Subset]]
-    ) -> tuple[list[list[float]], list[float]]:
-        accuracies, seconds, rows = [], [], {}
-        for speaker, (training, validation) in folds.items():
-            start = time.perf_counter()
-            print(f"Without speaker {speaker}: {len(training)} training, {len(validation)} validation samples")
-            result = self._train(run, training, validation, "validation", fold=f"_f{speaker}")
-            accuracies.append([result.correct, result.correct_eval])
-            seconds.append(time.perf_counter() - start)
-            rows[speaker] = {"training": len(training), "validation": len(validation), **summary.row(self.history)}
-            if run["WRITE_TO_DISK"]:
-                summary.write(Path(run["OUT_DIR"]) / f"{run['NAME']}_folds.csv", "speaker_left", rows)
-        return accuracies, seconds
+        return self._cross_validate(run, self.training_file(run))

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from math import isqrt
 from typing import Any
 
 import numpy as np
 
 from eventprop.spikes import SpikeSet
 
-__all__ = ["AUGMENTATIONS", "blend", "dilate", "jitter", "merged", "shift", "thin"]
+__all__ = ["AUGMENTATIONS", "blend", "dilate", "jitter", "merged", "shift", "shift_xy", "thin"]
 
 
 def _kept(spikes: SpikeSet, channels: np.ndarray, keep: np.ndarray) -> SpikeSet:
@@ -72,6 +73,21 @@ def shift(spikes: SpikeSet, most: float, rng: np.random.Generator) -> SpikeSet:
     for at, number in zip(_slices(spikes), by.astype(np.uint16), strict=True):
         np.add(spikes.channels[at], number, out=channels[at])  # below 0 it wraps around, far above all channels
     return _kept(spikes, channels, channels < spikes.num_channels)
+
+
+def shift_xy(spikes: SpikeSet, most: int, rng: np.random.Generator) -> SpikeSet:
+    """Each sample of a camera moved by whole numbers of cells, drawn uniformly from ``-most`` to ``most`` for x and y.
+
+    Channels are ``(side * y + x) * 2 + polarity``.
+    """
+    side = isqrt(spikes.num_channels // 2)
+    moves = rng.integers(-most, most + 1, (len(spikes), 2))
+    channels, keep = np.empty_like(spikes.channels), np.empty(spikes.channels.size, bool)
+    for at, (dx, dy) in zip(_slices(spikes), moves.tolist(), strict=True):
+        y, x = np.divmod(spikes.channels[at].astype(np.int32) >> 1, side)
+        keep[at] = (x + dx >= 0) & (x + dx < side) & (y + dy >= 0) & (y + dy < side)
+        channels[at] = spikes.channels[at] + np.uint16(2 * (side * dy + dx) % 65536)  # what wraps around is not kept
+    return _kept(spikes, channels, keep)
 
 
 def dilate(spikes: SpikeSet, factors: Sequence[float], rng: np.random.Generator) -> SpikeSet:
@@ -149,6 +165,7 @@ def merged(sets: Sequence[SpikeSet], order: np.ndarray) -> SpikeSet:
 
 AUGMENTATIONS: Mapping[str, Callable[[SpikeSet, Any, np.random.Generator], SpikeSet]] = {
     "random_shift": shift,
+    "random_shift_xy": shift_xy,
     "random_dilate": dilate,
     "ID_jitter": jitter,
 }

@@ -220,6 +220,11 @@ def _number(value: Any, least: float, most: float = math.inf) -> bool:
     )
 
 
+def _is_camera(num_channels: int) -> bool:
+    """Two channels for each cell of a square."""
+    return 2 * math.isqrt(num_channels // 2) ** 2 == num_channels
+
+
 def _dilation(value: Any, _: int) -> bool:
     if not isinstance(value, list) or len(value) != 2 or not all(_number(v, 0.0) and v > 0.0 for v in value):
         return False
@@ -230,6 +235,10 @@ _AUGMENTATIONS: dict[str, tuple[Callable[[Any, int], bool], str]] = {
     "random_shift": (
         lambda v, n: _number(v, 0.0, n - 1),
         "the largest shift, a number of channels from 0 to one less than the {}",
+    ),
+    "random_shift_xy": (
+        lambda v, n: isinstance(v, int) and not isinstance(v, bool) and _is_camera(n) and 0 <= v < math.isqrt(n // 2),
+        "the largest shift in x and in y, a whole number of a camera's cells below how many there are in a row",
     ),
     "random_dilate": (_dilation, "the least and the largest factor on times, both positive, the smaller one first"),
     "ID_jitter": (lambda v, n: _number(v, 0.0, n), "a standard deviation in channels, from 0 to {}"),

@@ -49,7 +49,9 @@ def main(
     def warn(message: Warning | str, *_: object, **__: object) -> None:
         print(f"{script}: warning: {message}", file=sys.stderr)
 
-    parser = _parser(script, keys, modes, "demo" if simulator == "SHD" else "quick")
+    there = recipes.list_recipes(simulator)
+    example = next((name for name in ("demo", "quick") if name in there), there[0])
+    parser = _parser(script, keys, modes, example)
     options = parser.parse_intermixed_args(arguments)
     try:
         if options.list_recipes:
@@ -171,7 +173,7 @@ def _summary(simulator: Simulator, p: Mapping[str, Any], mode: str, outcome: Any
     if mode == "cross_validate":
         accuracies = np.array(outcome[0])
         trained, left_out = accuracies.mean(axis=0)
-        print(f"mean over {len(accuracies)} speakers: training {trained:.1%}, left out {left_out:.1%}")
+        print(f"mean over {len(accuracies)} folds: training {trained:.1%}, left out {left_out:.1%}")
     elif simulator.evaluated is not None:
         subset, result = simulator.evaluated
         if mode != "test":  # test() has said so itself

@@ -13,7 +13,7 @@ BROKEN = "it may be a broken download: delete it and get it again"
 
 
 def by_tonic(path: Path, module: str, get: Callable[[Any], object]) -> str | None:
-    """Download ``path``; returns why that did not work.
+    """Download ``path``, a file or a folder; returns why that did not work.
 
     Args:
         module: the part of tonic that can do it.
@@ -30,4 +30,4 @@ def by_tonic(path: Path, module: str, get: Callable[[Any], object]) -> str | Non
         get(tonic)
     except Exception as error:  # whatever the network or the server says
         return f"the download by tonic failed: {type(error).__name__}: {error}"
-    return None if path.is_file() else "the download by tonic did not bring it"
+    return None if path.exists() else "the download by tonic did not bring it"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from eventprop import mnist, shd
+from eventprop import dvs, mnist, shd
 from eventprop.backends import devices
 from eventprop.backends.cache import CompilerError, cache_folder
 from eventprop.backends.cpu.compiler import find_compiler
@@ -48,6 +48,7 @@ def _lines(data_dir: Path) -> Iterator[str]:
     yield f"data            {data_dir.absolute()}"
     lacking = {name: [file for file in files if not (data_dir / file).is_file()] for name, files in _DATA.items()}
     lacking["MNIST"] = [f"MNIST/{name}.gz" for name in mnist.FILES if mnist.find(data_dir, name) is None]
+    lacking |= {name: dvs.missing(data_dir, name) for name in dvs.SETS}
     for name, missing in lacking.items():
         yield f"                {name}: " + (f"missing {', '.join(missing)}" if missing else "complete")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from eventprop import mnist_parameters, shd_parameters, yinyang_parameters
+from eventprop import dvs_parameters, mnist_parameters, shd_parameters, yinyang_parameters
 from eventprop.parameters import Key
 
 __all__ = ["BENCHMARKS", "Benchmark", "find"]
@@ -74,6 +74,16 @@ BENCHMARKS = {
             "yinyang",
             yinyang_parameters.KEYS,
             yinyang_parameters.resolve_yinyang,
+        ),
+        Benchmark(
+            "DVS_gesture",
+            "DVS gesture",
+            "simulator_DVS_gesture",
+            "DVSG_model",
+            dvs_parameters.KEYS,
+            dvs_parameters.resolve_dvs,
+            {**_MODES, "cross_validate": "cross_validate"},
+            "SPEAKER_LEFT",
         ),
     )
 }

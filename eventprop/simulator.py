@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import models
-from eventprop import backends, checkpoint, results, timing, trainer
+from eventprop import backends, checkpoint, results, summary, timing, trainer
 from eventprop.checkpoint import TrainingState
 from eventprop.dataset import Dataset
 from eventprop.inspection import Gradients, Inspection, Prediction, TimeConstants, with_own
@@ -28,7 +28,7 @@ from eventprop.presentation import Preparation, verify
 from eventprop.progress import Progress
 from eventprop.recording import Recorder
 from eventprop.schedule import LearningRate
-from eventprop.splits import Subset
+from eventprop.splits import Subset, leave_speaker_out
 from eventprop.streams import draw_seed
 
 __all__ = ["Gradients", "Prediction", "RunResult", "Simulator"]
@@ -193,6 +193,30 @@ class Simulator(Inspection):
         p = _without_test_data(p) if evaluated == "test" else p
         with self._alone(p):
             return self._train_alone(p, training, evaluation, evaluated, fold, each_epoch)
+
+    def _cross_validate(
+        self, p: dict[str, Any], samples: Subset, group: str = "speaker"
+    ) -> tuple[list[list[float]], list[float]]:
+        """Leave out one speaker (or user, as ``group`` says) of ``samples``, for each of ``SPEAKER_LEFT``.
+
+        Returns:
+            Training and validation accuracy of each fold's last epoch; seconds per fold.
+        """
+        folds = {
+            left: leave_speaker_out(samples, left, p["N_TRAIN"], p["TRAIN_DATA_SEED"]) for left in p["SPEAKER_LEFT"]
+        }
+        accuracies, seconds, rows = [], [], {}
+        with self._alone(p):
+            for left, (training, validation) in folds.items():
+                start = time.perf_counter()
+                print(f"Without {group} {left}: {len(training)} training, {len(validation)} validation samples")
+                result = self._train(p, training, validation, "validation", fold=f"_f{left}")
+                accuracies.append([result.correct, result.correct_eval])
+                seconds.append(time.perf_counter() - start)
+                rows[left] = {"training": len(training), "validation": len(validation), **summary.row(self.history)}
+                if p["WRITE_TO_DISK"]:
+                    summary.write(Path(p["OUT_DIR"]) / f"{p['NAME']}_folds.csv", f"{group}_left", rows)
+        return accuracies, seconds
 
     def _alone(self, p: Mapping[str, Any]) -> AbstractContextManager[None]:
         """Nobody else writes files of this run's name meanwhile."""

@@ -95,6 +95,7 @@ def bin_events(
     num_channels: int,
     dt_ms: float,
     trial_ms: float,
+    least: int = 1,
 ) -> SpikeSet:
     """Events on the grid: step ``floor(t / dt)``, one spike at most per channel and step.
 
@@ -105,6 +106,7 @@ def bin_events(
         channels: ``(events,)`` whole numbers from 0 to ``num_channels - 1``.
         offsets: ``(n + 1,)``; sample i has the events ``offsets[i]`` to ``offsets[i + 1]``.
         num_channels: 65535 at most.
+        least: as many events of a channel in a step make a spike.
 
     Returns:
         Set of ``n`` samples, sorted by step, then channel.
@@ -136,6 +138,9 @@ def bin_events(
         cells.sort()
         new = np.ones(cells.size, bool)
         np.not_equal(cells[1:], cells[:-1], out=new[1:])
+        if least > 1:
+            starts = np.flatnonzero(new)
+            new = starts[np.diff(starts, append=cells.size) >= least]
         cells = cells[new]
         rows = cells // kind(num_channels)
         step_parts.append((rows % kind(num_steps)).astype(np.uint16))

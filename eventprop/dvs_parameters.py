@@ -1,0 +1,131 @@
+"""The parameters of the benchmark of event cameras: DVS gestures and N-MNIST."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eventprop import dvs
+from eventprop.keys import declare, resolve_benchmark
+from eventprop.parameters import Key
+
+__all__ = ["KEYS", "OWN", "resolve_dvs", "source"]
+
+OWN = (
+    Key(
+        "DATA_SET",
+        "Experiment",
+        "str",
+        "DVSGesture",
+        "Data set; DEMO is synthetic gestures and needs no download.",
+        choices=(*dvs.SETS, "DEMO"),
+    ),
+    Key("T_START_MS", "Experiment", "float", 0.0, "Time of a recording at which a trial starts.", "ms", least=0.0),
+    Key(
+        "RESCALE_T",
+        "Experiment",
+        "float",
+        1.0,
+        "Factor on times from T_START_MS on; what lies beyond TRIAL_MS then is cut off.",
+        above=0.0,
+    ),
+    Key(
+        "DOWNSAMPLE",
+        "Experiment",
+        "int",
+        None,
+        "Pixels in a row (and rows) that are one input cell; None is 4 for gestures, whose cells are 32 x 32 then, and "
+        "1 for N-MNIST.",
+        "pixels",
+        optional=True,
+        least=1,
+        most=64,
+    ),
+    Key(
+        "EVENT_THRESHOLD",
+        "Experiment",
+        "int",
+        1,
+        "Events of one polarity that a cell must have in a time step to spike.",
+        "events",
+        least=1,
+    ),
+    Key(
+        "EVALUATION",
+        "Loss",
+        "str",
+        "random",
+        "How the validation set is formed: training recordings at random, or all of one user, who is left out.",
+        choices=("random", "user"),
+    ),
+    Key("SPEAKER_LEFT", "Loss", "ints", [0], "Users to leave out, numbers in the ascending list of training users."),
+    Key(
+        "AUGMENTATION",
+        "Loss",
+        "dict",
+        {},
+        "Changes to training samples, drawn anew in each epoch, in this order: random_shift_xy (whole cells, in x and "
+        "in y), random_dilate ([least, most] factor on times); NORMALISE_SPIKE_NUMBER thins all samples to the "
+        "shortest one's spikes.",
+    ),
+    Key("ETA_DECAY", "Learning", "float", 1.0, "Factor on the learning rate at the start of each epoch.", above=0.0),
+)
+
+KEYS = declare(
+    OWN,
+    {
+        "TRIAL_MS": 2000.0,
+        "N_MAX_SPIKE": 3000,
+        "N_TRAIN": 1045,
+        "N_VALIDATE": 32,
+        "INPUT_HIDDEN_MEAN": 0.02,
+        "INPUT_HIDDEN_STD": 0.01,
+        "HIDDEN_OUTPUT_MEAN": 0.0,
+        "HIDDEN_OUTPUT_STD": 0.3,
+        "HIDDEN_HIDDEN_MEAN": 0.0,
+        "HIDDEN_HIDDEN_STD": 0.02,
+        "PDROP_INPUT": 0.1,
+        "LBD_UPPER": 2e-9,
+        "LBD_LOWER": 2e-9,
+        "NU_UPPER": 14.0,
+        "RHO_UPPER": 1e4,
+        "GLB_UPPER": 1e-8,
+        "ETA": 1e-3,
+        "LR_EASE_IN_FACTOR": None,
+        "TAU_0": 0.5,
+        "TAU_1": 100.0,
+        "ALPHA": 3e-3,
+    },
+)
+
+
+def resolve_dvs(p: Mapping[str, Any]) -> dict[str, Any]:
+    """``p`` complete and checked, as a new dict, ``DOWNSAMPLE`` a number; see
+    :func:`eventprop.keys.resolve_benchmark`."""
+    resolved = resolve_benchmark(p, KEYS, _num_channels(p))
+    if resolved["EVALUATION"] == "user" and resolved["DATA_SET"] == "NMNIST":
+        raise ValueError(
+            'EVALUATION="user" is not for DATA_SET="NMNIST", which names no users; "random" would be right'
+        )
+    lines = [name for name in resolved["AUGMENTATION"] if name in ("random_shift", "ID_jitter", "blend")]
+    if lines:
+        raise ValueError(
+            f"AUGMENTATION={lines} moves channels along a line; random_shift_xy is for the cells of a camera"
+        )
+    if resolved["DOWNSAMPLE"] is None:
+        resolved["DOWNSAMPLE"] = source(resolved["DATA_SET"]).downsample
+    return resolved
+
+
+def source(name: str) -> dvs.Source:
+    """The data set, or the one whose layout it has."""
+    return dvs.SETS.get(name, dvs.SETS["DVSGesture"])
+
+
+def _num_channels(p: Mapping[str, Any]) -> int:
+    """Input channels; where a value by itself is wrong, which is told elsewhere, those of the default."""
+    name, downsample = p.get("DATA_SET"), p.get("DOWNSAMPLE")
+    kind = source(name if isinstance(name, str) else "")
+    if not isinstance(downsample, int) or downsample < 1:
+        downsample = kind.downsample
+    return dvs.Window(kind.side, 1.0, 1.0, downsample=downsample).num_channels

@@ -1,0 +1,107 @@
+"""Gestures (Amir et al. 2017) and digits (N-MNIST, Orchard et al. 2015) before an event camera, by Eventprop.
+
+    from simulator_DVS_gesture import *
+
+    p["LOSS_TYPE"] = "sum"
+    mn = DVSG_model(p)
+    spike_t, spike_ID, rec_vars_n, rec_vars_s, correct, correct_eval = mn.train(p)
+
+``p`` holds every parameter at its default; ``python train_DVS_gesture.py --help`` describes each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eventprop import dvs, dvs_parameters, parameters
+from eventprop.dataset import Dataset
+from eventprop.simulator import RunResult, Simulator
+from eventprop.splits import Subset, everything, leave_speaker_out, random_split, reduce_classes
+
+__all__ = ["DVSG_model", "p"]
+
+p: dict[str, Any] = parameters.defaults(dvs_parameters.KEYS)
+
+
+class DVSG_model(Simulator):
+    """Events of cells of pixels, two polarities each; 11 gestures or 10 digits.
+
+    Args:
+        p: parameters; everything in it is checked before the data is loaded.
+
+    Raises:
+        ValueError: lists everything that is wrong with ``p``; or names a file and what is wrong in it.
+        FileNotFoundError: names the folder that is missing and where to get it.
+    """
+
+    data_keys = (
+        *("DATA_SET", "DATA_DIR", "DT_MS", "TRIAL_MS", "T_START_MS", "RESCALE_T"),
+        *("DOWNSAMPLE", "EVENT_THRESHOLD", "REDUCED_CLASSES"),
+    )
+
+    def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
+        return dvs_parameters.resolve_dvs(p)
+
+    def load_data(self, p: Mapping[str, Any]) -> Dataset:
+        window = dvs.Window(
+            side=dvs_parameters.source(p["DATA_SET"]).side,
+            dt_ms=p["DT_MS"],
+            trial_ms=p["TRIAL_MS"],
+            start_ms=p["T_START_MS"],
+            rescale_t=p["RESCALE_T"],
+            downsample=p["DOWNSAMPLE"],
+            threshold=p["EVENT_THRESHOLD"],
+        )
+        if p["DATA_SET"] == "DEMO":
+            from eventprop import gestures
+
+            return gestures.load_demo(p["DATA_DIR"], window, write=p["WRITE_TO_DISK"])
+        return dvs.load(p["DATA_DIR"], p["DATA_SET"], window)
+
+    def training_file(self, p: Mapping[str, Any]) -> Subset:
+        """All training recordings (of ``REDUCED_CLASSES``), by user, lighting and label; of N-MNIST by label."""
+        return reduce_classes(everything(self.data.train), p["REDUCED_CLASSES"])
+
+    def test_file(self, p: Mapping[str, Any]) -> Subset:
+        """All test recordings (of ``REDUCED_CLASSES``)."""
+        return reduce_classes(everything(self.data.test), p["REDUCED_CLASSES"])
+
+    def train(self, p: Mapping[str, Any]) -> RunResult:
+        """Train on one part of the training recordings and validate on the other after each epoch.
+
+        ``EVALUATION`` "random" takes ``N_TRAIN`` and ``N_VALIDATE`` recordings at random, "user" validates on all of
+        the first user in ``SPEAKER_LEFT``. ``N_VALIDATE`` 0: all recordings train, without validation.
+        """
+        run = self._for_run(p)
+        samples = self.training_file(run)
+        if run["N_VALIDATE"] == 0:
+            return self._train(run, samples, None, "validation")
+        seed = run["TRAIN_DATA_SEED"]
+        if run["EVALUATION"] == "user":
+            training, validation = leave_speaker_out(samples, run["SPEAKER_LEFT"][0], run["N_TRAIN"], seed)
+        else:
+            training, validation = random_split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed)
+        return self._train(run, training, validation, "validation")
+
+    def test(self, p: Mapping[str, Any]) -> RunResult:
+        """Accuracy on the test recordings, without learning, dropout or noise.
+
+        Weights and time constants are those of a checkpoint (``LOAD_LAST``, ``LOAD_BEST``), else the object's own.
+        """
+        run = self._for_run(p)
+        return self._test(run, self.test_file(run))
+
+    def train_test(self, p: Mapping[str, Any]) -> RunResult:
+        """Train on all training recordings, evaluate on the test recordings after each epoch."""
+        run = self._for_run(p)
+        return self._train(run, self.training_file(run), self.test_file(run), "test")
+
+    def cross_validate(self, p: Mapping[str, Any]) -> tuple[list[list[float]], list[float]]:
+        """Leave one user out, for each of ``SPEAKER_LEFT``; files and return values are those of SHD's.
+
+        Returns:
+            ``[training accuracy, validation accuracy]`` of each fold's last epoch; seconds per fold.
+        """
+        run = self._for_run(p)
+        return self._cross_validate(run, self.training_file(run), "user")
