@@ -20,7 +20,7 @@ import numpy as np
 from eventprop import mnist
 from eventprop.dataset import Dataset, Part
 from eventprop.mnist import SIDE
-from eventprop.spikes import SpikeSet, bin_events
+from eventprop.spikes import SpikeSet, bin_events, joined
 from eventprop.streams import stream
 
 __all__ = ["Code", "encode", "load_smnist", "pixel_order", "row_events", "threshold_events", "thresholds"]
@@ -80,17 +80,12 @@ def load_smnist(data_dir: str | Path, code: Code, dt_ms: float, trial_ms: float)
 def encode(images: np.ndarray, code: Code, dt_ms: float, trial_ms: float) -> SpikeSet:
     """Images, ``(n, 784)`` bytes, as spikes on the grid; several of a channel in one step are one."""
     order = pixel_order(code.permute)
-    offsets = np.zeros(len(images) + 1, np.int64)
-    steps, channels = [np.zeros(0, np.uint16)], [np.zeros(0, np.uint16)]
+    parts = []
     for first in range(0, len(images), _BLOCK):
         times, ids, counts = code.events(images[first : first + _BLOCK, order])
         bounds = np.concatenate([[0], np.cumsum(counts)])
-        found = bin_events(times, ids, bounds, code.num_channels, dt_ms, trial_ms)
-        offsets[first + 1 : first + len(counts) + 1] = found.offsets[1:] + offsets[first]
-        steps.append(found.steps)
-        channels.append(found.channels)
-    num_steps = round(trial_ms / dt_ms)
-    return SpikeSet(offsets, np.concatenate(steps), np.concatenate(channels), code.num_channels, num_steps)
+        parts.append(bin_events(times, ids, bounds, code.num_channels, dt_ms, trial_ms))
+    return joined(parts)
 
 
 def pixel_order(seed: int | None) -> np.ndarray:
