@@ -6,7 +6,7 @@ Keys of one benchmark alone are declared beside it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -421,21 +421,24 @@ def declare(
 def resolve_benchmark(
     p: Mapping[str, Any],
     keys: Sequence[Key],
-    num_channels: int,
+    num_channels: int | Callable[[Mapping[str, Any]], int],
     aliases: Mapping[str, str] = ALIASES,
     dead: Mapping[str, str] = DEAD,
+    own: Callable[[Mapping[str, Any]], list[str]] | None = None,
 ) -> dict[str, Any]:
     """``p`` complete and checked, as a new dict; the caller's is not changed.
 
     Args:
-        num_channels: of the benchmark's input.
+        num_channels: of the benchmark's input; a function where it depends on what is right in ``p``.
         aliases, dead: as in :func:`eventprop.parameters.resolve`.
+        own: what else is wrong in this benchmark, a line each, given what is right by itself.
 
     Raises:
         ValueError: everything that is wrong, one line each.
     """
     resolved, problems = resolve(p, keys, aliases, dead)
-    problems += check_together(resolved, num_channels)
+    problems += check_together(resolved, num_channels(resolved) if callable(num_channels) else num_channels)
+    problems += own(resolved) if own else []
     if problems:
         raise ValueError("\n".join(problems))
     if resolved["SPK_REC_STEPS"] is None:

@@ -14,9 +14,10 @@ from eventprop.dataset import Dataset, Part
 from eventprop.download import BROKEN, by_tonic
 from eventprop.encoders import latency_ms, one_spike_each
 
-__all__ = ["FILES", "find", "load_mnist", "read_idx", "spike_times"]
+__all__ = ["CLASSES", "CLASS_NAMES", "FILES", "SIDE", "find", "load_mnist", "read_idx", "read_part", "spike_times"]
 
 CLASSES, SIDE = 10, 28
+CLASS_NAMES = tuple(str(digit) for digit in range(CLASSES))
 _SERVER = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 FILES = {
     "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -35,7 +36,7 @@ def load_mnist(data_dir: str | Path, dt_ms: float, trial_ms: float) -> Dataset:
         ValueError: names the file and what is wrong in it.
     """
     train, test = (_load_part(Path(data_dir), part, dt_ms, trial_ms) for part in ("train", "t10k"))
-    return Dataset("MNIST", train, test, SIDE * SIDE, CLASSES, tuple(str(digit) for digit in range(CLASSES)))
+    return Dataset("MNIST", train, test, SIDE * SIDE, CLASSES, CLASS_NAMES)
 
 
 def spike_times(grey: np.ndarray, dt_ms: float, trial_ms: float) -> np.ndarray:
@@ -73,6 +74,20 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 
 
 def _load_part(data_dir: Path, part: str, dt_ms: float, trial_ms: float) -> Part:
+    images, labels = read_part(data_dir, part)
+    by_grey = spike_times(np.arange(256), dt_ms, trial_ms).astype(np.float32)
+    return Part(one_spike_each(by_grey[images], dt_ms, trial_ms), labels)
+
+
+def read_part(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images, ``(n, 784)`` bytes, and labels, ``(n,)`` int32, of a pair of files that fit each other.
+
+    Args:
+        part: "train" or "t10k", which the names of the files begin with.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`load_mnist`.
+    """
     paths = [_found(data_dir, f"{part}-{rest}") for rest in ("images-idx3-ubyte", "labels-idx1-ubyte")]
     images, labels = read_idx(paths[0], 3), read_idx(paths[1], 1)
     if images.shape[1:] != (SIDE, SIDE):
@@ -82,14 +97,12 @@ def _load_part(data_dir: Path, part: str, dt_ms: float, trial_ms: float) -> Part
     if labels.max() >= CLASSES:
         number = int(labels.argmax())
         raise ValueError(f"{paths[1]}: label {labels[number]} of image {number} is not one of 0 to {CLASSES - 1}")
-    by_grey = spike_times(np.arange(256), dt_ms, trial_ms).astype(np.float32)
-    spikes = one_spike_each(by_grey[images.reshape(len(images), -1)], dt_ms, trial_ms)
-    return Part(spikes, labels.astype(np.int32))
+    return images.reshape(len(images), -1), labels.astype(np.int32)
 
 
 def find(data_dir: Path, name: str) -> Path | None:
     """The file, plain or compressed, wherever common programs put it; None where it is not."""
-    for folder in (data_dir / "MNIST", data_dir / "MNIST" / "raw", data_dir):
+    for folder in (data_dir / "MNIST", data_dir / "MNIST" / "raw", data_dir / "smnist", data_dir):
         for candidate in (name, name.replace("-idx", ".idx"), f"{name}.gz"):
             if (folder / candidate).is_file():
                 return folder / candidate

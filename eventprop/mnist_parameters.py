@@ -8,9 +8,9 @@ from typing import Any
 from eventprop.keys import declare, resolve_benchmark
 from eventprop.parameters import Key
 
-__all__ = ["KEYS", "resolve_mnist"]
+__all__ = ["KEYS", "OF_THE_FILES", "resolve_mnist"]
 
-_OWN = (
+OF_THE_FILES = (
     Key("N_TEST", "Experiment", "int", 10000, "Test samples, drawn from the test file.", least=1),
     Key(
         "EVALUATION",
@@ -22,9 +22,10 @@ _OWN = (
     ),
     Key("ETA_DECAY", "Learning", "float", 1.0, "Factor on the learning rate at the start of each epoch.", above=0.0),
 )
+"""Keys of every benchmark on MNIST's files."""
 
 KEYS = declare(
-    _OWN,
+    OF_THE_FILES,
     {
         "TRIAL_MS": 20.0,
         "N_MAX_SPIKE": 50,

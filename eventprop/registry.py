@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from eventprop import dvs_parameters, mnist_parameters, shd_parameters, yinyang_parameters
+from eventprop import dvs_parameters, mnist_parameters, shd_parameters, smnist_parameters, yinyang_parameters
 from eventprop.parameters import Key
 
 __all__ = ["BENCHMARKS", "Benchmark", "find"]
@@ -66,6 +66,14 @@ BENCHMARKS = {
         ),
         Benchmark(
             "MNIST", "MNIST", "simulator_MNIST", "mnist_model", mnist_parameters.KEYS, mnist_parameters.resolve_mnist
+        ),
+        Benchmark(
+            "SMNIST",
+            "sequential MNIST",
+            "simulator_SMNIST",
+            "SMNIST_model",
+            smnist_parameters.KEYS,
+            smnist_parameters.resolve_smnist,
         ),
         Benchmark(
             "yinyang",

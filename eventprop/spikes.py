@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["SpikeSet", "bin_events", "from_samples"]
+__all__ = ["SpikeSet", "bin_events", "from_samples", "joined"]
 
 _MOST_STEPS = _MOST_CHANNELS = 65535
 _TOLERANCE = 1e-6
@@ -169,6 +169,23 @@ def from_samples(X: Sequence[Mapping[str, Any]], num_channels: int, dt_ms: float
         channels.append(x)
     offsets = _offsets(np.array([t.size for t in times[1:]], np.int64))
     return bin_events(np.concatenate(times), np.concatenate(channels), offsets, num_channels, dt_ms, trial_ms)
+
+
+def joined(parts: list[SpikeSet]) -> SpikeSet:
+    """The samples of all ``parts``, at least one, of equal channels and steps; their spikes are in memory once.
+
+    Args:
+        parts: emptied.
+    """
+    first = parts[0]
+    offsets = _offsets(np.concatenate([np.diff(part.offsets) for part in parts]))
+    steps, channels = np.empty(offsets[-1], np.uint16), np.empty(offsets[-1], np.uint16)
+    end = len(steps)
+    while parts:
+        part = parts.pop()
+        start = end - len(part.steps)
+        steps[start:end], channels[start:end], end = part.steps, part.channels, start
+    return SpikeSet(offsets, steps, channels, first.num_channels, first.num_steps)
 
 
 def _num_steps(dt_ms: float, trial_ms: float) -> int:

@@ -1,0 +1,46 @@
+"""Sequential MNIST (Le et al. 2015, Costa et al. 2017), an image's pixels one after the other, by Eventprop.
+
+    from simulator_SMNIST import *
+
+    p["RECURRENT"] = True
+    mn = SMNIST_model(p)
+    spike_t, spike_ID, rec_vars_n, rec_vars_s, correct, correct_eval = mn.train(p)
+
+``p`` holds every parameter at its default; ``python train_SMNIST.py --help`` describes each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eventprop import parameters, smnist, smnist_parameters
+from eventprop.dataset import Dataset
+from eventprop.digits import DigitSimulator
+
+__all__ = ["SMNIST_model", "p"]
+
+p: dict[str, Any] = parameters.defaults(smnist_parameters.KEYS)
+
+
+class SMNIST_model(DigitSimulator):
+    """Handwritten digits, scanned: neurons that see the grey level change from pixel to pixel, or rows; 10 classes.
+
+    Args:
+        p: parameters; everything in it is checked before the data is loaded.
+
+    Raises:
+        ValueError: lists everything that is wrong with ``p``.
+        FileNotFoundError: names the data file that is missing and where to get it.
+    """
+
+    data_keys = (
+        *("DATA_DIR", "DT_MS", "TRIAL_MS", "REDUCED_CLASSES"),
+        *("ENCODING", "NUM_INPUT", "DUPLICATE", "PIXEL_MS", "PERMUTE"),
+    )
+
+    def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
+        return smnist_parameters.resolve_smnist(p)
+
+    def load_data(self, p: Mapping[str, Any]) -> Dataset:
+        return smnist.load_smnist(p["DATA_DIR"], smnist_parameters.code_of(p), p["DT_MS"], p["TRIAL_MS"])

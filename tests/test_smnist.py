@@ -1,0 +1,317 @@
+"""Sequential MNIST: the codes against their rules, slowly; files, splits and a short training on digits made here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_keys import check
+from test_mnist import idx, write
+
+import simulator_SMNIST
+from eventprop import checkpoint, cli, keys, recipes, registry, smnist, smnist_parameters
+from eventprop.smnist import Code
+from simulator_SMNIST import SMNIST_model
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+CODE = Code("thresholds", 99, True, 2.0)
+# Two pixels in a step, few thresholds: a trial of 200 steps.
+SMALL: dict[str, Any] = {"N_TRAIN": 200, "N_VALIDATE": 60, "N_TEST": 40, "N_EPOCH": 2, "NUM_HIDDEN": 40, "N_BATCH": 16}
+SMALL |= {"MODEL_SEED": 2, "TIMING": False, "NUM_THREADS": 1, "NUM_INPUT": 15, "DUPLICATE": False}
+SMALL |= {"DT_MS": 8.0, "TAU_SYN": 16.0, "TAU_MEM": 40.0, "INPUT_HIDDEN_MEAN": 0.1, "INPUT_HIDDEN_STD": 0.2}
+SMALL |= {"LOSS_TYPE": "sum", "ETA": 0.01, "N_INPUT_DELAY": 0}
+
+
+def write_stripes(folder: Path) -> None:
+    """300 and 60 images of vertical stripes; the class is their grey level and width; where they begin is random."""
+    rng = np.random.default_rng(1)
+    folder.mkdir(parents=True)
+    for part, n in (("train", 300), ("t10k", 60)):
+        labels = np.arange(n) % 10
+        images = np.zeros((n, 28, 28))
+        for image, label in zip(images, labels, strict=True):
+            width, first = 2 + 4 * (label // 5), rng.integers(1, 4)
+            stripes = (np.arange(28) - first) // width % 2 == 0
+            image[4:24, stripes] = 60 + 45 * (label % 5) + rng.integers(-8, 9)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(idx(images))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
+
+
+def params(**change: Any) -> dict[str, Any]:
+    return {**simulator_SMNIST.p, "DATA_DIR": "data", **SMALL, **change}
+
+
+def images_of_all_kinds() -> np.ndarray:
+    """Random, blank, white, dark to bright, strokes, one white pixel at either end."""
+    rng = np.random.default_rng(3)
+    kinds = [rng.integers(0, 256, 784), np.zeros(784), np.full(784, 255), np.arange(784) // 4, np.zeros(784)]
+    kinds += [rng.integers(250, 256, 784), np.where(rng.random(784) < 0.1, 255, 0), np.zeros(784), np.full(784, 254)]
+    kinds[4][0] = kinds[7][783] = 255
+    return np.array(kinds, np.uint8)
+
+
+def by_the_rule(image: np.ndarray, num_neurons: int, duplicate: bool) -> list[tuple[int, int]]:
+    """(step, neuron) of all spikes, as tonic's rule says it, pixel by pixel and threshold by threshold."""
+    half = num_neurons // 2
+    levels = [int(254 * k / (half - 1)) for k in range(half)]
+    grey, found = [int(g) for g in image], []
+    for i in range(784):
+        if grey[i] == 255:
+            found.append((i, 0))
+        for k, level in enumerate(levels):
+            if i < 783 and grey[i] < level <= grey[i + 1]:
+                found.append((i, num_neurons - k))
+            if i < 783 and grey[i] >= level > grey[i + 1]:
+                found.append((i, num_neurons - half - k))
+    if duplicate:
+        found = [(2 * i + copy, neuron) for i, neuron in found for copy in (0, 1)]
+    return sorted(found)
+
+
+def spikes_of(image: np.ndarray, code: Code, dt_ms: float = 1.0, trial_ms: float = 1600.0) -> list[tuple[int, int]]:
+    steps, channels = smnist.encode(image.reshape(1, 784), code, dt_ms, trial_ms).sample(0)
+    return list(zip(steps.tolist(), channels.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("num_neurons", [79, 99])
+@pytest.mark.parametrize("duplicate", [True, False])
+def test_thresholds_by_the_rule(num_neurons: int, duplicate: bool) -> None:
+    """Each spike at its step, on its neuron; sorted, though copies of a spike lie between others'."""
+    code = Code("thresholds", num_neurons, duplicate, 2.0 if duplicate else 1.0)
+    images = images_of_all_kinds()
+    together = smnist.encode(images, code, 1.0, 1600.0)
+    for number, image in enumerate(images):
+        steps, channels = together.sample(number)
+        assert list(zip(steps.tolist(), channels.tolist(), strict=True)) == by_the_rule(image, num_neurons, duplicate)
+    silent = {1, num_neurons - num_neurons // 2, num_neurons}  # the threshold 0 is never crossed, and 1 is not used
+    assert not silent & set(together.channels.tolist())
+    assert together.num_channels == num_neurons and together.channels.max() < num_neurons
+
+
+def test_the_published_thresholds() -> None:
+    levels = smnist.thresholds(99)
+    assert levels[:5].tolist() == [0, 5, 10, 15, 21] and levels[-3:].tolist() == [243, 248, 254]
+
+
+def test_images_of_one_grey() -> None:
+    """Only changes make spikes, except that white does at each pixel."""
+    for grey in (0, 1, 128, 254):
+        assert spikes_of(np.full(784, grey, np.uint8), CODE) == []
+    white = np.full(784, 255, np.uint8)
+    assert spikes_of(white, CODE) == [(step, 0) for step in range(1568)]
+    assert len(spikes_of(white, Code("thresholds", 99, False, 2.0))) == 784
+
+
+@pytest.mark.parametrize("encoding", ["thresholds", "rows"])
+def test_the_last_pixel_is_presented(encoding: str) -> None:
+    """The reference's trial of 1500 ms ends at pixel 750."""
+    image = np.zeros(784, np.uint8)
+    image[783] = 255 if encoding == "thresholds" else 2
+    p = smnist_parameters.resolve_smnist({**simulator_SMNIST.p, "ENCODING": encoding, "TAU_SYN": 10.0})
+    steps = [step for step, _ in spikes_of(image, smnist_parameters.code_of(p), p["DT_MS"], p["TRIAL_MS"])]
+    assert max(steps) == 1567 and p["TRIAL_MS"] > 1568
+    for dt_ms in (0.5, 1.0, 3.0, 7.0):  # the shortest trial that is accepted has them all
+        with pytest.raises(ValueError, match=r"TRIAL_MS=21 ends before .* it takes") as error:
+            smnist_parameters.resolve_smnist({**p, "DT_MS": dt_ms, "TRIAL_MS": 21.0, "SPK_REC_STEPS": None})
+        needed = float(str(error.value).split("it takes ")[1])
+        smnist_parameters.resolve_smnist({**p, "DT_MS": dt_ms, "TRIAL_MS": needed, "SPK_REC_STEPS": None})
+        code = smnist_parameters.code_of(p)
+        assert len({s for s, _ in spikes_of(image, code, dt_ms, needed)}) == len(
+            {s for s, _ in spikes_of(image, code, dt_ms, 5000 * dt_ms)}
+        )
+        assert len(spikes_of(image, code, dt_ms, needed)) > len(spikes_of(image, code, dt_ms, needed - dt_ms))
+
+
+def test_several_pixels_in_a_step() -> None:
+    """Coarse steps have the spikes of the fine ones, those of one neuron in one step once."""
+    image = images_of_all_kinds()[0]
+    fine = {(step // 8, neuron) for step, neuron in spikes_of(image, CODE)}
+    assert spikes_of(image, CODE, 8.0) == sorted(fine)
+
+
+def test_permutation_of_pixels() -> None:
+    """The same bijection always, another for another seed; None is row by row."""
+    order = smnist.pixel_order(7)
+    assert sorted(order.tolist()) == list(range(784)) and np.array_equal(order, smnist.pixel_order(7))
+    assert order[:4].tolist() == [232, 264, 114, 286]  # what a trained network was trained on must stay
+    assert not np.array_equal(order, smnist.pixel_order(8))
+    assert np.array_equal(smnist.pixel_order(None), np.arange(784))
+    for encoding in ("thresholds", "rows"):
+        code, permuted = (Code(encoding, 99, True, 2.0, seed) for seed in (None, 7))
+        image = images_of_all_kinds()[0]
+        assert spikes_of(image, permuted) == spikes_of(image[order], code) != spikes_of(image, code)
+
+
+def test_rows_hold_the_image() -> None:
+    """With 256 steps in a row's time the image can be read from the spikes, but for 0 and 1, which are both silent."""
+    images = images_of_all_kinds()
+    spikes = smnist.encode(images, Code("rows", 99, True, 2.0), 56 / 256, 7200 * 56 / 256)
+    assert spikes.num_channels == 28
+    for number, image in enumerate(images):
+        steps, channels = (a.astype(int) for a in spikes.sample(number))
+        read = np.zeros((28, 28), int)
+        read[steps // 256, channels] = 255 - steps % 256
+        assert np.array_equal(read.ravel(), np.where(image > 1, image, 0))
+
+
+def test_files_as_tonic_places_them() -> None:
+    """Its folder has another name, and its files are not compressed."""
+    write(Path("data/smnist"), 20, 10, compressed=False)
+    mn = SMNIST_model(params())
+    assert (len(mn.data.train.labels), len(mn.data.test.labels)) == (20, 10)
+    assert (mn.data.num_channels, mn.data.num_classes) == (15, 10)
+    assert SMNIST_model(params(ENCODING="rows")).data.num_channels == 28
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"RECURRENT": True, "HIDDEN_NEURON_TYPE": "ALIF", "REG_TYPE": "simple", "SHUFFLE": False},
+        {"ENCODING": "rows", "N_INPUT_DELAY": 2},
+    ],
+)
+def test_learns_stripes(change: dict[str, Any]) -> None:
+    """For a scan, stripes of five levels, wide or narrow (to tell where a bar is takes a clock); for rows, bars."""
+    (write if change.get("ENCODING") == "rows" else write_stripes)(Path("data/MNIST"))
+    p = params(N_TRAIN=240, N_EPOCH=10, NUM_HIDDEN=60, N_BATCH=8, PDROP_INPUT=0.0, **change)
+    mn = SMNIST_model(p)
+    *_, correct, correct_eval = mn.train(p)
+    assert correct > 0.9 and correct_eval > 0.9
+    before = {name: w.copy() for name, w in mn.weights().items()}
+    assert mn.test(p).correct_eval > 0.9
+    assert all(np.array_equal(w, before[name]) for name, w in mn.weights().items())
+
+
+def test_test_leaves_the_checkpoint() -> None:
+    """The reference's test rewires silent neurons and writes over the checkpoint; and it starts without labels."""
+    write(Path("data/MNIST"))
+    p = params(REWIRE_SILENT=True, INPUT_HIDDEN_MEAN=-0.05, INPUT_HIDDEN_STD=0.1)
+    mn = SMNIST_model(p)
+    mn.train(p)
+    path = checkpoint.checkpoint_path(mn.p, "test", "last")
+    there = path.read_bytes()
+    losses = [mn.test({**p, "LOAD_LAST": True}), SMNIST_model(p).test({**p, "LOAD_LAST": True})]
+    assert path.read_bytes() == there
+    assert losses[0].correct_eval == losses[1].correct_eval
+
+
+@pytest.mark.parametrize("loss", ["first_spike", "first_spike_exp", "avg_xentropy", "max", "sum_weigh_exp"])
+def test_every_loss(loss: str) -> None:
+    """In the reference's copy two of them fail at once. Plain defaults, REWIRE_SILENT among them, run."""
+    write(Path("data/MNIST"), 80, 20)
+    p = params(LOSS_TYPE=loss, N_TRAIN=40, N_VALIDATE=10, N_EPOCH=1, TAU_1=100.0, RECURRENT=True, WRITE_TO_DISK=False)
+    mn = SMNIST_model(p)
+    mn.train(p)
+    assert p["REWIRE_SILENT"] and np.isfinite(mn.history[0]["train_loss"])
+
+
+def test_classes_left_out() -> None:
+    write(Path("data/MNIST"))
+    p = params(REDUCED_CLASSES=[3, 7], N_TRAIN=30, N_VALIDATE=10, N_TEST=5, WRITE_TO_DISK=False)
+    mn = SMNIST_model(p)
+    mn.train_test(p)
+    assert mn.evaluated is not None and set(mn.evaluated[1].labels.tolist()) <= {3, 7}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"NUM_INPUT": 98}, "NUM_INPUT=98 must be odd; 97 and 99 are"),
+        ({"NUM_INPUT": 1}, "NUM_INPUT must be at least 3"),
+        ({"NUM_INPUT": "many"}, "NUM_INPUT must be a whole number"),
+        ({"ENCODING": "row"}, "ENCODING='row' is not one of 'thresholds', 'rows'; did you mean 'rows'"),
+        ({"ENCODING": None, "NUM_INPUT": 4}, "ENCODING must not be None(.|\n)*NUM_INPUT=4 must be odd"),
+        ({"TRIAL_MS": 1500.0, "DT_MS": 1.0}, r"TRIAL_MS=1500 .* at 1566 ms; with PIXEL_MS=2 and DT_MS=1 it takes 1568"),
+        ({"PIXEL_MS": 3.0}, "TRIAL_MS=1600 .* at 2349 ms"),
+        ({"PERMUTE": -1}, "PERMUTE must be at least 0"),
+        ({"PERMUTE": True}, "PERMUTE must be a whole number"),
+        ({"NUM_INPUTS": 99}, "NUM_INPUT"),
+        ({"N_INPUT_DELAY": 4500}, "N_INPUT_DELAY=4500 makes 67515 input channels"),
+    ],
+)
+def test_bad_parameters(change: dict[str, Any], message: str) -> None:
+    """Before any file is looked for."""
+    with pytest.raises(ValueError, match=message):
+        SMNIST_model(params(**change))
+
+
+def test_the_code_is_that_of_the_construction() -> None:
+    write(Path("data/MNIST"), 20, 10)
+    mn = SMNIST_model(params())
+    with pytest.raises(ValueError, match="PERMUTE was None when the data was loaded and is 3 now"):
+        mn.test(params(PERMUTE=3))
+
+
+def test_images_of_another_size() -> None:
+    write(Path("data/MNIST"), 20, 10, compressed=False)
+    (Path("data/MNIST") / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((20, 20, 28))))
+    with pytest.raises(ValueError, match="images of 20 x 28 pixels"):
+        SMNIST_model(params())
+
+
+def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Modes and keys from the registry, recipes by name."""
+    benchmark = registry.find("SMNIST")
+    write(Path("data/MNIST"), 300, 60)
+    words = [f"{key}={value}" for key, value in params(N_EPOCH=1).items() if key in SMALL or key == "DATA_DIR"]
+    model = benchmark.load()
+    status = cli.main("train_SMNIST.py", model, benchmark.keys, benchmark.modes(), ["test", *words], "SMNIST")
+    assert status == 0 and "test accuracy" not in capsys.readouterr().err
+    assert cli.main("t", model, benchmark.keys, benchmark.modes(), ["--list-recipes"], "SMNIST") == 0
+    assert {"best", "quick"} <= set(capsys.readouterr().out.split())
+
+
+# By key: another value, and what it takes for it to matter.
+OWN: dict[str, tuple[Any, dict[str, Any]]] = {
+    "N_TEST": (19, {}),
+    "ETA_DECAY": (0.5, {}),
+    "ENCODING": ("rows", {}),
+    "NUM_INPUT": (21, {}),
+    "DUPLICATE": (True, {"DT_MS": 1.0}),
+    "PIXEL_MS": (1.5, {}),
+    "PERMUTE": (5, {}),
+}
+
+
+@pytest.mark.parametrize("key", [*OWN, "DT_MS", "TRIAL_MS", "N_VALIDATE", "REDUCED_CLASSES"])
+def test_each_key_does_something(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another value a small run ends otherwise; the keys that all benchmarks share are tried in test_keys.py."""
+    write(Path("data/MNIST"), 120, 40)
+    shared = {"DT_MS": 4.0, "TRIAL_MS": 1800.0, "N_VALIDATE": 15, "REDUCED_CLASSES": list(range(2, 9))}
+    table = {**OWN, **{name: (value, {}) for name, value in shared.items()}}
+    base = params(N_TRAIN=48, N_VALIDATE=20, N_TEST=20, DATA_DIR=str(Path("data").absolute()))
+    check(simulator_SMNIST, SMNIST_model, table, key, base, monkeypatch)
+
+
+def test_no_own_key_is_left_out() -> None:
+    own = {key.name for key in smnist_parameters.KEYS} - {key.name for key in keys.SHARED}
+    assert own == set(OWN) | {"EVALUATION"}  # of which there is one value
+
+
+def test_defaults() -> None:
+    """Those of the published program, but for a step of 1 ms and a trial that shows all pixels."""
+    expected: dict[str, Any] = {"N_BATCH": 32, "N_TRAIN": 55000, "N_VALIDATE": 5000, "N_EPOCH": 100, "NUM_HIDDEN": 256}
+    expected |= {"RECURRENT": False, "INPUT_HIDDEN_MEAN": 0.02, "INPUT_HIDDEN_STD": 0.01, "HIDDEN_OUTPUT_MEAN": 0.0}
+    expected |= {"HIDDEN_OUTPUT_STD": 0.3, "REG_TYPE": "none", "LBD_UPPER": 2e-9, "LBD_LOWER": 2e-9, "NU_UPPER": 14}
+    expected |= {"ETA": 1e-3, "REWIRE_SILENT": True, "AVG_SNSUM": False, "LOSS_TYPE": "sum_weigh_exp"}
+    expected |= {"N_MAX_SPIKE": 1500, "TAU_MEM": 20.0, "TAU_SYN": 5.0, "PDROP_INPUT": 0.1, "PDROP_HIDDEN": 0.0}
+    expected |= {"DT_MS": 1.0, "TRIAL_MS": 1600.0, "NUM_INPUT": 99, "DUPLICATE": True, "PIXEL_MS": 2.0}
+    assert {key: simulator_SMNIST.p[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("name", recipes.list_recipes("SMNIST"))
+def test_recipes(name: str) -> None:
+    """Each is what the simulator takes, without a warning."""
+    recipe = recipes.load_recipe(name, "SMNIST")
+    assert recipe.reason and recipe.expect and recipe.source
+    smnist_parameters.resolve_smnist(recipes.apply(simulator_SMNIST.p, recipe))
+
+
+@pytest.mark.skipif(not (SHARED / "MNIST").is_dir(), reason="the real files are not at hand")
+def test_real_files() -> None:
+    data = smnist.load_smnist(SHARED, Code("thresholds", 15, False, 2.0), 8.0, 1600.0)
+    assert (len(data.train.labels), len(data.train.spikes)) == (60000, 60000)
+    assert data.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
