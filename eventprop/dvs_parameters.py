@@ -74,7 +74,7 @@ OWN = (
 KEYS = declare(
     OWN,
     {
-        "TRIAL_MS": 2000.0,
+        "TRIAL_MS": 2000.0,  # a crop: the longest recordings are 18 s, and gestures repeat themselves
         "N_MAX_SPIKE": 3000,
         "N_TRAIN": 1045,
         "N_VALIDATE": 32,
@@ -93,7 +93,7 @@ KEYS = declare(
         "ETA": 1e-3,
         "LR_EASE_IN_FACTOR": None,
         "TAU_0": 0.5,
-        "TAU_1": 100.0,
+        "TAU_1": 100.0,  # 6.4 would make exp(TRIAL_MS / TAU_1) too large a number
         "ALPHA": 3e-3,
     },
 )
