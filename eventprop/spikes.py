@@ -171,21 +171,15 @@ def from_samples(X: Sequence[Mapping[str, Any]], num_channels: int, dt_ms: float
     return bin_events(np.concatenate(times), np.concatenate(channels), offsets, num_channels, dt_ms, trial_ms)
 
 
-def joined(parts: list[SpikeSet]) -> SpikeSet:
-    """The samples of all ``parts``, at least one, of equal channels and steps; their spikes are in memory once.
-
-    Args:
-        parts: emptied.
-    """
-    first = parts[0]
-    offsets = _offsets(np.concatenate([np.diff(part.offsets) for part in parts]))
-    steps, channels = np.empty(offsets[-1], np.uint16), np.empty(offsets[-1], np.uint16)
-    end = len(steps)
-    while parts:
-        part = parts.pop()
-        start = end - len(part.steps)
-        steps[start:end], channels[start:end], end = part.steps, part.channels, start
-    return SpikeSet(offsets, steps, channels, first.num_channels, first.num_steps)
+def joined(parts: Sequence[SpikeSet]) -> SpikeSet:
+    """The samples of all ``parts``, at least one, whose numbers of channels and steps are the same."""
+    return SpikeSet(
+        offsets=_offsets(np.concatenate([np.diff(part.offsets) for part in parts])),
+        steps=np.concatenate([part.steps for part in parts]),
+        channels=np.concatenate([part.channels for part in parts]),
+        num_channels=parts[0].num_channels,
+        num_steps=parts[0].num_steps,
+    )
 
 
 def _num_steps(dt_ms: float, trial_ms: float) -> int:

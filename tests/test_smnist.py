@@ -95,6 +95,19 @@ def test_the_published_thresholds() -> None:
     assert levels[:5].tolist() == [0, 5, 10, 15, 21] and levels[-3:].tolist() == [243, 248, 254]
 
 
+def test_more_images_than_are_encoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts are joined in order, blank images at their ends included."""
+    images = images_of_all_kinds()
+    for code in (CODE, Code("rows", 99, True, 2.0)):
+        whole = smnist.encode(images, code, 1.0, 1600.0)
+        with monkeypatch.context() as fewer:
+            fewer.setattr(smnist, "_BLOCK", 2)
+            parts = smnist.encode(images, code, 1.0, 1600.0)
+        for name in ("offsets", "steps", "channels"):
+            assert np.array_equal(getattr(parts, name), getattr(whole, name))
+            assert getattr(parts, name).dtype == getattr(whole, name).dtype
+
+
 def test_images_of_one_grey() -> None:
     """Only changes make spikes, except that white does at each pixel."""
     for grey in (0, 1, 128, 254):
