@@ -671,6 +671,6 @@ def test_the_command_line_from_start_to_end(small_data: Path, capsys: pytest.Cap
     )
     folds = ["cross_validate", *settings, "SPEAKER_LEFT=[0,1]", "NAME=cv"]
     assert cli.main("x", SHD_model, shd_parameters.KEYS, modes, folds) == 0
-    assert "mean over 2 speakers" in capsys.readouterr().out
+    assert "mean over 2 folds" in capsys.readouterr().out
     assert cli.main("x", SHD_model, shd_parameters.KEYS, modes, ["--list-recipes"]) == 0
     assert "demo\n" in capsys.readouterr().out
