@@ -16,15 +16,16 @@ from typing import Any
 
 from eventprop import dvs, dvs_parameters, parameters
 from eventprop.dataset import Dataset
-from eventprop.simulator import RunResult, Simulator
-from eventprop.splits import Subset, everything, leave_speaker_out, random_split, reduce_classes
+from eventprop.simulator import RunResult
+from eventprop.splits import leave_speaker_out, random_split
+from eventprop.two_files import TwoFileSimulator
 
 __all__ = ["DVSG_model", "p"]
 
 p: dict[str, Any] = parameters.defaults(dvs_parameters.KEYS)
 
 
-class DVSG_model(Simulator):
+class DVSG_model(TwoFileSimulator):
     """Events of cells of pixels, two polarities each; 11 gestures or 10 digits.
 
     Args:
@@ -59,14 +60,6 @@ class DVSG_model(Simulator):
             return gestures.load_demo(p["DATA_DIR"], window, write=p["WRITE_TO_DISK"])
         return dvs.load(p["DATA_DIR"], p["DATA_SET"], window)
 
-    def training_file(self, p: Mapping[str, Any]) -> Subset:
-        """All training recordings (of ``REDUCED_CLASSES``), by user, lighting and label; of N-MNIST by label."""
-        return reduce_classes(everything(self.data.train), p["REDUCED_CLASSES"])
-
-    def test_file(self, p: Mapping[str, Any]) -> Subset:
-        """All test recordings (of ``REDUCED_CLASSES``)."""
-        return reduce_classes(everything(self.data.test), p["REDUCED_CLASSES"])
-
     def train(self, p: Mapping[str, Any]) -> RunResult:
         """Train on one part of the training recordings and validate on the other after each epoch.
 
@@ -83,19 +76,6 @@ class DVSG_model(Simulator):
         else:
             training, validation = random_split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed)
         return self._train(run, training, validation, "validation")
-
-    def test(self, p: Mapping[str, Any]) -> RunResult:
-        """Accuracy on the test recordings, without learning, dropout or noise.
-
-        Weights and time constants are those of a checkpoint (``LOAD_LAST``, ``LOAD_BEST``), else the object's own.
-        """
-        run = self._for_run(p)
-        return self._test(run, self.test_file(run))
-
-    def train_test(self, p: Mapping[str, Any]) -> RunResult:
-        """Train on all training recordings, evaluate on the test recordings after each epoch."""
-        run = self._for_run(p)
-        return self._train(run, self.training_file(run), self.test_file(run), "test")
 
     def cross_validate(self, p: Mapping[str, Any]) -> tuple[list[list[float]], list[float]]:
         """Leave one user out, for each of ``SPEAKER_LEFT``; files and return values are those of SHD's.

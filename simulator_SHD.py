@@ -15,15 +15,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from eventprop import parameters, shd_parameters
-from eventprop.simulator import RunResult, Simulator
+from eventprop.simulator import RunResult
 from eventprop.splits import Subset, everything, leave_speaker_out, random_split, reduce_classes
+from eventprop.two_files import TwoFileSimulator
 
 __all__ = ["SHD_model", "p"]
 
 p: dict[str, Any] = parameters.defaults(shd_parameters.KEYS)
 
 
-class SHD_model(Simulator):
+class SHD_model(TwoFileSimulator):
     """Spoken digits or words as spikes: 700 channels, 20 or 35 classes, layers and read-out of ``p``'s kinds.
 
     Args:
@@ -51,14 +52,6 @@ class SHD_model(Simulator):
         load = shd.load_ssc if p["DATA_SET"] == "SSC" else shd.load_shd
         return load(p["DATA_DIR"], grid, shd.cache_prefix(p))
 
-    def training_file(self, p: Mapping[str, Any]) -> Subset:
-        """All samples of the training file (of ``REDUCED_CLASSES``)."""
-        return reduce_classes(everything(self.data.train), p["REDUCED_CLASSES"])
-
-    def test_file(self, p: Mapping[str, Any]) -> Subset:
-        """All samples of the test file (of ``REDUCED_CLASSES``)."""
-        return reduce_classes(everything(self.data.test), p["REDUCED_CLASSES"])
-
     def validation_file(self, p: Mapping[str, Any]) -> Subset:
         """All samples of SSC's validation file (of ``REDUCED_CLASSES``)."""
         assert self.data.validation is not None  # only SSC takes EVALUATION="validation_set"
@@ -84,20 +77,6 @@ class SHD_model(Simulator):
             extended = "blend" in run["AUGMENTATION"]
             training, validation = random_split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed, extended=extended)
         return self._train(run, training, validation, "validation")
-
-    def test(self, p: Mapping[str, Any]) -> RunResult:
-        """Accuracy on the test file, without learning, dropout or noise.
-
-        Weights and time constants are those of a checkpoint (``LOAD_LAST``, ``LOAD_BEST``), else the object's own:
-        those of its last training, or as set, or as ``p`` has them and as drawn from ``MODEL_SEED``.
-        """
-        run = self._for_run(p)
-        return self._test(run, self.test_file(run), self.training_file(run))
-
-    def train_test(self, p: Mapping[str, Any]) -> RunResult:
-        """Train on the whole training file, evaluate on the test file after each epoch."""
-        run = self._for_run(p)
-        return self._train(run, self.training_file(run), self.test_file(run), "test")
 
     def cross_validate_SHD(self, p: Mapping[str, Any]) -> tuple[list[list[float]], list[float]]:
         """Leave one speaker out, for each of ``SPEAKER_LEFT``.

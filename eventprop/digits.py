@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eventprop.simulator import RunResult, Simulator
-from eventprop.splits import Subset, everything, first_and_last, permuted, reduce_classes
+from eventprop.simulator import RunResult
+from eventprop.splits import Subset, first_and_last, permuted
+from eventprop.two_files import TwoFileSimulator
 
 __all__ = ["DigitSimulator"]
 
 
-class DigitSimulator(Simulator):
+class DigitSimulator(TwoFileSimulator):
     """A benchmark whose data has a training file, part of which validates, and a test file."""
 
     def training_file(self, p: Mapping[str, Any]) -> Subset:
         """All samples of the training file (of ``REDUCED_CLASSES``), in an order drawn from ``TRAIN_DATA_SEED``."""
-        samples = reduce_classes(everything(self.data.train), p["REDUCED_CLASSES"])
-        return permuted(samples, p["TRAIN_DATA_SEED"], "split")
+        return permuted(super().training_file(p), p["TRAIN_DATA_SEED"], "split")
 
     def test_file(self, p: Mapping[str, Any]) -> Subset:
         """``N_TEST`` samples of the test file (of ``REDUCED_CLASSES``), drawn by ``TEST_DATA_SEED``."""
-        samples = reduce_classes(everything(self.data.test), p["REDUCED_CLASSES"])
-        chosen, _ = first_and_last(permuted(samples, p["TEST_DATA_SEED"], "test"), p["N_TEST"], 0, "N_TEST")
+        chosen, _ = first_and_last(
+            permuted(super().test_file(p), p["TEST_DATA_SEED"], "test"), p["N_TEST"], 0, "N_TEST"
+        )
         return chosen
 
     def train(self, p: Mapping[str, Any]) -> RunResult:
@@ -30,14 +31,6 @@ class DigitSimulator(Simulator):
         run = self._for_run(p)
         training, validation = first_and_last(self.training_file(run), run["N_TRAIN"], run["N_VALIDATE"])
         return self._train(run, training, validation if run["N_VALIDATE"] else None, "validation")
-
-    def test(self, p: Mapping[str, Any]) -> RunResult:
-        """Accuracy on the test file, without learning, dropout or noise.
-
-        Weights and time constants are those of a checkpoint (``LOAD_LAST``, ``LOAD_BEST``), else the object's own.
-        """
-        run = self._for_run(p)
-        return self._test(run, self.test_file(run))
 
     def train_test(self, p: Mapping[str, Any]) -> RunResult:
         """Train on ``N_TRAIN`` samples, evaluate on the test file after each epoch; ``N_VALIDATE`` has no effect."""

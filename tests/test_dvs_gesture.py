@@ -164,6 +164,20 @@ def test_more_than_there_are() -> None:
 # Runs
 
 
+def test_test_recordings_are_thinned_to_the_shortest_training_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not to the shortest of the test's own."""
+    from eventprop import simulator
+
+    write()
+    p = params(AUGMENTATION={"NORMALISE_SPIKE_NUMBER": True}, WRITE_TO_DISK=False)
+    mn, numbers = DVSG_model(p), []
+    made = simulator.Preparation
+    monkeypatch.setattr(simulator, "Preparation", lambda *a: numbers.append(made(*a).number) or made(*a))
+    mn.test(p)
+    shortest = [int(np.diff(part.spikes.offsets).min()) for part in (mn.data.train, mn.data.test)]
+    assert shortest[0] != shortest[1] and numbers == shortest[:1]
+
+
 def test_training_and_test() -> None:
     """Learns the bands; the test changes neither weights nor checkpoint; a method's other window is refused."""
     write()
