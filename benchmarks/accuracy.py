@@ -1,9 +1,10 @@
-"""Test accuracy of a recipe of Yin-Yang or MNIST, by seed: mean and standard deviation.
+"""Test accuracy of a recipe of any benchmark, by seed: mean and standard deviation.
 
 All ``N_TRAIN`` samples train, the last epoch counts, and the test samples are looked at once, after it. A seed is that
 of the model and of the training data; the test data stays. Run for example:
 python benchmarks/accuracy.py yinyang quick --seeds 1 2 3 [KEY=VALUE ...]
 python benchmarks/accuracy.py MNIST best DATA_DIR=data --seeds 1 2 3 4 5
+python benchmarks/accuracy.py SMNIST best DATA_DIR=data PERMUTE=1
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from eventprop.recipes import load_recipe
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("simulator", choices=("yinyang", "MNIST"))
+    options.add_argument("simulator", choices=tuple(registry.BENCHMARKS))
     options.add_argument("recipe", help='a recipe\'s name, or "none" for the defaults')
     options.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])

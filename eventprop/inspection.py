@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from eventprop import backends
+from eventprop import backends, plots
 from eventprop.dataset import Dataset
 from eventprop.network import Network, describe
 from eventprop.spikes import SpikeSet, from_samples
@@ -150,6 +151,42 @@ class Inspection(ABC):
     def predictions(self, p: Mapping[str, Any], subset: Subset) -> np.ndarray:
         """Predicted classes of the samples of ``subset``, ``(n,)``; -1 as in :class:`Prediction`."""
         return self._present(p, subset).predictions
+
+    def plot_examples(self, label: int, n: int = 9, phase: str = "train") -> Figure:
+        """Input spikes of the first ``n`` samples of a class (or of as many as there are), a raster each.
+
+        The figure is shown in a notebook, or in a window where there is a display; ``figure.savefig`` keeps it.
+
+        Args:
+            label: number of the class.
+            phase: "train", "validation" (where the data has such a file) or "test".
+
+        Raises:
+            ValueError: there is no such phase, or no sample of that class in it, or ``n`` is not positive.
+        """
+        parts = {"train": lambda: self.data.train, "validation": lambda: self.data.validation}
+        parts["test"] = lambda: self.data.test
+        part = parts[phase]() if phase in parts else None
+        if part is None:
+            names = [f'"{name}"' for name in parts if name != "validation" or self.data.validation is not None]
+            raise ValueError(f"phase={phase!r} is not there; {', '.join(names)} would be right")
+        if n < 1:
+            raise ValueError(f"n={n} must be at least 1")
+        found = np.flatnonzero(part.labels == label)[:n]
+        if found.size == 0:
+            there = ", ".join(map(str, np.unique(part.labels)))
+            raise ValueError(f"no {phase} sample is of class {label!r}; there are samples of {there}")
+        samples = [part.spikes.sample(index) for index in found]
+        name = dict(enumerate(self.data.class_names)).get(label, "")
+        title = f"{self.data.name} {phase}, class {label}" + (f" ({name})" if name not in ("", str(label)) else "")
+        figure = plots.examples(
+            [(steps * self.p["DT_MS"], channels) for steps, channels in samples],
+            self.p["TRIAL_MS"],
+            self.data.num_channels,
+            title,
+        )
+        plots.show(figure)
+        return figure
 
     def _present(self, p: Mapping[str, Any], subset: Subset) -> backends.BatchResult:
         return self._ready(self._for_run(p)).run(subset.part.spikes, subset.indices, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from eventprop import files
 
-__all__ = ["confusion", "decision_map", "first_spikes", "learning_curves", "points_by_class", "raster", "save", "show"]
-__all__ += ["voltages"]
+__all__ = ["confusion", "decision_map", "examples", "first_spikes", "learning_curves", "points_by_class", "raster"]
+__all__ += ["save", "show", "voltages"]
 
 _BLUE, _ORANGE, _GREY = "#2a6fb0", "#d9730d", "#6b7280"
 _CLASSES = ("#2a6fb0", "#d9a30d", "#3d8b5f", "#8a4fa3", "#b5533c", "#5c7a99", "#a3a13d", "#7a5c3d")
@@ -95,6 +96,31 @@ def raster(
             ax.spines[["top", "right"]].set_visible(False)
     for ax, label in zip(grid[:, 0], ("input channel", "hidden neuron", "score (orange: label)"), strict=True):
         ax.set_ylabel(label)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def examples(
+    samples: Sequence[tuple[np.ndarray, np.ndarray]], trial_ms: float, num_input: int, title: str = ""
+) -> Figure:
+    """Input spikes of samples, a raster each, in a grid about as wide as it is high.
+
+    Args:
+        samples: times (ms) and channels of each.
+    """
+    columns = math.ceil(math.sqrt(len(samples)))
+    rows = math.ceil(len(samples) / columns)
+    figure = Figure(figsize=(3.1 * columns + 0.6, 2.6 * rows + 0.6), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for ax, (t, channels) in zip(grid.flat, samples, strict=False):
+        ax.plot(t, channels, ".", color=_GREY, markersize=1.4)
+        ax.set(xlim=(0, trial_ms), ylim=(-0.5, num_input - 0.5))
+        ax.spines[["top", "right"]].set_visible(False)
+    for ax in grid.flat[len(samples) :]:
+        ax.set_axis_off()
+    figure.supxlabel("time (ms)")
+    figure.supylabel("input channel")
     if title:
         figure.suptitle(title)
     return figure

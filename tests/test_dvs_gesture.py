@@ -220,6 +220,34 @@ def test_losses_run(loss: str) -> None:
     assert not any(np.array_equal(w, before[name]) for name, w in mn.weights().items())
 
 
+@pytest.mark.parametrize(("n", "shape"), [(1, 1), (2, 2), (5, 6), (99, 12)])
+def test_examples_of_a_class(n: int, shape: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """The reference's plot_examples fails for one example and for one row of them, and prints the whole data set."""
+    write()
+    mn = DVSG_model(params())
+    capsys.readouterr()
+    axes = mn.plot_examples(2, n, "test").axes
+    assert capsys.readouterr().out == "" and len(axes) == shape
+    shown = [ax for ax in axes if ax.lines]
+    assert len(shown) == min(n, 10)
+    steps, channels = mn.data.test.spikes.sample(int(np.flatnonzero(mn.data.test.labels == 2)[0]))
+    t, ids = shown[0].lines[0].get_data()
+    assert np.array_equal(t, steps * mn.p["DT_MS"]) and np.array_equal(ids, channels)
+
+
+def test_examples_that_are_not_there() -> None:
+    write(users=1)
+    mn = DVSG_model(params())
+    for arguments, message in (
+        ((11,), "no train sample is of class 11; there are samples of 0, 1, 2"),
+        ((0, 0), "n=0 must be at least 1"),
+        ((0, 4, "eval"), 'phase=\'eval\' is not there; "train", "test" would be right'),
+        ((0, 4, "validation"), "phase='validation' is not there"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mn.plot_examples(*arguments)
+
+
 def test_classes_left_out() -> None:
     """Labels keep their numbers, in all parts."""
     write()
