@@ -59,16 +59,6 @@ OWN = (
         choices=("random", "user"),
     ),
     Key("SPEAKER_LEFT", "Loss", "ints", [0], "Users to leave out, numbers in the ascending list of training users."),
-    Key(
-        "AUGMENTATION",
-        "Loss",
-        "dict",
-        {},
-        "Changes to training samples, drawn anew in each epoch, in this order: random_shift_xy (whole cells, in x and "
-        "in y), random_dilate ([least, most] factor on times); NORMALISE_SPIKE_NUMBER thins all samples to the "
-        "shortest one's spikes.",
-    ),
-    Key("ETA_DECAY", "Learning", "float", 1.0, "Factor on the learning rate at the start of each epoch.", above=0.0),
 )
 
 KEYS = declare(

@@ -252,6 +252,7 @@ def _when(key: str, what: str) -> Key:
 
 _LEARNING = (
     Key("ETA", "Learning", "float", 5e-3, "Learning rate.", above=0.0),
+    Key("ETA_DECAY", "Learning", "float", 1.0, "Factor on the learning rate at the start of each epoch.", above=0.0),
     Key("ADAM_BETA1", "Learning", "float", 0.9, "Adam's decay of the mean gradient.", least=0.0, below=1.0),
     Key("ADAM_BETA2", "Learning", "float", 0.999, "Adam's decay of the mean squared gradient.", least=0.0, below=1.0),
     Key("ADAM_EPS", "Learning", "float", 1e-8, "Adam's epsilon.", least=0.0),
@@ -380,6 +381,16 @@ _LOSS = (
         "Whether GeNN takes the first GPU that is visible to it, and not the one it finds best; no effect on the CPU.",
     ),
     Key("AVG_SNSUM", "Loss", "bool", False, "Whether regularisation sees spike counts averaged over the batch."),
+    Key(
+        "AUGMENTATION",
+        "Loss",
+        "dict",
+        {},
+        "Changes to training samples, drawn anew in each epoch, in this order: random_shift (channels) or, for "
+        "cameras, random_shift_xy (whole cells, in x and in y), random_dilate ([least, most] factor on times), "
+        "ID_jitter (s.d. in channels), blend ([probability, ...]: samples of a class joined, until there are N_TRAIN); "
+        "NORMALISE_SPIKE_NUMBER thins all samples to the shortest one's spikes.",
+    ),
     Key("REDUCED_CLASSES", "Loss", "ints", None, "Classes to use; None for all.", optional=True),
     Key("TAU_0", "Loss", "float", 1.0, "Temperature of the softmax over first spikes.", "ms", above=0.0),
     Key("TAU_1", "Loss", "float", 100.0, "Time scale of the penalty of first_spike_exp.", "ms", above=0.0),

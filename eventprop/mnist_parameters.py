@@ -20,7 +20,6 @@ OF_THE_FILES = (
         "How the validation set is formed: samples of the training file, drawn by TRAIN_DATA_SEED.",
         choices=("random",),
     ),
-    Key("ETA_DECAY", "Learning", "float", 1.0, "Factor on the learning rate at the start of each epoch.", above=0.0),
 )
 """Keys of every benchmark on MNIST's files."""
 
@@ -40,6 +39,7 @@ KEYS = declare(
         "TAU_1": 6.4,
         "ALPHA": 3e-3,
     },
+    without=("AUGMENTATION",),
 )
 
 

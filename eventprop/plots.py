@@ -119,6 +119,8 @@ def examples(
         ax.spines[["top", "right"]].set_visible(False)
     for ax in grid.flat[len(samples) :]:
         ax.set_axis_off()
+    for ax in grid.flat[len(samples) - columns : len(samples)]:  # also those above an empty place
+        ax.tick_params(labelbottom=True)
     figure.supxlabel("time (ms)")
     figure.supylabel("input channel")
     if title:

@@ -75,15 +75,6 @@ _OWN = (
         "Speakers to leave out, numbers in the ascending list of the training file's.",
     ),
     Key(
-        "AUGMENTATION",
-        "Loss",
-        "dict",
-        {},
-        "Changes to training samples, drawn anew in each epoch, in this order: random_shift (channels), random_dilate "
-        "([least, most] factor on times), ID_jitter (s.d. in channels), blend ([probability, ...]: samples of a class "
-        "joined, until there are N_TRAIN); NORMALISE_SPIKE_NUMBER thins all samples to the shortest one's spikes.",
-    ),
-    Key(
         "PROFILE",
         "General",
         "bool",
@@ -99,7 +90,7 @@ _OWN = (
     ),
 )
 
-KEYS = declare(_OWN)
+KEYS = declare(_OWN, without=("ETA_DECAY",))
 
 ALIASES = {**keys.ALIASES, "DATASET": "DATA_SET"}
 

@@ -94,6 +94,8 @@ def _check_input(p: Mapping[str, Any]) -> list[str]:
     """An odd number of neurons, and time for all pixels."""
     problems = []
     number = p.get("NUM_INPUT", 99)
+    if "blend" in p.get("AUGMENTATION", {}):
+        problems.append('AUGMENTATION={"blend": ...} adds samples up to N_TRAIN, and all N_TRAIN are in the file here')
     if number % 2 == 0:
         problems.append(f"NUM_INPUT={number} must be odd; {number - 1} and {number + 1} are")
     if {"ENCODING", "DUPLICATE", "PIXEL_MS", "DT_MS", "TRIAL_MS"} <= p.keys():

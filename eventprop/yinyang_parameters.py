@@ -13,7 +13,6 @@ __all__ = ["KEYS", "resolve_yinyang"]
 
 _OWN = (
     Key("N_TEST", "Experiment", "int", 800, "Test samples.", least=1),
-    Key("ETA_DECAY", "Learning", "float", 0.95, "Factor on the learning rate at the start of each epoch.", above=0.0),
     Key("TRAINING_PLOT", "Recording", "bool", False, "Whether points are shown with their predicted classes."),
     Key("TRAINING_PLOT_INTERVAL", "Recording", "int", 10, "Epochs from one such picture to the next.", least=1),
     Key("FANCY_PLOTS", "Recording", "bool", False, "Whether first spike times of each output are shown."),
@@ -39,13 +38,14 @@ KEYS = declare(
         "HIDDEN_OUTPUT_MEAN": 0.93,
         "HIDDEN_OUTPUT_STD": 0.1,
         "LR_EASE_IN_FACTOR": None,
+        "ETA_DECAY": 0.95,
         "LOSS_TYPE": "first_spike",
         "TAU_0": 0.5,
         "TAU_1": 6.4,
         "ALPHA": 3e-3,
         **dict.fromkeys(("REC_SPIKES_EPOCH_TRIAL", "REC_NEURONS_EPOCH_TRIAL", "REC_SYNAPSES_EPOCH_TRIAL")),
     },
-    without=("DATA_DIR", "REDUCED_CLASSES", "W_OUTPUT_EPOCH_TRIAL"),
+    without=("DATA_DIR", "REDUCED_CLASSES", "W_OUTPUT_EPOCH_TRIAL", "AUGMENTATION"),
 )
 
 

@@ -320,8 +320,7 @@ def test_each_key_does_something(key: str, value: Any, needs: dict[str, Any]) ->
 
 
 def test_every_own_key_is_tried() -> None:
-    tried = {"T_START_MS", "RESCALE_T", "DOWNSAMPLE", "EVENT_THRESHOLD", "EVALUATION", "SPEAKER_LEFT", "ETA_DECAY"}
-    tried |= {"AUGMENTATION"}
+    tried = {"T_START_MS", "RESCALE_T", "DOWNSAMPLE", "EVENT_THRESHOLD", "EVALUATION", "SPEAKER_LEFT"}
     assert {key.name for key in dvs_parameters.OWN} == tried | {"DATA_SET"}
 
 

@@ -86,6 +86,22 @@ def test_BUG_4_no_spike_leaks_into_the_next_trial() -> None:
     assert not any(g.any() for g in gradients_of(engine).values())
 
 
+@pytest.mark.parametrize("kind", ["LIF", "ALIF"])
+def test_recurrent_currents_end_with_the_trial(kind: str) -> None:
+    """The reference's experimental simulators clear those of the other synapses only. After two layers with recurrent
+    synapses that spike up to the end, trials without input must be silent, and have no gradient."""
+    case = random_case(4, kind, sizes=(30, 20), rate=0.1, n=4)
+    engine = case.engine(2)
+    steps = case.spikes.num_steps
+    assert case.learn(engine).spike_counts.any() and any(
+        (engine.spikes(0, name)[0] >= steps - 8).any() for name in ("hidden0", "hidden1")
+    )
+    silent = spike_set([[]] * 4, case.spikes.num_channels, steps)
+    result = engine.run(silent, case.numbers, case.labels, learn=True)
+    assert not result.spike_counts.any() and not result.scores.any()
+    assert not any(g.any() for g in gradients_of(engine).values())
+
+
 @pytest.mark.parametrize("v_reset", [-0.3, 0.2])
 def test_BUG_5_the_reset_enters_the_jump(v_reset: float) -> None:
     """The reference's jump has theta for theta - V_reset: 9 % off at V_reset = -0.3. With exact spike times the

@@ -221,6 +221,22 @@ def test_every_loss(loss: str) -> None:
     assert p["REWIRE_SILENT"] and np.isfinite(mn.history[0]["train_loss"])
 
 
+@pytest.mark.parametrize("augmentation", [{"random_dilate": [0.8, 1.2]}, {"ID_jitter": 2.0}, {"random_shift": 3.0}])
+def test_augmentations_run(augmentation: dict[str, Any]) -> None:
+    """In the reference all of them fail. Samples that are evaluated are not changed."""
+    write_stripes(Path("data/MNIST"))
+    p = params(N_TRAIN=40, N_VALIDATE=10, N_TEST=20, N_EPOCH=1, WRITE_TO_DISK=False)
+    plain, changed = SMNIST_model(p), SMNIST_model({**p, "AUGMENTATION": augmentation})
+    losses = {}
+    for mn, more in ((plain, {}), (changed, {"AUGMENTATION": augmentation})):
+        assert mn.test({**p, **more}).correct_eval >= 0
+        losses[str(more)] = mn.history[-1]["eval_loss"]
+        mn.train({**p, **more})
+    assert len(set(losses.values())) == 1
+    assert plain.history[0]["train_loss"] != changed.history[0]["train_loss"]
+    assert all(np.isfinite(w).all() for w in changed.weights().values())
+
+
 def test_classes_left_out() -> None:
     write(Path("data/MNIST"))
     p = params(REDUCED_CLASSES=[3, 7], N_TRAIN=30, N_VALIDATE=10, N_TEST=5, WRITE_TO_DISK=False)
@@ -242,6 +258,10 @@ def test_classes_left_out() -> None:
         ({"PERMUTE": -1}, "PERMUTE must be at least 0"),
         ({"PERMUTE": True}, "PERMUTE must be a whole number"),
         ({"NUM_INPUTS": 99}, "NUM_INPUT"),
+        (
+            {"AUGMENTATION": {"blend": [0.5, 0.5]}},
+            "blend.* adds samples up to N_TRAIN, and all N_TRAIN are in the file",
+        ),
         ({"N_INPUT_DELAY": 4500}, "N_INPUT_DELAY=4500 makes 67515 input channels"),
     ],
 )
@@ -280,7 +300,6 @@ def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
 # By key: another value, and what it takes for it to matter.
 OWN: dict[str, tuple[Any, dict[str, Any]]] = {
     "N_TEST": (19, {}),
-    "ETA_DECAY": (0.5, {}),
     "ENCODING": ("rows", {}),
     "NUM_INPUT": (21, {}),
     "DUPLICATE": (True, {"DT_MS": 1.0}),
@@ -289,11 +308,20 @@ OWN: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("key", [*OWN, "DT_MS", "TRIAL_MS", "N_VALIDATE", "REDUCED_CLASSES"])
+@pytest.mark.parametrize(
+    "key", [*OWN, "ETA_DECAY", "AUGMENTATION", "DT_MS", "TRIAL_MS", "N_VALIDATE", "REDUCED_CLASSES"]
+)
 def test_each_key_does_something(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With another value a small run ends otherwise; the keys that all benchmarks share are tried in test_keys.py."""
     write(Path("data/MNIST"), 120, 40)
-    shared = {"DT_MS": 4.0, "TRIAL_MS": 1800.0, "N_VALIDATE": 15, "REDUCED_CLASSES": list(range(2, 9))}
+    shared = {
+        "DT_MS": 4.0,
+        "TRIAL_MS": 1800.0,
+        "N_VALIDATE": 15,
+        "REDUCED_CLASSES": list(range(2, 9)),
+        "ETA_DECAY": 0.5,
+    }
+    shared |= {"AUGMENTATION": {"ID_jitter": 2.0}}
     table = {**OWN, **{name: (value, {}) for name, value in shared.items()}}
     base = params(N_TRAIN=48, N_VALIDATE=20, N_TEST=20, DATA_DIR=str(Path("data").absolute()))
     check(simulator_SMNIST, SMNIST_model, table, key, base, monkeypatch)
