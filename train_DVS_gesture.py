@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import simulator_DVS_gesture
-from eventprop import cli, dvs_parameters, registry
-
-MODES = registry.find("DVS_gesture").modes()
+from eventprop import cli
 
 if __name__ == "__main__":
-    model = simulator_DVS_gesture.DVSG_model
-    sys.exit(cli.main("train_DVS_gesture.py", model, dvs_parameters.KEYS, MODES, simulator="DVS_gesture"))
+    sys.exit(cli.main("DVS_gesture"))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import simulator_MNIST
-from eventprop import cli, mnist_parameters, registry
-
-MODES = registry.find("MNIST").modes()
+from eventprop import cli
 
 if __name__ == "__main__":
-    sys.exit(cli.main("train_MNIST.py", simulator_MNIST.mnist_model, mnist_parameters.KEYS, MODES, simulator="MNIST"))
+    sys.exit(cli.main("MNIST"))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import simulator_SHD
-from eventprop import cli, registry, shd_parameters
-
-MODES = registry.find("SHD").modes()
+from eventprop import cli
 
 if __name__ == "__main__":
-    sys.exit(cli.main("train_SHD.py", simulator_SHD.SHD_model, shd_parameters.KEYS, MODES))
+    sys.exit(cli.main("SHD"))

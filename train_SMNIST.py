@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import simulator_SMNIST
-from eventprop import cli, registry, smnist_parameters
-
-MODES = registry.find("SMNIST").modes()
+from eventprop import cli
 
 if __name__ == "__main__":
-    sys.exit(
-        cli.main("train_SMNIST.py", simulator_SMNIST.SMNIST_model, smnist_parameters.KEYS, MODES, simulator="SMNIST")
-    )
+    sys.exit(cli.main("SMNIST"))

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import simulator_yinyang
-from eventprop import cli, registry, yinyang_parameters
-
-MODES = registry.find("yinyang").modes()
+from eventprop import cli
 
 if __name__ == "__main__":
-    sys.exit(
-        cli.main("train_yinyang.py", simulator_yinyang.yinyang, yinyang_parameters.KEYS, MODES, simulator="yinyang")
-    )
+    sys.exit(cli.main("yinyang"))

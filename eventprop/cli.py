@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import parameters, recipes, summary
+from eventprop import parameters, recipes, registry, summary
 from eventprop.backends.cpu.compiler import CompilerError
 from eventprop.simulator import Simulator
 from eventprop.splits import Subset
@@ -27,24 +27,15 @@ _EXAMPLES = """examples:
   {script} test --params mine.json LOAD_BEST=true"""
 
 
-def main(
-    script: str,
-    model: Callable[[dict[str, Any]], Simulator],
-    keys: Sequence[Any],
-    modes: Mapping[str, Callable[[Any, dict[str, Any]], Any]],
-    arguments: Sequence[str] | None = None,
-    simulator: str = "SHD",
-) -> int:
+def main(simulator: str, arguments: Sequence[str] | None = None) -> int:
     """Run a benchmark from the command line; the exit status.
 
     Args:
-        script: its name, for messages.
-        model: the simulator class.
-        keys: its declared parameters.
-        modes: what can be run, by name; the first is the default.
+        simulator: the benchmark's name, as the registry and recipes have it.
         arguments: the command line; None for the program's own.
-        simulator: whose recipes there are to choose from.
     """
+    benchmark = registry.find(simulator)
+    script, keys, modes = f"train_{benchmark.name}.py", benchmark.keys, benchmark.modes()
 
     def warn(message: Warning | str, *_: object, **__: object) -> None:
         print(f"{script}: warning: {message}", file=sys.stderr)
@@ -61,6 +52,7 @@ def main(
             warnings.simplefilter("once", UserWarning)
             warnings.showwarning = warn
             mode, p = _settings(options, keys, list(modes), simulator)
+            model = benchmark.load()
             if options.seeds:
                 _repeated(model, modes, mode, p, options.seeds)
                 return 0

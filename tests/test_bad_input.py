@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import simulator_SHD
-from eventprop import cli, shd_parameters
+from eventprop import cli
 from simulator_SHD import SHD_model
 
 SCRIPT = str(Path(simulator_SHD.__file__).parent / "train_SHD.py")
@@ -298,9 +298,7 @@ def test_bad_command_lines(
     ]
     if "OUT_DIR=bad.json/x" in arguments:
         arguments = ["OUT_DIR=bad.json/x", "N_VALIDATE=0", "N_EPOCH=1", *extra]
-    modes = {"train": SHD_model.train, "test": SHD_model.test, "train_test": SHD_model.train_test}
-    modes["cross_validate"] = SHD_model.cross_validate_SHD
-    status = cli.main("train_SHD.py", SHD_model, shd_parameters.KEYS, modes, arguments)
+    status = cli.main("SHD", arguments)
     captured = capsys.readouterr()
     assert status == 1
     assert captured.err.startswith("train_SHD.py: error: ") and message in captured.err

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 import simulator_SHD
-import train_SHD
-from eventprop import cli, shd_parameters
+from eventprop import cli
 from eventprop.lock import alone
 from simulator_SHD import SHD_model
 
@@ -35,7 +34,7 @@ def table(path: Path) -> dict[str, dict[str, str]]:
 
 
 def shell(*words: str) -> int:
-    return cli.main("train_SHD.py", SHD_model, shd_parameters.KEYS, train_SHD.MODES, words)
+    return cli.main("SHD", words)
 
 
 # Folds

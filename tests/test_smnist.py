@@ -11,7 +11,7 @@ from test_keys import check
 from test_mnist import idx, write
 
 import simulator_SMNIST
-from eventprop import checkpoint, cli, keys, recipes, registry, smnist, smnist_parameters
+from eventprop import checkpoint, cli, keys, recipes, smnist, smnist_parameters
 from eventprop.smnist import Code
 from simulator_SMNIST import SMNIST_model
 
@@ -287,13 +287,11 @@ def test_images_of_another_size() -> None:
 
 def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Modes and keys from the registry, recipes by name."""
-    benchmark = registry.find("SMNIST")
     write(Path("data/MNIST"), 300, 60)
     words = [f"{key}={value}" for key, value in params(N_EPOCH=1).items() if key in SMALL or key == "DATA_DIR"]
-    model = benchmark.load()
-    status = cli.main("train_SMNIST.py", model, benchmark.keys, benchmark.modes(), ["test", *words], "SMNIST")
+    status = cli.main("SMNIST", ["test", *words])
     assert status == 0 and "test accuracy" not in capsys.readouterr().err
-    assert cli.main("t", model, benchmark.keys, benchmark.modes(), ["--list-recipes"], "SMNIST") == 0
+    assert cli.main("SMNIST", ["--list-recipes"]) == 0
     assert {"best", "quick"} <= set(capsys.readouterr().out.split())
 
 

@@ -639,13 +639,13 @@ def test_a_missing_file_is_fetched_by_tonic(small_data: Path, tmp_path: Path, mo
 
 def test_the_command_line_with_layers_and_output_spikes(small_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every file that is left is described, and the picture copes with samples that no output spiked for."""
-    from eventprop import cli, shd_parameters
+    from eventprop import cli
 
     settings = [f"DATA_DIR={small_data}", "NUM_HIDDEN=10", "DT_MS=5", "TRIAL_MS=700", "N_EPOCH=1", "OUT_DIR=out"]
     settings += ["N_HID_LAYER=2", "LOSS_TYPE=first_spike", "TRAIN_TAU=true", "MIN_TAU_M=5", "MIN_TAU_SYN=5"]
     settings += ["N_TRAIN=80", "N_VALIDATE=30", "HIDDEN_NEURON_TYPE=ALIF", "TRAIN_TAU_B=true", "MIN_TAU_B=5"]
     settings += ["N_INPUT_DELAY=2", "HIDDEN_OUTPUT_MEAN=0.001"]
-    assert cli.main("x", SHD_model, shd_parameters.KEYS, {"train": SHD_model.train}, settings) == 0
+    assert cli.main("SHD", settings) == 0
     listed = capsys.readouterr().out.split("In out:\n")[1].splitlines()
     assert all(len(line.split(None, 1)) == 2 for line in listed), listed
     for name in ("w_hidden0_hidden1", "taum_hidden0", "tausyn_hidden1", "taub_hidden1"):
@@ -655,22 +655,17 @@ def test_the_command_line_with_layers_and_output_spikes(small_data: Path, capsys
 
 def test_the_command_line_from_start_to_end(small_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """train_test prints accuracy and where everything lies, and leaves both pictures."""
-    from eventprop import cli, shd_parameters
+    from eventprop import cli
 
-    modes = {
-        "train": SHD_model.train,
-        "train_test": SHD_model.train_test,
-        "cross_validate": SHD_model.cross_validate_SHD,
-    }
     settings = [f"DATA_DIR={small_data}", "NUM_HIDDEN=10", "DT_MS=5", "TRIAL_MS=700", "N_EPOCH=1", "OUT_DIR=out"]
-    assert cli.main("x", SHD_model, shd_parameters.KEYS, modes, ["train_test", "--recipe", "digits", *settings]) == 0
+    assert cli.main("SHD", ["train_test", "--recipe", "digits", *settings]) == 0
     printed = capsys.readouterr().out
     assert "test accuracy" in printed and "digits_learning.png" in printed
     assert (
         Path("out/digits_learning.png").read_bytes()[:4] == Path("out/digits_raster.png").read_bytes()[:4] == b"\x89PNG"
     )
     folds = ["cross_validate", *settings, "SPEAKER_LEFT=[0,1]", "NAME=cv"]
-    assert cli.main("x", SHD_model, shd_parameters.KEYS, modes, folds) == 0
+    assert cli.main("SHD", folds) == 0
     assert "mean over 2 folds" in capsys.readouterr().out
-    assert cli.main("x", SHD_model, shd_parameters.KEYS, modes, ["--list-recipes"]) == 0
+    assert cli.main("SHD", ["--list-recipes"]) == 0
     assert "demo\n" in capsys.readouterr().out
