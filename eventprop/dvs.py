@@ -140,7 +140,9 @@ def dataset(
 
 
 def read_part(name: str, recordings: Sequence[Recording], read: Callable[[Recording], Events], window: Window) -> Part:
-    """Recordings one by one, so that only binned spikes are in memory; those without spikes are kept, and counted.
+    """Recordings one by one, so that only binned spikes are in memory.
+
+    Those without spikes in the window are kept, and counted; so are those that end in the first half of it.
 
     Raises:
         ValueError: no recording has a spike; or names the file and what is wrong in it.
@@ -150,9 +152,12 @@ def read_part(name: str, recordings: Sequence[Recording], read: Callable[[Record
     steps, channels = io.BytesIO(), io.BytesIO()  # they grow in place, unlike lists of arrays that are joined
     lengths = np.zeros(len(recordings), np.int64)
     bar = tqdm(recordings, desc=f"reading {name}", leave=False, disable=not sys.stderr.isatty())
-    num_steps = 0
+    num_steps, short = 0, 0
+    half_ms = (window.start_ms + window.end_ms) / 2
     for number, recording in enumerate(bar):
-        binned = window.spikes(read(recording))
+        events = read(recording)
+        binned = window.spikes(events)
+        short += bool(binned.steps.size and events.times_ms[-1] < half_ms)
         steps.write(binned.steps.data)
         channels.write(binned.channels.data)
         lengths[number], num_steps = binned.steps.size, binned.num_steps
@@ -162,6 +167,8 @@ def read_part(name: str, recordings: Sequence[Recording], read: Callable[[Record
         raise ValueError(f"{name}: none of the {silent} recordings has spikes {when} (T_START_MS, TRIAL_MS, RESCALE_T)")
     if silent:
         print(f"{name}: {silent} of {len(recordings)} recordings have no spikes {when}; they are kept, without input")
+    if short:
+        print(f"{name}: {short} of {len(recordings)} recordings end in the first half of the window, {when}")
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     all_steps, all_channels = (np.frombuffer(memory.getbuffer(), np.uint16) for memory in (steps, channels))
     spikes = SpikeSet(offsets, all_steps, all_channels, window.num_channels, num_steps)

@@ -184,6 +184,20 @@ def test_empty_recordings(capsys: pytest.CaptureFixture[str]) -> None:
         DVSG_model(params(T_START_MS=500.0))
 
 
+def test_short_recordings(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are kept as they are, and counted; those without spikes count as such only."""
+    write(users=1)
+    rows = recording(np.random.default_rng(0), 0)
+    np.save(FIRST, rows[rows[:, 3] < 40])
+    np.save(FIRST.with_name("1.npy"), rows[:0])
+    data = DVSG_model(params()).data
+    said = capsys.readouterr().out
+    assert "DVSGesture train: 1 of 22 recordings end in the first half of the window, from 0 to 100 ms" in said
+    assert data.train.spikes.sample(0)[0].size > 0 and len(data.train.labels) == 22
+    assert len(DVSG_model(params(TRIAL_MS=75.0)).data.train.labels) == 22
+    assert "end in the first half" not in capsys.readouterr().out
+
+
 def test_missing_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder is named, and what to do: get it, or unpack what is there."""
     monkeypatch.setitem(sys.modules, "tonic", None)
