@@ -82,6 +82,9 @@ class DVSG_model(TwoFileSimulator):
 
         Returns:
             ``[training accuracy, validation accuracy]`` of each fold's last epoch; seconds per fold.
+
+        Raises:
+            ValueError: the data set names no users, or nothing is left to train or to validate with.
         """
         run = self._for_run(p)
         return self._cross_validate(run, self.training_file(run), "user")

@@ -21,8 +21,8 @@ from eventprop.splits import Subset
 __all__ = ["main"]
 
 _EXAMPLES = """examples:
-  {script} train_test --recipe {recipe}
-  {script} train --recipe {recipe} ETA=0.002 NAME=mine
+  {script} {mode}{recipe}
+  {script} train{recipe} ETA=0.002 NAME=mine
   {script} train --params mine.json LOAD_LAST=true
   {script} test --params mine.json LOAD_BEST=true"""
 
@@ -41,7 +41,7 @@ def main(simulator: str, arguments: Sequence[str] | None = None) -> int:
         print(f"{script}: warning: {message}", file=sys.stderr)
 
     there = recipes.list_recipes(simulator)
-    example = next((name for name in ("demo", "quick") if name in there), there[0])
+    example = next((name for name in ("demo", "quick", *there) if name in there), None)
     parser = _parser(script, keys, modes, example)
     options = parser.parse_intermixed_args(arguments)
     try:
@@ -72,14 +72,16 @@ def main(simulator: str, arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser(script: str, keys: Sequence[Any], modes: Mapping[str, Any], recipe: str) -> argparse.ArgumentParser:
+def _parser(script: str, keys: Sequence[Any], modes: Mapping[str, Any], recipe: str | None) -> argparse.ArgumentParser:
+    mode = "train_test" if "train_test" in modes else next(iter(modes))
+    examples = _EXAMPLES.format(script=script, mode=mode, recipe=f" --recipe {recipe}" if recipe else "")
     parser = argparse.ArgumentParser(
         prog=script,
         usage=f"{script} [{'|'.join(modes)}] [--recipe NAME] [--params FILE.json] [--seeds N ...] [--list-recipes] "
         "[KEY=VALUE ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=f"Train and test spiking networks by Eventprop. Without a mode: {next(iter(modes))}.",
-        epilog=f"{_EXAMPLES.format(script=script, recipe=recipe)}\n\nkeys:\n{parameters.describe(keys)}",
+        epilog=f"{examples}\n\nkeys:\n{parameters.describe(keys)}",
     )
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="settings; values are JSON or bare words")
     parser.add_argument("--recipe", help="a named set of settings (see --list-recipes), or a TOML file")
@@ -109,7 +111,7 @@ def _settings(
         p = recipes.apply(p, recipes.load_recipe(options.recipe, simulator))
     if options.params:
         p |= _read_params(Path(options.params))
-    return mode, p | parameters.parse_settings(words)
+    return mode, parameters.at_home(p | parameters.parse_settings(words))
 
 
 def _repeated(

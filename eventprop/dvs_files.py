@@ -20,6 +20,7 @@ __all__ = ["Events", "Recording", "find_gestures", "find_nmnist", "read_bin", "r
 
 GESTURE_SIDE, GESTURES = 128, 11
 NMNIST_SIDE, DIGITS = 34, 10
+_LONGEST_MS = 600_000.0  # of gestures; they take up to 18 s
 _OVERFLOW_Y, _OVERFLOW_US = 240, 1 << 13  # a marker in the place of an event: all later times are larger by this
 
 
@@ -94,6 +95,11 @@ def read_npy(path: Path) -> Events:
     if not np.isfinite(rows).all() or (rows[:, :3] != np.floor(rows[:, :3])).any():
         raise ValueError(f"{path}: x, y and polarity must be whole numbers, and times finite")
     x, y, polarity = (rows[:, column].astype(np.int64) for column in range(3))
+    if len(rows) and rows[:, 3].max() > _LONGEST_MS:
+        raise ValueError(
+            f"{path}: the last event is at {rows[:, 3].max():g} ms, and no recording is as long as ten minutes; times "
+            "must be milliseconds, and these look like microseconds"
+        )
     return _checked(path, Events(x, y, polarity, rows[:, 3].astype(np.float64)), GESTURE_SIDE)
 
 
@@ -104,6 +110,8 @@ def read_bin(path: Path) -> Events:
         ValueError: names the file and what is wrong in it.
     """
     data = np.frombuffer(path.read_bytes(), np.uint8)
+    if data.size == 0:
+        raise ValueError(f"{path} is empty; {BROKEN}")
     if data.size % 5:
         raise ValueError(f"{path} has {data.size} bytes, which is no multiple of the 5 of an event; {BROKEN}")
     x, y, high, middle, low = data.reshape(-1, 5).T.astype(np.int64)

@@ -92,19 +92,23 @@ KEYS = declare(
 def resolve_dvs(p: Mapping[str, Any]) -> dict[str, Any]:
     """``p`` complete and checked, as a new dict, ``DOWNSAMPLE`` a number; see
     :func:`eventprop.keys.resolve_benchmark`."""
-    resolved = resolve_benchmark(p, KEYS, _num_channels(p))
-    if resolved["EVALUATION"] == "user" and resolved["DATA_SET"] == "NMNIST":
-        raise ValueError(
-            'EVALUATION="user" is not for DATA_SET="NMNIST", which names no users; "random" would be right'
-        )
-    lines = [name for name in resolved["AUGMENTATION"] if name in ("random_shift", "ID_jitter", "blend")]
-    if lines:
-        raise ValueError(
-            f"AUGMENTATION={lines} moves channels along a line; random_shift_xy is for the cells of a camera"
-        )
+    resolved = resolve_benchmark(p, KEYS, _num_channels(p), own=_check_camera)
     if resolved["DOWNSAMPLE"] is None:
         resolved["DOWNSAMPLE"] = source(resolved["DATA_SET"]).downsample
     return resolved
+
+
+def _check_camera(p: Mapping[str, Any]) -> list[str]:
+    """Users where the data set names them; no augmentation along a line."""
+    problems = []
+    if p.get("EVALUATION") == "user" and p.get("DATA_SET") == "NMNIST":
+        problems.append('EVALUATION="user" is not for DATA_SET="NMNIST", which names no users; "random" would be right')
+    lines = [name for name in p.get("AUGMENTATION", {}) if name in ("random_shift", "ID_jitter", "blend")]
+    if lines:
+        problems.append(
+            f"AUGMENTATION={lines} moves channels along a line; random_shift_xy is for the cells of a camera"
+        )
+    return problems
 
 
 def source(name: str) -> dvs.Source:

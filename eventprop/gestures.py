@@ -69,9 +69,21 @@ def load_demo(data_dir: str | Path, window: dvs.Window, write: bool = True) -> D
     if write and not there:
         make_demo(folder)
     if write or there:
-        found = {part: source.find(folder / name) for part, name in _PARTS.items()}
+        found = {part: _all_there(folder / name, part) for part, name in _PARTS.items()}
         return dvs.dataset("DEMO", source, found, lambda recording: source.read(recording.path), window)
     return dvs.dataset("DEMO", source, {part: recordings(folder, part) for part in USERS}, _events, window)
+
+
+def _all_there(folder: Path, part: str) -> list[Recording]:
+    """The recordings of a part, none of which may be missing."""
+    found = dvs.SETS["DVSGesture"].find(folder) if folder.is_dir() else []
+    whole = len(recordings(folder, part))
+    if len(found) != whole:
+        raise ValueError(
+            f"{folder} holds {len(found)} recordings of the {whole} that were made; delete {folder.parent}, and it is "
+            "made again"
+        )
+    return found
 
 
 def make_demo(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import models
 from eventprop.checks import check_together
-from eventprop.parameters import Key, resolve
+from eventprop.parameters import Key, at_home, resolve
 
 __all__ = ["ALIASES", "DEAD", "SHARED", "declare", "resolve_benchmark"]
 
@@ -125,7 +125,14 @@ _EXPERIMENT = (
     ),
     Key("N_BATCH", "Experiment", "int", 32, "Samples in a batch.", least=1, most=65536),
     Key("N_TRAIN", "Experiment", "int", 7644, "Training samples.", least=1),
-    Key("N_VALIDATE", "Experiment", "int", 512, "Validation samples; 0 for none, and then all samples train.", least=0),
+    Key(
+        "N_VALIDATE",
+        "Experiment",
+        "int",
+        512,
+        "Validation samples; 0 for none, and then all samples train (of MNIST's files and Yin-Yang N_TRAIN).",
+        least=0,
+    ),
     Key("N_EPOCH", "Experiment", "int", 100, "Epochs.", least=1),
     Key("SHUFFLE", "Experiment", "bool", True, "Whether training samples are shuffled anew in each epoch."),
 )
@@ -391,7 +398,14 @@ _LOSS = (
         "ID_jitter (s.d. in channels), blend ([probability, ...]: samples of a class joined, until there are N_TRAIN); "
         "NORMALISE_SPIKE_NUMBER thins all samples to the shortest one's spikes.",
     ),
-    Key("REDUCED_CLASSES", "Loss", "ints", None, "Classes to use; None for all.", optional=True),
+    Key(
+        "REDUCED_CLASSES",
+        "Loss",
+        "ints",
+        None,
+        "Classes to use; None for all. Labels keep their numbers, and there is an output for every class.",
+        optional=True,
+    ),
     Key("TAU_0", "Loss", "float", 1.0, "Temperature of the softmax over first spikes.", "ms", above=0.0),
     Key("TAU_1", "Loss", "float", 100.0, "Time scale of the penalty of first_spike_exp.", "ms", above=0.0),
     Key("ALPHA", "Loss", "float", 5e-5, "Strength of the penalty of late first spikes.", least=0.0),
@@ -447,7 +461,7 @@ def resolve_benchmark(
     Raises:
         ValueError: everything that is wrong, one line each.
     """
-    resolved, problems = resolve(p, keys, aliases, dead)
+    resolved, problems = resolve(at_home(p), keys, aliases, dead)
     problems += check_together(resolved, num_channels(resolved) if callable(num_channels) else num_channels)
     problems += own(resolved) if own else []
     if problems:

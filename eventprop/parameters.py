@@ -6,6 +6,7 @@ import copy
 import difflib
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Key", "defaults", "describe", "markdown", "parse_settings", "parse_value", "resolve"]
+__all__ = ["Key", "at_home", "defaults", "describe", "markdown", "parse_settings", "parse_value", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -283,6 +284,12 @@ def markdown(benchmarks: Mapping[str, Sequence[Key]]) -> str:
                 own = " | ".join(defaults[name].get(key.name, "") for name in benchmarks)
                 lines.append(f"| `{key.name}` | {key.sentence} | {key.unit} | {key.allowed()} | {own} |")
     return "\n".join(lines).strip() + "\n"
+
+
+def at_home(p: Mapping[str, Any]) -> dict[str, Any]:
+    """``p`` with the user's own folder for the ``~`` at the start of a path."""
+    names = ("DATA_DIR", "OUT_DIR", "DATA_BUFFER_NAME")
+    return {**p, **{name: os.path.expanduser(p[name]) for name in names if isinstance(p.get(name), str)}}
 
 
 def parse_settings(words: Iterable[str]) -> dict[str, Any]:

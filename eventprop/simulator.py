@@ -49,6 +49,25 @@ _MAY_CHANGE = {
 }
 _MAY_CHANGE |= {"DATA_DIR", "NUM_THREADS", "BACKEND", "BUILD", "TIMING", "WRITE_TO_DISK", "SPK_REC_STEPS"}
 _MAY_CHANGE |= {"CUDA_VISIBLE_DEVICES", "DATA_BUFFER_NAME"}
+# Keys, besides those of the data, that make another network of the same weights.
+_OF_THE_NETWORK = {"TAU_MEM", "TAU_SYN", "TAU_B", "B_INCR", "B_INIT", "V_THRESH", "V_RESET", "HIDDEN_NEURON_TYPE"}
+_OF_THE_NETWORK |= {
+    "OUTPUT_NEURON_TYPE",
+    "LOSS_TYPE",
+    "SPIKE_TIMING",
+    "N_INPUT_DELAY",
+    "INPUT_DELAY",
+    "TAU_ACCUMULATOR",
+}
+_OF_THE_SAMPLES = {
+    "DATA_DIR",
+    "REDUCED_CLASSES",
+    "N_TRAIN",
+    "N_VALIDATE",
+    "N_TEST",
+    "TRAIN_DATA_SEED",
+    "TEST_DATA_SEED",
+}
 
 
 class RunResult(NamedTuple):
@@ -141,7 +160,8 @@ class Simulator(Inspection):
     def _load(
         self, p: Mapping[str, Any], name: str, network: Network, *, to_train: bool = False, missing_is_new: bool = False
     ) -> TrainingState | None:
-        """The state that ``LOAD_BEST`` or ``LOAD_LAST`` asks for; with ``to_train``, other settings are a warning.
+        """The state that ``LOAD_BEST`` or ``LOAD_LAST`` asks for; other settings are a warning, without ``to_train``
+        only those that make other spikes or another network.
 
         ``missing_is_new`` is for folds: one that has no checkpoint yet starts.
         """
@@ -157,7 +177,10 @@ class Simulator(Inspection):
         state, saved = checkpoint.load(path, network, to_train=to_train)
         may_change = _MAY_CHANGE | ({"SPEAKER_LEFT"} if missing_is_new else set())
         changed = [k for k in p if k not in may_change and k in saved and saved[k] != p[k]]
-        if changed and to_train:
+        if not to_train:
+            matter = _OF_THE_NETWORK | (set(self.data_keys) - _OF_THE_SAMPLES)
+            changed = [k for k in changed if k in matter]
+        if changed:
             words = ", ".join(f"{k} {saved[k]!r} -> {p[k]!r}" for k in changed)
             warnings.warn(f"settings differ from those of {path}: {words}", stacklevel=4)
         return state

@@ -70,7 +70,7 @@ KEYS = declare(
         "ETA": 1e-3,
         "LR_EASE_IN_FACTOR": None,
         "TAU_0": 0.5,
-        "TAU_1": 6.4,
+        "TAU_1": 100.0,  # 6.4 would make exp(TRIAL_MS / TAU_1) too large a number
         "ALPHA": 3e-3,
     },
 )
@@ -96,7 +96,7 @@ def _check_input(p: Mapping[str, Any]) -> list[str]:
     number = p.get("NUM_INPUT", 99)
     if "blend" in p.get("AUGMENTATION", {}):
         problems.append('AUGMENTATION={"blend": ...} adds samples up to N_TRAIN, and all N_TRAIN are in the file here')
-    if number % 2 == 0:
+    if number % 2 == 0 and p.get("ENCODING") != "rows":
         problems.append(f"NUM_INPUT={number} must be odd; {number - 1} and {number + 1} are")
     if {"ENCODING", "DUPLICATE", "PIXEL_MS", "DT_MS", "TRIAL_MS"} <= p.keys():
         last = code_of({"NUM_INPUT": number, "PERMUTE": None, **p}).last_ms()

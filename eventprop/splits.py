@@ -102,7 +102,10 @@ def first_and_last(subset: Subset, first: int, last: int, key: str = "N_TRAIN") 
 def speakers_of(part: Part) -> list[int]:
     """Distinct speaker numbers, ascending; ``SPEAKER_LEFT`` counts through this list."""
     if part.speakers is None:
-        raise ValueError('this data set names no speakers; use EVALUATION="random"')
+        raise ValueError(
+            'this data set names no speakers or users, so none can be left out: EVALUATION="random" would be right, '
+            "and no cross-validation"
+        )
     return sorted(set(part.speakers.tolist()))
 
 
@@ -113,7 +116,7 @@ def leave_speaker_out(subset: Subset, number: int, n_train: int, seed: int) -> t
         number: position of the speaker in the ascending list of speakers.
 
     Raises:
-        ValueError: there is no such speaker.
+        ValueError: there is no such speaker, or there are no samples without or of that one.
     """
     speakers = speakers_of(subset.part)
     if not 0 <= number < len(speakers):
@@ -124,5 +127,12 @@ def leave_speaker_out(subset: Subset, number: int, n_train: int, seed: int) -> t
     assert subset.part.speakers is not None
     left = subset.part.speakers[subset.indices] == speakers[number]
     others = subset.indices[~left]
+    if not left.any() or not others.size:
+        classes = ", ".join(map(str, np.unique(subset.labels)))
+        what = "to validate with" if others.size else "left to train with"
+        raise ValueError(
+            f"without number {number} of SPEAKER_LEFT (speaker or user {speakers[number]}) there are {others.size} "
+            f"samples, of that one {left.sum()} (classes {classes}): none is {what}"
+        )
     order = others[stream(seed, "split", number).permutation(others.size)][:n_train]
     return Subset(subset.part, order), Subset(subset.part, subset.indices[left])

@@ -79,6 +79,7 @@ def array_file(how: str) -> Any:
         "polarity": (2, 3, 2),
         "negative": (3, 0, -5),
         "backwards": (3, 20, 0),
+        "microseconds": (3, 49, 6_000_000),
     }
     if how in changed:
         column, number, value = changed[how]
@@ -101,6 +102,7 @@ def array_file(how: str) -> Any:
         ("polarity", "polarity of event 3 is 2, not one of 0 to 1"),
         ("negative", "the first event is at -5 ms"),
         ("backwards", "time runs backwards at event 20, from .* to 0 ms"),
+        ("microseconds", "the last event is at 6e[+]06 ms.*times must be milliseconds, and these look like micros"),
         ("shape", r"int64 of shape \(50, 3\), not numbers of shape \(events, 4\)"),
         ("text", r"not numbers of shape \(events, 4\)"),
         ("fraction", "must be whole numbers"),
@@ -132,6 +134,7 @@ def test_broken_npy(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
+        (b"", r"is empty; .*delete it and get it again"),
         (nmnist_bytes((1, 2, 1, 5))[:-1], "has 4 bytes, which is no multiple of the 5 of an event"),
         (nmnist_bytes((34, 2, 1, 5)), "x of event 0 is 34, not one of 0 to 33"),
         (nmnist_bytes((1, 2, 1, 9000), (1, 2, 1, 5)), "time runs backwards at event 1, from 9 to 0.005 ms"),

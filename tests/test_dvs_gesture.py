@@ -277,6 +277,34 @@ def test_users_left_out() -> None:
         mn.cross_validate({**p, "SPEAKER_LEFT": [5]})
 
 
+def test_nobody_is_left() -> None:
+    """Told before anything is trained: the only user left out, or a class that the user left out has not."""
+    write(users=1)
+    mn = DVSG_model(params(EVALUATION="user"))
+    with pytest.raises(ValueError, match=r"number 0 of SPEAKER_LEFT .*user 1\) there are 0 samples.*train with"):
+        mn.train(mn.p)
+    write(users=3)
+    for path in Path("data").rglob("user02*/5.npy"):
+        path.unlink()
+    p = params(SPEAKER_LEFT=[0, 1], REDUCED_CLASSES=[5])
+    with pytest.raises(ValueError, match=r"user 2\) there are 4 samples, of that one 0 \(classes 5\).*validate with"):
+        DVSG_model(p).cross_validate(p)
+    assert [path.name for path in Path().iterdir()] == ["data"]
+
+
+def test_nobody_in_nmnist() -> None:
+    folder = Path("data/Train/3")
+    folder.mkdir(parents=True)
+    (folder / "1.bin").write_bytes(bytes([1, 2, 0, 3, 4]))
+    Path("data/Test/3").mkdir(parents=True)
+    (Path("data/Test/3") / "1.bin").write_bytes(bytes([1, 2, 0, 3, 4]))
+    p = params(DATA_SET="NMNIST")
+    with pytest.raises(ValueError, match=r"names no speakers or users, so none can be left out.*no cross-validation"):
+        DVSG_model(p).cross_validate(p)
+    with pytest.raises(ValueError, match=r"names no users(.|\n)*moves channels along a line"):
+        DVSG_model({**p, "EVALUATION": "user", "AUGMENTATION": {"ID_jitter": 1.0}})
+
+
 # Keys
 
 
@@ -346,6 +374,9 @@ def test_demo_gestures(monkeypatch: pytest.MonkeyPatch) -> None:
     (Path("data/DEMO_gestures") / "complete.json").unlink()
     DVSG_model({**p, "WRITE_TO_DISK": True})
     assert broken.read_bytes() == whole
+    broken.unlink()
+    with pytest.raises(ValueError, match=r"ibmGestureTrain holds 65 recordings of the 66 .*delete data/DEMO_gestures"):
+        DVSG_model({**p, "WRITE_TO_DISK": True})
 
 
 @pytest.mark.skipif(not NMNIST.is_dir(), reason="the real recordings are not at hand")

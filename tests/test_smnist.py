@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from test_keys import check
 from test_mnist import idx, write
 
 import simulator_SMNIST
-from eventprop import checkpoint, cli, keys, recipes, smnist, smnist_parameters
+from eventprop import checkpoint, cli, keys, recipes, registry, smnist, smnist_parameters
 from eventprop.smnist import Code
 from simulator_SMNIST import SMNIST_model
 
@@ -215,7 +216,7 @@ def test_test_leaves_the_checkpoint() -> None:
 def test_every_loss(loss: str) -> None:
     """In the reference's copy two of them fail at once. Plain defaults, REWIRE_SILENT among them, run."""
     write(Path("data/MNIST"), 80, 20)
-    p = params(LOSS_TYPE=loss, N_TRAIN=40, N_VALIDATE=10, N_EPOCH=1, TAU_1=100.0, RECURRENT=True, WRITE_TO_DISK=False)
+    p = params(LOSS_TYPE=loss, N_TRAIN=40, N_VALIDATE=10, N_EPOCH=1, RECURRENT=True, WRITE_TO_DISK=False)
     mn = SMNIST_model(p)
     mn.train(p)
     assert p["REWIRE_SILENT"] and np.isfinite(mn.history[0]["train_loss"])
@@ -276,6 +277,46 @@ def test_the_code_is_that_of_the_construction() -> None:
     mn = SMNIST_model(params())
     with pytest.raises(ValueError, match="PERMUTE was None when the data was loaded and is 3 now"):
         mn.test(params(PERMUTE=3))
+
+
+def test_a_checkpoint_of_another_code_is_said_to_be_one() -> None:
+    """Testing with other pixels, or another network, gives a number that means nothing: a line says what differs."""
+    write(Path("data/MNIST"), 60, 20)
+    p = params(PERMUTE=3, N_TRAIN=30, N_VALIDATE=10, N_TEST=10, N_EPOCH=1)
+    SMNIST_model(p).train(p)
+    p |= {"LOAD_LAST": True, "ETA": 0.5, "N_TEST": 12}
+    SMNIST_model(p).test(p)
+    other = {**p, "PERMUTE": None, "TAU_MEM": 50.0}
+    with pytest.warns(UserWarning, match=r"settings differ from those of .*PERMUTE 3 -> None") as said:
+        SMNIST_model(other).test(other)
+    assert "TAU_MEM 40.0 -> 50.0" in str(said[0].message) and "ETA" not in str(said[0].message)
+
+
+def test_rows_have_no_number_of_thresholds() -> None:
+    assert smnist_parameters.resolve_smnist(params(ENCODING="rows", NUM_INPUT=28))["NUM_INPUT"] == 28
+
+
+def test_paths_of_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder is called ``~``."""
+    write(Path("home/data/MNIST"), 60, 20)
+    monkeypatch.setenv("HOME", str(Path("home").absolute()))
+    words = [f"{key}={value}" for key, value in params(N_TRAIN=30, N_VALIDATE=10, N_EPOCH=1).items() if key in SMALL]
+    assert cli.main("SMNIST", [*words, "DATA_DIR=~/data", "OUT_DIR=~/runs", "--seeds", "1"]) == 0
+    assert Path("home/runs/test_seeds.csv").is_file() and Path("home/runs/test_s1_results.csv").is_file()
+    assert [path.name for path in Path().iterdir()] == ["home"]
+
+
+def test_a_benchmark_without_recipes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its command line has help and runs."""
+    monkeypatch.setitem(registry.BENCHMARKS, "fresh", replace(registry.find("SMNIST"), name="fresh"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main("fresh", ["--help"])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0 and "train_fresh.py train ETA=0.002" in said and "--recipe None" not in said
+    write(Path("data/MNIST"), 60, 20)
+    words = [f"{key}={value}" for key, value in params(N_TRAIN=30, N_VALIDATE=10, N_EPOCH=1).items() if key in SMALL]
+    assert cli.main("fresh", [*words, "DATA_DIR=data"]) == 0
+    assert cli.main("fresh", ["--recipe", "quick"]) == 1
 
 
 def test_images_of_another_size() -> None:
