@@ -6,7 +6,6 @@ Pixels are joined to square cells, of which each has two channels, one for each 
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from eventprop import dvs_files
 from eventprop.dataset import Dataset, Part
 from eventprop.download import by_tonic
 from eventprop.dvs_files import Events, Recording
-from eventprop.spikes import SpikeSet, bin_events
+from eventprop.spikes import SpikeSet, bin_events, joined
 
 __all__ = ["SETS", "Source", "Window", "load", "missing", "read_part"]
 
@@ -149,19 +148,19 @@ def read_part(name: str, recordings: Sequence[Recording], read: Callable[[Record
     """
     from tqdm import tqdm
 
-    steps, channels = io.BytesIO(), io.BytesIO()  # they grow in place, unlike lists of arrays that are joined
-    lengths = np.zeros(len(recordings), np.int64)
     bar = tqdm(recordings, desc=f"reading {name}", leave=False, disable=not sys.stderr.isatty())
-    num_steps, short = 0, 0
-    half_ms = (window.start_ms + window.end_ms) / 2
-    for number, recording in enumerate(bar):
+    ends_ms = np.full(len(recordings), np.inf)
+
+    def sample(number: int, recording: Recording) -> SpikeSet:
         events = read(recording)
         binned = window.spikes(events)
-        short += bool(binned.steps.size and events.times_ms[-1] < half_ms)
-        steps.write(binned.steps.data)
-        channels.write(binned.channels.data)
-        lengths[number], num_steps = binned.steps.size, binned.num_steps
-    silent = int((lengths == 0).sum())
+        if binned.steps.size:
+            ends_ms[number] = events.times_ms[-1]
+        return binned
+
+    spikes = joined(sample(number, recording) for number, recording in enumerate(bar))
+    silent = int((np.diff(spikes.offsets) == 0).sum())
+    short = int((ends_ms < (window.start_ms + window.end_ms) / 2).sum())
     when = f"from {window.start_ms:g} to {window.end_ms:g} ms"
     if silent == len(recordings):
         raise ValueError(f"{name}: none of the {silent} recordings has spikes {when} (T_START_MS, TRIAL_MS, RESCALE_T)")
@@ -169,9 +168,6 @@ def read_part(name: str, recordings: Sequence[Recording], read: Callable[[Record
         print(f"{name}: {silent} of {len(recordings)} recordings have no spikes {when}; they are kept, without input")
     if short:
         print(f"{name}: {short} of {len(recordings)} recordings end in the first half of the window, {when}")
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    all_steps, all_channels = (np.frombuffer(memory.getbuffer(), np.uint16) for memory in (steps, channels))
-    spikes = SpikeSet(offsets, all_steps, all_channels, window.num_channels, num_steps)
     users = [r.user for r in recordings if r.user is not None]
     labels = np.array([r.label for r in recordings], np.int32)
     return Part(spikes, labels, np.array(users, np.int32) if users else None)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from eventprop import backends, plots
+from eventprop import backends
 from eventprop.dataset import Dataset
 from eventprop.network import Network, describe
 from eventprop.spikes import SpikeSet, from_samples
 from eventprop.splits import Subset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Gradients", "Inspection", "Prediction", "TimeConstants", "with_own"]
 
@@ -164,6 +166,8 @@ class Inspection(ABC):
         Raises:
             ValueError: there is no such phase, or no sample of that class in it, or ``n`` is not positive.
         """
+        from eventprop import plots
+
         parts = {"train": lambda: self.data.train, "validation": lambda: self.data.validation}
         parts["test"] = lambda: self.data.test
         part = parts[phase]() if phase in parts else None

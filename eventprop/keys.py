@@ -461,7 +461,8 @@ def resolve_benchmark(
     Raises:
         ValueError: everything that is wrong, one line each.
     """
-    resolved, problems = resolve(at_home(p), keys, aliases, dead)
+    resolved, problems = resolve(p, keys, aliases, dead)
+    resolved = at_home(resolved)
     problems += check_together(resolved, num_channels(resolved) if callable(num_channels) else num_channels)
     problems += own(resolved) if own else []
     if problems:

@@ -80,12 +80,13 @@ def load_smnist(data_dir: str | Path, code: Code, dt_ms: float, trial_ms: float)
 def encode(images: np.ndarray, code: Code, dt_ms: float, trial_ms: float) -> SpikeSet:
     """Images, ``(n, 784)`` bytes, as spikes on the grid; several of a channel in one step are one."""
     order = pixel_order(code.permute)
-    parts = []
-    for first in range(0, len(images), _BLOCK):
+
+    def block(first: int) -> SpikeSet:
         times, ids, counts = code.events(images[first : first + _BLOCK, order])
         bounds = np.concatenate([[0], np.cumsum(counts)])
-        parts.append(bin_events(times, ids, bounds, code.num_channels, dt_ms, trial_ms))
-    return joined(parts)
+        return bin_events(times, ids, bounds, code.num_channels, dt_ms, trial_ms)
+
+    return joined(block(first) for first in range(0, len(images), _BLOCK))
 
 
 def pixel_order(seed: int | None) -> np.ndarray:

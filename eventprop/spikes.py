@@ -6,7 +6,8 @@ below a whole number, so that 0.3 ms is step 3 of 0.1 ms, in single precision to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,15 +172,19 @@ def from_samples(X: Sequence[Mapping[str, Any]], num_channels: int, dt_ms: float
     return bin_events(np.concatenate(times), np.concatenate(channels), offsets, num_channels, dt_ms, trial_ms)
 
 
-def joined(parts: Sequence[SpikeSet]) -> SpikeSet:
-    """The samples of all ``parts``, at least one, whose numbers of channels and steps are the same."""
-    return SpikeSet(
-        offsets=_offsets(np.concatenate([np.diff(part.offsets) for part in parts])),
-        steps=np.concatenate([part.steps for part in parts]),
-        channels=np.concatenate([part.channels for part in parts]),
-        num_channels=parts[0].num_channels,
-        num_steps=parts[0].num_steps,
-    )
+def joined(parts: Iterable[SpikeSet]) -> SpikeSet:
+    """The samples of all ``parts``, at least one, whose numbers of channels and steps are the same.
+
+    A part is not needed any more once the next one is asked for, so that all spikes are in memory once.
+    """
+    steps, channels = io.BytesIO(), io.BytesIO()  # they grow in place
+    lengths = []
+    for part in parts:
+        steps.write(np.ascontiguousarray(part.steps).data)
+        channels.write(np.ascontiguousarray(part.channels).data)
+        lengths.append(np.diff(part.offsets))
+    stepped, channelled = (np.frombuffer(memory.getbuffer(), np.uint16) for memory in (steps, channels))
+    return SpikeSet(_offsets(np.concatenate(lengths)), stepped, channelled, part.num_channels, part.num_steps)
 
 
 def _num_steps(dt_ms: float, trial_ms: float) -> int:
