@@ -14,7 +14,7 @@ import models
 from eventprop.checks import check_together
 from eventprop.parameters import Key, at_home, resolve
 
-__all__ = ["ALIASES", "DEAD", "SHARED", "declare", "resolve_benchmark"]
+__all__ = ["ALIASES", "DEAD", "LONG_TRIALS", "SHARED", "declare", "resolve_benchmark"]
 
 _NEURONS = (("hidden", "hidden0"),)
 _SYNAPSES = (("hid_to_hid", "hid_to_hid0"),)
@@ -424,6 +424,28 @@ DEAD = {
     "TAUM_OUTPUT_EPOCH_TRIAL": "TAU_OUTPUT_EPOCH_TRIAL",
 }
 """Keys of old scripts that have no effect, with what to use instead."""
+
+
+LONG_TRIALS: dict[str, Any] = {
+    "INPUT_HIDDEN_MEAN": 0.02,
+    "INPUT_HIDDEN_STD": 0.01,
+    "HIDDEN_OUTPUT_MEAN": 0.0,
+    "HIDDEN_OUTPUT_STD": 0.3,
+    "HIDDEN_HIDDEN_MEAN": 0.0,
+    "HIDDEN_HIDDEN_STD": 0.02,
+    "PDROP_INPUT": 0.1,
+    "LBD_UPPER": 2e-9,
+    "LBD_LOWER": 2e-9,
+    "NU_UPPER": 14.0,
+    "RHO_UPPER": 1e4,
+    "GLB_UPPER": 1e-8,
+    "ETA": 1e-3,
+    "LR_EASE_IN_FACTOR": None,
+    "TAU_0": 0.5,
+    "TAU_1": 100.0,  # 6.4 would make exp(TRIAL_MS / TAU_1) too large a number
+    "ALPHA": 3e-3,
+}
+"""Defaults of the benchmarks whose trials last seconds: event cameras and sequential MNIST."""
 
 
 def declare(

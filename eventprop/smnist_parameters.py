@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eventprop import mnist_parameters
-from eventprop.keys import declare, resolve_benchmark
+from eventprop.keys import LONG_TRIALS, declare, resolve_benchmark
 from eventprop.parameters import Key
 from eventprop.smnist import SIDE, Code
 
@@ -54,24 +54,8 @@ KEYS = declare(
         "N_TRAIN": 55000,
         "N_VALIDATE": 5000,
         "INPUT_DELAY": 56.0,
-        "INPUT_HIDDEN_MEAN": 0.02,
-        "INPUT_HIDDEN_STD": 0.01,
-        "HIDDEN_OUTPUT_MEAN": 0.0,
-        "HIDDEN_OUTPUT_STD": 0.3,
-        "HIDDEN_HIDDEN_MEAN": 0.0,
-        "HIDDEN_HIDDEN_STD": 0.02,
-        "PDROP_INPUT": 0.1,
-        "LBD_UPPER": 2e-9,
-        "LBD_LOWER": 2e-9,
-        "NU_UPPER": 14.0,
-        "RHO_UPPER": 10000.0,
-        "GLB_UPPER": 1e-8,
+        **LONG_TRIALS,
         "REWIRE_SILENT": True,
-        "ETA": 1e-3,
-        "LR_EASE_IN_FACTOR": None,
-        "TAU_0": 0.5,
-        "TAU_1": 100.0,  # 6.4 would make exp(TRIAL_MS / TAU_1) too large a number
-        "ALPHA": 3e-3,
     },
 )
 

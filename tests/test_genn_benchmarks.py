@@ -9,14 +9,11 @@ import pytest
 import test_dvs_gesture
 import test_smnist
 from small import relative
+from test_genn import BACKEND  # skips this file, too, where there is no pygenn
 
-from eventprop.backends import devices
 from simulator_DVS_gesture import DVSG_model
 from simulator_SMNIST import SMNIST_model
 
-pytest.importorskip("pygenn", reason="pygenn 5.4 is not installed: the GeNN backend is not tested")
-
-BACKEND = "cuda" if devices.problem_with("cuda") is None else "single_threaded_cpu"
 SHORT: dict[str, Any] = {"N_TRAIN": 32, "N_VALIDATE": 11, "N_EPOCH": 2, "N_BATCH": 8, "NUM_HIDDEN": 16}
 SHORT |= {"WRITE_TO_DISK": False, "PIPELINE": False, "RECURRENT": True, "REG_TYPE": "simple"}
 SCANNED: dict[str, Any] = {"DUPLICATE": False, "INPUT_HIDDEN_MEAN": 0.3, "INPUT_HIDDEN_STD": 0.5}
