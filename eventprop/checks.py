@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import models
+from eventprop import network
 from eventprop.backends.devices import problem_with
+from eventprop.parameters import LARGEST
 
 __all__ = ["check_together"]
 
 _MOST_CHANNELS = 65535
-_MOST_EXPONENT = 80.0  # exp of it still fits single precision
+_LARGEST_SLOPE = 1e12  # of a penalty: the square of a gradient still fits single precision
+_STEPS_OF_A_TAU = 40.0  # exp of it, and its products, fit single precision
 
 Problems = list[str]
 
@@ -27,6 +30,7 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     """
     problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
     problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p) + _check_data(p)
+    problems += _check_decay(p) + _check_penalty(p) + _check_learning(p)
     problems += _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
@@ -72,7 +76,7 @@ def _check_potentials(p: Mapping[str, Any]) -> Problems:
     reset, threshold = p["V_RESET"], p["V_THRESH"]
     if reset >= threshold:
         return [f"V_RESET={reset:g} must be below V_THRESH={threshold:g}"]
-    if p.get("HIDDEN_NEURON_TYPE") == "ALIF" and threshold + p.get("B_INIT", 0.0) <= reset:
+    if _adaptive(p) and threshold + p.get("B_INIT", 0.0) <= reset:
         return [f"B_INIT={p['B_INIT']:g} must be above V_RESET - V_THRESH = {reset - threshold:g}"]
     return []
 
@@ -94,11 +98,6 @@ def _check_outputs(p: Mapping[str, Any]) -> Problems:
             f'OUTPUT_NEURON_TYPE="LIF" spikes, and LOSS_TYPE="{loss}" reads voltages; "LI" or "hetLI", or LOSS_TYPE '
             f"{spiking}, would be right"
         )
-    if loss == "first_spike_exp" and {"TRIAL_MS", "TAU_1"} <= p.keys() and p["TRIAL_MS"] / p["TAU_1"] > _MOST_EXPONENT:
-        problems.append(
-            f"TAU_1={p['TAU_1']:g} makes the penalty exp(TRIAL_MS / TAU_1) too large a number; at least "
-            f"{p['TRIAL_MS'] / _MOST_EXPONENT:g} would do"
-        )
     return problems
 
 
@@ -106,7 +105,7 @@ def _check_time_constants(p: Mapping[str, Any]) -> Problems:
     """None is below the time step."""
     if "DT_MS" not in p:
         return []
-    used = ["TAU_MEM", "TAU_SYN"] + (["TAU_B"] if p.get("HIDDEN_NEURON_TYPE") == "ALIF" else [])
+    used = ["TAU_MEM", "TAU_SYN"] + (["TAU_B"] if _adaptive(p) else [])
     return [
         f"{key}={p[key]:g} is below DT_MS={p['DT_MS']:g}; it must be at least one time step"
         for key in used
@@ -114,27 +113,86 @@ def _check_time_constants(p: Mapping[str, Any]) -> Problems:
     ]
 
 
-def _check_bounds(p: Mapping[str, Any]) -> Problems:
-    """Time constants that are trained or drawn start at or above their bounds, and these are no shorter than a step."""
-    problems = []
-    adaptive = p.get("HIDDEN_NEURON_TYPE") == "ALIF"
-    if p.get("TRAIN_TAU_B") and not adaptive and "HIDDEN_NEURON_TYPE" in p:
+def _check_decay(p: Mapping[str, Any]) -> Problems:
+    """What is left of a time constant's decay after a step has an inverse in single precision."""
+    if "DT_MS" not in p:
+        return []
+    used = ["TAU_MEM", "TAU_SYN", *(["TAU_B"] if _adaptive(p) else []), *_bounds_in_use(p).values()]
+    least = p["DT_MS"] / _STEPS_OF_A_TAU
+    return [
+        f"{key}={p[key]:g} is too short for steps of DT_MS={p['DT_MS']:g}; at least {least:g} would do"
+        for key in used
+        if p.get(key, least) < least
+    ]
+
+
+def _check_penalty(p: Mapping[str, Any]) -> Problems:
+    """The penalty of late first spikes, and its derivative, fit single precision to the end of a trial."""
+    loss = p.get("LOSS_TYPE")
+    if not {"TRIAL_MS", "ALPHA", "TAU_1"} <= p.keys() or p["ALPHA"] == 0.0:
+        return []
+    trial, alpha, tau, most = p["TRIAL_MS"], p["ALPHA"], p["TAU_1"], math.log(_LARGEST_SLOPE)
+    if loss == "first_spike_exp" and math.log(alpha) - math.log(tau) + trial / tau > most:
+        return [
+            f"ALPHA={alpha:g} and TAU_1={tau:g} make ALPHA exp(TRIAL_MS / TAU_1) too large a number at the end of a "
+            f"trial of {trial:g} ms; with a TAU_1 of {trial / 20.0:g} it would be {alpha * math.exp(20.0):.2g}"
+        ]
+    if loss == "first_spike" and math.log(alpha) - 2.0 * math.log(0.01 * trial) > most:
+        return [f"ALPHA={alpha:g} is too large for a trial of TRIAL_MS={trial:g}; a smaller one would do"]
+    return []
+
+
+def _check_learning(p: Mapping[str, Any]) -> Problems:
+    """The rate stays within its range to the last epoch; what is 0 or bounds a number by its size is no tiny number."""
+    problems = [
+        f"{key}={p[key]:g} is too small; it must be 0, for none, or at least {1.0 / LARGEST:g}"
+        for key in ("GRAD_CLIP", "MIN_DENOMINATOR")
+        if 0.0 < p.get(key, 0.0) < 1.0 / LARGEST
+    ]
+    if not {"ETA", "ETA_DECAY", "N_EPOCH"} <= p.keys() or p["ETA"] == 0.0:
+        return problems
+    if math.log(p["ETA"]) + p["N_EPOCH"] * math.log(p["ETA_DECAY"]) > math.log(LARGEST):
         problems.append(
-            f'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got "{p["HIDDEN_NEURON_TYPE"]}", which has no TAU_B'
+            f"ETA_DECAY={p['ETA_DECAY']:g} makes ETA={p['ETA']:g} larger than {LARGEST:g} within "
+            f"N_EPOCH={p['N_EPOCH']} epochs"
         )
+    return problems
+
+
+def _bounds_in_use(p: Mapping[str, Any]) -> dict[str, str]:
+    """By the key of a time constant that is trained or drawn, the key of its lower bound."""
     bounds: dict[str, str] = {}
     if p.get("TRAIN_TAU") or p.get("TRAIN_TAU_OUTPUT") or _heterogeneous(p):
         bounds |= {"TAU_MEM": "MIN_TAU_M", "TAU_SYN": "MIN_TAU_SYN"}
-    if p.get("TRAIN_TAU_B") and adaptive:
+    if p.get("TRAIN_TAU_B") and _adaptive(p):
         bounds["TAU_B"] = "MIN_TAU_B"
-    for key, bound in bounds.items():
+    return bounds
+
+
+def _check_bounds(p: Mapping[str, Any]) -> Problems:
+    """Time constants that are trained or drawn start at or above their bounds, and these are no shorter than a step."""
+    problems = []
+    if p.get("TRAIN_TAU_B") and not _adaptive(p) and "HIDDEN_NEURON_TYPE" in p:
+        problems.append(
+            f'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got "{p["HIDDEN_NEURON_TYPE"]}", which has no TAU_B'
+        )
+    for key, bound in _bounds_in_use(p).items():
         if {key, bound} <= p.keys() and p[key] < p[bound]:
             problems.append(f"{key}={p[key]:g} is below its lower bound {bound}={p[bound]:g}")
     return problems
 
 
+def _adaptive(p: Mapping[str, Any]) -> bool:
+    """Whether hidden neurons have an adaptive threshold."""
+    model, _ = network.HIDDEN_NEURONS.get(p.get("HIDDEN_NEURON_TYPE", ""), (models.LIF, False))
+    return "tau_b" in model.parameters
+
+
 def _heterogeneous(p: Mapping[str, Any]) -> bool:
-    return p.get("HIDDEN_NEURON_TYPE") == "hetLIF" or p.get("OUTPUT_NEURON_TYPE") == "hetLI"
+    """Whether time constants are drawn for each neuron."""
+    hidden = network.HIDDEN_NEURONS.get(p.get("HIDDEN_NEURON_TYPE", ""))
+    outputs = network.OUTPUT_NEURONS.get(p.get("OUTPUT_NEURON_TYPE", ""), {})
+    return any(drawn for _, drawn in (*([hidden] if hidden else []), *outputs.values()))
 
 
 def _check_delay_line(p: Mapping[str, Any], num_channels: int) -> Problems:
@@ -172,7 +230,7 @@ def _check_exact(p: Mapping[str, Any]) -> Problems:
         problems.append(f"HIDDEN_NOISE={p['HIDDEN_NOISE']:g} must be 0: a noisy potential has no closed form")
     if p.get("LOSS_TYPE") in ("max", "avg_xentropy"):
         problems.append(f'LOSS_TYPE="{p["LOSS_TYPE"]}" has no closed form within a step')
-    if p.get("HIDDEN_NEURON_TYPE") == "ALIF":
+    if _adaptive(p):
         problems += [
             f"{key}={p[key]:g} must not be negative for ALIF neurons: a rising threshold may be met twice in a step"
             for key in ("B_INCR", "B_INIT")

@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 import models
+from eventprop import network
+from eventprop.backends import devices
 from eventprop.checks import check_together
 from eventprop.parameters import Key, at_home, resolve
 
@@ -38,7 +40,7 @@ _GENERAL = (
         "str",
         "grid",
         "When neurons spike: at the ends of steps (grid), as published, or at the true times within steps (exact).",
-        choices=("grid", "exact"),
+        choices=tuple(network.SPIKE_TIMINGS),
     ),
     Key(
         "BUILD",
@@ -62,7 +64,7 @@ _GENERAL = (
         "auto",
         "What computes the network: this project's own CPU backend (cpu), or GeNN; auto takes GeNN where it is "
         "installed and finds a GPU, else cpu.",
-        choices=("auto", "cpu", "cuda", "hip", "single_threaded_cpu"),
+        choices=devices.BACKENDS,
     ),
     Key(
         "PIPELINE",
@@ -172,7 +174,7 @@ _MODEL = (
         "str",
         "LIF",
         "Hidden neurons; hetLIF draws time constants around TAU_MEM and TAU_SYN for each, ALIF adapts its threshold.",
-        choices=("LIF", "hetLIF", "ALIF"),
+        choices=tuple(network.HIDDEN_NEURONS),
     ),
     Key(
         "OUTPUT_NEURON_TYPE",
@@ -180,7 +182,7 @@ _MODEL = (
         "str",
         "LI",
         "Output neurons; hetLI draws time constants for each; first-spike losses take LIF, and LI as LIF.",
-        choices=("LI", "hetLI", "LIF"),
+        choices=tuple(network.OUTPUT_NEURONS),
     ),
     Key("TAU_B", "Model", "float", 100.0, "Time constant of the adaptation of ALIF neurons.", "ms", above=0.0),
     Key("B_INCR", "Model", "float", 0.1, "What a spike of an ALIF neuron adds to its threshold."),
@@ -307,7 +309,7 @@ _LEARNING = (
         "reference",
         "Scale of gradients in training: reference divides the loss's by TAU_MEM (max: TRIAL_MS; first spikes: 1), as "
         "published strengths of regularisation expect; true takes them as they are.",
-        choices=("reference", "true"),
+        choices=tuple(network.LOSS_SCALES),
     ),
     Key("TRAIN_TAU", "Learning", "bool", False, "Whether tau_mem and tau_syn of hidden neurons are trained."),
     Key("TRAIN_TAU_B", "Learning", "bool", False, "Whether tau_b of ALIF neurons is trained."),

@@ -8,13 +8,18 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 __all__ = ["Key", "at_home", "defaults", "describe", "markdown", "parse_settings", "parse_value", "resolve"]
+
+
+LARGEST = 1e9
+"""Floats are at most this in size, and those that must be above 0 at least its inverse, unless they are declared
+otherwise: engines compute in single precision, whose numbers, and products of several, must not overflow or vanish."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,18 @@ class Key:
             (self.most, lambda b: value > b, "at most"),
             (self.above, lambda b: value <= b, "above"),
             (self.below, lambda b: value >= b, "below"),
+            *self._of_single_precision(value),
         ):
             if bound is not None and broken(bound):
                 raise ValueError(f"{self.name} must be {words} {bound:g}, got {value!r}")
+
+    def _of_single_precision(self, value: float) -> list[tuple[float | None, Callable[[float], bool], str]]:
+        """Further bounds, as above, of floats."""
+        if self.kind != "float":
+            return []
+        least = self.least if self.least is not None else 1.0 / LARGEST if self.above == 0.0 else -LARGEST
+        most = self.most if self.most is not None else LARGEST
+        return [(least, lambda b: value < b, "at least"), (most, lambda b: value > b, "at most")]
 
     def allowed(self) -> str:
         """The values that it takes, in words."""

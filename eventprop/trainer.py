@@ -11,6 +11,7 @@ import numpy as np
 
 from eventprop.backends import BatchResult, Engine
 from eventprop.checkpoint import TrainingState
+from eventprop.choice import meaning
 from eventprop.network import Network, Randomness, adam_parameters
 from eventprop.presentation import Preparation, Presentation
 from eventprop.progress import Progress
@@ -21,6 +22,12 @@ from eventprop.splits import Subset
 from eventprop.streams import stream_seed
 
 __all__ = ["Outcome", "TrainingDiverged", "evaluate", "train"]
+
+_LARGEST_NORM = 1e18  # Adam's mean of its square fits single precision
+_NOT_LEARNED = (
+    "nothing was learned from this batch. A larger MIN_DENOMINATOR, a GRAD_CLIP or a smaller ETA may help, and so may "
+    "smaller weights, ALPHA, LBD_UPPER, LBD_LOWER, GLB_UPPER or HIDDEN_NOISE, or a B_INCR nearer to 0"
+)
 
 
 class TrainingDiverged(ArithmeticError):
@@ -96,7 +103,7 @@ def train(
             shown = preparation.evaluation(evaluation, epoch)
             evaluated = evaluate(engine, p, shown, recorder, progress, epoch, trials)
         best = _is_best(p, state, trained, evaluated)
-        monitored = trained if p["EMA_WHICH"] == "training" else evaluated
+        monitored = meaning("EMA_WHICH", p["EMA_WHICH"], {"training": trained, "validation": evaluated})
         rate = state.rate.working
         state.rate.after_epoch(p, epoch, None if monitored is None else monitored.accuracy)
         silent = _silent(trained, evaluated)
@@ -158,8 +165,12 @@ def _learn(engine: Engine, p: Mapping[str, Any], state: TrainingState, where: st
     norm = engine.gradient_norm()
     if not np.isfinite(norm):
         raise TrainingDiverged(_diverged(engine, where))
-    state.updates += 1
     factor = min(1.0, p["GRAD_CLIP"] / norm) if p["GRAD_CLIP"] > 0 and norm > 0 else 1.0
+    if norm * factor > _LARGEST_NORM:
+        raise TrainingDiverged(
+            f"the gradient's norm is {norm:g} in {where}, and single precision does not hold its square; {_NOT_LEARNED}"
+        )
+    state.updates += 1
     engine.update(adam_parameters(p, state.rate.working, state.updates), factor)
     state.rate.after_update(p)
 
@@ -207,7 +218,9 @@ def _outcome(presented: Presentation, results: list[BatchResult]) -> Outcome:
 
 
 def _is_best(p: Mapping[str, Any], state: TrainingState, trained: Outcome, evaluated: Outcome | None) -> bool:
-    which = {"training": trained, "validation": evaluated}.get(p["CHECKPOINT_BEST"])
+    which = meaning(
+        "CHECKPOINT_BEST", p["CHECKPOINT_BEST"], {"neither": None, "training": trained, "validation": evaluated}
+    )
     if which is None or which.accuracy <= state.best:
         return False
     state.best = which.accuracy
@@ -269,10 +282,7 @@ def _diverged(engine: Engine, where: str) -> str:
     bad = [name for name, g in engine.gradients().items() if not np.isfinite(g).all()]
     bad += _not_finite(engine.time_constant_gradients())
     what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
-    return (
-        f"{what} is not finite in {where}; nothing was learned from this batch. "
-        "A larger MIN_DENOMINATOR, a GRAD_CLIP or a smaller ETA may help"
-    )
+    return f"{what} is not finite in {where}; {_NOT_LEARNED}"
 
 
 def _not_finite(values: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
