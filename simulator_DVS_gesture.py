@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eventprop import dvs, dvs_parameters, parameters
+from eventprop.choice import meaning
 from eventprop.dataset import Dataset
 from eventprop.simulator import RunResult
 from eventprop.splits import leave_speaker_out, random_split
@@ -74,7 +75,8 @@ class DVSG_model(TwoFileSimulator):
         if run["EVALUATION"] == "user":
             training, validation = leave_speaker_out(samples, run["SPEAKER_LEFT"][0], run["N_TRAIN"], seed)
         else:
-            training, validation = random_split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed)
+            split = meaning("EVALUATION", run["EVALUATION"], {"random": random_split})
+            training, validation = split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed)
         return self._train(run, training, validation, "validation")
 
     def cross_validate(self, p: Mapping[str, Any]) -> tuple[list[list[float]], list[float]]:

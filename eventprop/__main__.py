@@ -35,7 +35,7 @@ def keys_page() -> str:
     benchmarks = {benchmark.title: benchmark.keys for benchmark in registry.BENCHMARKS.values()}
     head = (
         "# Keys of `p`\n\nMade from the declarations by `python -m eventprop keys`. Engines compute in single "
-        f"precision: numbers with a fraction are at most {parameters.LARGEST:g} in size, and those above 0 at least "
+        f"precision: numbers with a fraction are at most {parameters.LARGEST:g} in size, times at least "
         f"{1 / parameters.LARGEST:g}.\n\n"
     )
     return head + parameters.markdown(benchmarks)

@@ -11,6 +11,7 @@ from typing import Any
 import models
 from eventprop import network
 from eventprop.backends.devices import problem_with
+from eventprop.choice import meaning
 from eventprop.parameters import LARGEST
 
 __all__ = ["check_together"]
@@ -86,17 +87,17 @@ def _check_outputs(p: Mapping[str, Any]) -> Problems:
     if not {"LOSS_TYPE", "OUTPUT_NEURON_TYPE"} <= p.keys():
         return []
     loss, outputs = p["LOSS_TYPE"], p["OUTPUT_NEURON_TYPE"]
-    problems = []
-    if models.LOSSES[loss].spiking and outputs == "hetLI":
+    problems, spiking = [], meaning("LOSS_TYPE", loss, models.LOSSES).spiking
+    if spiking and outputs == "hetLI":
         problems.append(
             f'OUTPUT_NEURON_TYPE="hetLI" never spikes, and LOSS_TYPE="{loss}" needs spikes; "LIF", or "LI", which this '
             "loss makes spike, would be right"
         )
-    if not models.LOSSES[loss].spiking and outputs == "LIF":
-        spiking = " or ".join(f'"{name}"' for name, other in models.LOSSES.items() if other.spiking)
+    if not spiking and outputs == "LIF":
+        with_spikes = " or ".join(f'"{name}"' for name, other in models.LOSSES.items() if other.spiking)
         problems.append(
             f'OUTPUT_NEURON_TYPE="LIF" spikes, and LOSS_TYPE="{loss}" reads voltages; "LI" or "hetLI", or LOSS_TYPE '
-            f"{spiking}, would be right"
+            f"{with_spikes}, would be right"
         )
     return problems
 
@@ -134,8 +135,8 @@ def _check_penalty(p: Mapping[str, Any]) -> Problems:
     trial, alpha, tau, most = p["TRIAL_MS"], p["ALPHA"], p["TAU_1"], math.log(_LARGEST_SLOPE)
     if loss == "first_spike_exp" and math.log(alpha) - math.log(tau) + trial / tau > most:
         return [
-            f"ALPHA={alpha:g} and TAU_1={tau:g} make ALPHA exp(TRIAL_MS / TAU_1) too large a number at the end of a "
-            f"trial of {trial:g} ms; with a TAU_1 of {trial / 20.0:g} it would be {alpha * math.exp(20.0):.2g}"
+            f"TAU_1={tau:g} makes the penalty exp(TRIAL_MS / TAU_1) too large a number; {trial / 20.0:g} would do, "
+            "with an ALPHA of at most 1"
         ]
     if loss == "first_spike" and math.log(alpha) - 2.0 * math.log(0.01 * trial) > most:
         return [f"ALPHA={alpha:g} is too large for a trial of TRIAL_MS={trial:g}; a smaller one would do"]

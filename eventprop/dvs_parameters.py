@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eventprop import dvs
+from eventprop.choice import meaning
 from eventprop.keys import LONG_TRIALS, declare, resolve_benchmark
 from eventprop.parameters import Key
 
@@ -97,13 +98,13 @@ def _check_camera(p: Mapping[str, Any]) -> list[str]:
 
 def source(name: str) -> dvs.Source:
     """The data set, or the one whose layout it has."""
-    return dvs.SETS.get(name, dvs.SETS["DVSGesture"])
+    return meaning("DATA_SET", name, {**dvs.SETS, "DEMO": dvs.SETS["DVSGesture"]})
 
 
 def _num_channels(p: Mapping[str, Any]) -> int:
     """Input channels; where a value by itself is wrong, which is told elsewhere, those of the default."""
     name, downsample = p.get("DATA_SET"), p.get("DOWNSAMPLE")
-    kind = source(name if isinstance(name, str) else "")
+    kind = dvs.SETS.get(name if isinstance(name, str) else "", dvs.SETS["DVSGesture"])
     if not isinstance(downsample, int) or downsample < 1:
         downsample = kind.downsample
     return dvs.Window(kind.side, 1.0, 1.0, downsample=downsample).num_channels

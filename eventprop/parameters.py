@@ -18,8 +18,10 @@ __all__ = ["Key", "at_home", "defaults", "describe", "markdown", "parse_settings
 
 
 LARGEST = 1e9
-"""Floats are at most this in size, and those that must be above 0 at least its inverse, unless they are declared
-otherwise: engines compute in single precision, whose numbers, and products of several, must not overflow or vanish."""
+"""Floats are at most this in size, and times at least its inverse, unless they are declared otherwise: engines compute
+in single precision, whose numbers, and products and quotients of several, must not overflow or vanish."""
+
+_TINY = 1e-30  # what else must be above 0 is at least this, a number of single precision
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Key:
         """Further bounds, as above, of floats."""
         if self.kind != "float":
             return []
-        least = self.least if self.least is not None else 1.0 / LARGEST if self.above == 0.0 else -LARGEST
+        tiny = 1.0 / LARGEST if self.unit == "ms" else _TINY
+        least = self.least if self.least is not None else tiny if self.above == 0.0 else -LARGEST
         most = self.most if self.most is not None else LARGEST
         return [(least, lambda b: value < b, "at least"), (most, lambda b: value > b, "at most")]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from eventprop import mnist
+from eventprop.choice import meaning
 from eventprop.dataset import Dataset, Part
 from eventprop.mnist import SIDE
 from eventprop.spikes import SpikeSet, bin_events, joined
@@ -49,6 +50,9 @@ class Code:
     duplicate: bool
     pixel_ms: float
     permute: int | None = None
+
+    def __post_init__(self) -> None:
+        meaning("ENCODING", self.encoding, dict.fromkeys(("thresholds", "rows")))
 
     @property
     def num_channels(self) -> int:

@@ -270,8 +270,11 @@ ODD: list[tuple[Any, list[str]]] = [
     ({"REC_SPIKES_EPOCH_TRIAL": [[1]]}, ["each entry of REC_SPIKES_EPOCH_TRIAL must be a pair"]),
     ({"AUGMENTATION": {1: 2}}, ["AUGMENTATION must be a dictionary with names as keys"]),
     ({"AUGMENTATION": {"NORMALISE_SPIKE_NUMBER": np.array([1, 2])}}, ["AUGMENTATION=", "it takes True or False"]),
-    ({"TRIAL_MS": 1e308, "DT_MS": 1e-308}, ["make inf steps; 3 to 65535 are possible"]),
-    ({"DT_MS": 5e-324}, ["make inf steps; 3 to 65535 are possible"]),
+    ({"TRIAL_MS": 1e9, "DT_MS": 1e-9}, ["make 1e+18 steps; 3 to 65535 are possible"]),
+    (
+        {"TRIAL_MS": 1e308, "DT_MS": 5e-324},
+        ["TRIAL_MS must be at most 1e+09", "DT_MS must be at least 1e-09, got 5e-324"],
+    ),
     ({"TRIAL_MS": 2.0}, ["make 2 steps; 3 to 65535 are possible"]),
     ({"TRIAL_MS": 1400.25}, ["TRIAL_MS=1400.25 is no whole multiple of DT_MS=1; 1400 would be"]),
     ({"TRAIL_MS": np.array([1.0, 2.0])}, ["TRIAL_MS must be a number, got array"]),

@@ -16,6 +16,7 @@ from eventprop.backends import BatchResult
 from eventprop.backends.cpu.codegen import generate, losses_of
 from eventprop.backends.cpu.compiler import load_library
 from eventprop.backends.cpu.interface import Batch, address, check, declare
+from eventprop.choice import meaning
 from eventprop.network import Network, Population, Projection, Randomness
 from eventprop.spikes import SpikeSet
 
@@ -50,7 +51,7 @@ class CpuEngine:
 
     def __init__(self, network: Network, num_threads: int | None = None, real: str = "float") -> None:
         self.network, self._real = network, real
-        self._dtype = np.dtype(_DTYPES[real])
+        self._dtype = np.dtype(meaning("real", real, _DTYPES))
         self._wanted = num_threads
         wanted = num_threads or available_threads()
         self._lib = load_library(generate(network, real))

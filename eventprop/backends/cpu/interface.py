@@ -78,7 +78,8 @@ def check(status: int) -> None:
     """
     if status == 2:
         raise ArithmeticError(
-            "neurons spike without end, a thousand times each in a trial; smaller weights or a larger TAU_MEM may help"
+            "neurons spike without end, a thousand times each in a trial; smaller weights, a smaller ETA or a larger "
+            "TAU_MEM or V_THRESH may help"
         )
     if status:
         raise MemoryError("the CPU engine ran out of memory; a smaller N_BATCH or NUM_HIDDEN needs less")
