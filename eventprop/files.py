@@ -6,13 +6,25 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["check_folder", "write_array", "write_bytes", "write_json", "write_text"]
+__all__ = ["append_bytes", "check_folder", "write_array", "write_bytes", "write_json", "write_text"]
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error of the system that names no file (a full disk's does not) names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -22,7 +34,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
-        with temporary.open("wb") as file:
+        with _named(path), temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -30,6 +42,24 @@ def write_bytes(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def append_bytes(path: Path, data: bytes) -> int:
+    """Add ``data`` to the end of a file, which is made if it is missing, and flush it to the disk; where it begins.
+
+    Where that fails, what was written of it is taken away again.
+    """
+    with _named(path), path.open("ab", buffering=0) as file:
+        first, left = file.seek(0, os.SEEK_END), memoryview(data)
+        try:
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                file.truncate(first)
+            raise
+    return first
 
 
 def write_text(path: Path, text: str) -> None:
