@@ -139,8 +139,8 @@ def load(path: Path, network: Network | None, *, to_train: bool = True) -> tuple
         raise FileNotFoundError(f"there is no checkpoint {path}") from None
     except PermissionError:
         raise
-    except (OSError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else error
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error).removeprefix(f"{path} ")
         raise ValueError(f"{path} is not a whole checkpoint of this program: {what}") from None
     if network is not None:
         _check(path, state, network, to_train)
