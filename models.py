@@ -43,6 +43,8 @@ and variables declared beside it, ``dt`` (ms), and
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -428,3 +430,6 @@ ADAM = OptimiserModel(
     ),
 )
 """Adam (Kingma & Ba 2015). At update s = 1, 2, ...: correction1 = 1/(1 - beta1^s), correction2 = 1/(1 - beta2^s)."""
+
+if __name__ == "models":  # the package's instance is the only one, also for whoever imports this file by its own name
+    sys.modules[__name__] = importlib.import_module("eventprop.models")

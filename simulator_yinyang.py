@@ -21,6 +21,7 @@ from eventprop import parameters, yinyang_parameters
 from eventprop import yinyang as task
 from eventprop.backends import Engine
 from eventprop.dataset import Dataset
+from eventprop.pictures import attempt
 from eventprop.simulator import RunResult, Simulator
 from eventprop.splits import Subset, everything, first_and_last
 
@@ -112,23 +113,22 @@ class yinyang(Simulator):
 
     def _draw(self, p: Mapping[str, Any], engine: Engine, samples: Subset, points: np.ndarray, title: str) -> None:
         """The pictures that ``TRAINING_PLOT`` and ``FANCY_PLOTS`` ask for, of at most 2,000 points."""
-        from eventprop import plots
-
         part, chosen = samples.part, samples.indices[:2000]
         result = engine.run(part.spikes, chosen, None)
-        made = {}
-        if p["TRAINING_PLOT"]:
-            made["classes"] = plots.points_by_class(
-                points[chosen], result.predictions, part.labels[chosen], task.CLASSES, title
-            )
+        coordinates, predictions = points[chosen], result.predictions
+        times = np.where(-result.scores * p["TAU_0"] > p["TRIAL_MS"] + 0.5, np.nan, -result.scores * p["TAU_0"])
+        pictures = [("classes", "points_by_class", (predictions, part.labels[chosen]))] if p["TRAINING_PLOT"] else []
         if p["FANCY_PLOTS"] and engine.network.loss.spiking:
-            times = -result.scores * p["TAU_0"]
-            times = np.where(times > p["TRIAL_MS"] + 0.5, np.nan, times)
-            made["first_spikes"] = plots.first_spikes(points[chosen], times, result.predictions, task.CLASSES, title)
-        for what, figure in made.items():
-            if p["WRITE_TO_DISK"]:
-                plots.save(figure, Path(p["OUT_DIR"]) / f"{p['NAME']}_{title.replace(' ', '')}_{what}.png")
-            plots.show(figure)
+            pictures.append(("first_spikes", "first_spikes", (times, predictions)))
+        for what, function, values in pictures:
+            path = Path(p["OUT_DIR"]) / f"{p['NAME']}_{title.replace(' ', '')}_{what}.png"
+            with attempt(path):
+                from eventprop import plots
+
+                figure = getattr(plots, function)(coordinates, *values, task.CLASSES, title)
+                if p["WRITE_TO_DISK"]:
+                    plots.save(figure, path)
+                plots.show(figure)
 
     def test(self, p: Mapping[str, Any]) -> YinyangResult:
         """Accuracy on the test points, without learning, dropout or noise.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import models
+from eventprop import models
 from eventprop.backends.devices import problem_with
 
 __all__ = ["check_together"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import models
+from eventprop import models
 from eventprop.checks import check_together
 from eventprop.parameters import Key, at_home, resolve
 

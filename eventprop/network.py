@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-import models
+from eventprop import models
 from eventprop.streams import stream
 
 __all__ = ["TIME_CONSTANTS", "Network", "Population", "Projection", "Randomness", "adam_parameters", "describe"]

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import models
-from eventprop import backends, checkpoint, results, summary, timing, trainer
+from eventprop import backends, checkpoint, models, results, summary, timing, trainer
 from eventprop.checkpoint import TrainingState
 from eventprop.dataset import Dataset
 from eventprop.inspection import Gradients, Inspection, Prediction, TimeConstants, with_own

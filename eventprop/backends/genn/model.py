@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-import models
+from eventprop import models
 from eventprop.backends.cache import CompilerError, cache_folder, check_cache
 from eventprop.backends.genn.builder import Layout, Neurons
 from eventprop.backends.genn.neurons import input_neurons, neurons
