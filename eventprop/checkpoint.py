@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-import models
+from eventprop import models
 from eventprop import files, journal
 from eventprop.journal import Mark
 from eventprop.network import Network
