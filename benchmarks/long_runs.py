@@ -50,7 +50,9 @@ def main() -> None:
             first, last = (1e3 * statistics.median(part) for part in (seconds[:100], seconds[-100:]))
             journal = (Path(folder) / "long_journal.bin").stat().st_size
             rows.append((collect, first, last, sizes[0], sizes[-1], journal))
-    print("\n| confusion and predictions collected | first 100 epochs, ms CPU | last 100 | ratio | checkpoint | journal |")
+    print(
+        "\n| confusion and predictions collected | first 100 epochs, ms CPU | last 100 | ratio | checkpoint | journal |"
+    )
     print("|---|---|---|---|---|---|")
     for collect, first, last, start, end, journal in rows:
         kept = f"{start / 1e3:.1f} -> {end / 1e3:.1f} kB"

@@ -136,4 +136,3 @@ class Outputs:
             from eventprop import plots
 
             plots.save(plots.learning_curves(state.history, evaluated=evaluated), path)
-

@@ -201,7 +201,9 @@ def test_wrong_flat_weights_are_named(p: dict[str, Any], kind: str) -> None:
     else:
         path.unlink()
     before = {f: f.read_bytes() for f in Path("out").iterdir()}
-    with pytest.raises(ValueError, match=r"test_w_hidden_output_last.npy (must hold 800 finite|is no readable|is missing)"):
+    with pytest.raises(
+        ValueError, match=r"test_w_hidden_output_last.npy (must hold 800 finite|is no readable|is missing)"
+    ):
         mn.train({**p, "LOAD_LAST": True})
     assert {f: f.read_bytes() for f in Path("out").iterdir() if f.suffix == ".npy"} == before
 
