@@ -8,6 +8,7 @@ The cost of the last hundred epochs over that of the first hundred should be 1: 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import tempfile
@@ -36,7 +37,7 @@ def measured(epochs: int, collect: bool, folder: Path) -> tuple[list[float], lis
 
     training, _ = first_and_last(everything(mn.data.train), 20, 0)
     mn._train(run, training, everything(mn.data.test), "test", each_epoch=each)
-    return [b - a for a, b in zip(at[1:-1], at[2:], strict=True)], sizes[1:]
+    return [b - a for a, b in itertools.pairwise(at[1:])], sizes[1:]
 
 
 def main() -> None:
