@@ -43,6 +43,8 @@ and variables declared beside it, ``dt`` (ms), and
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -430,3 +432,6 @@ ADAM = OptimiserModel(
 """Adam (Kingma & Ba 2015). At update s = 1, 2, ...: rest = 1 - beta and correction = 1/(1 - beta^s), for both of its
 averages; single precision has too few digits to take 1 - beta from beta. v is bounded from below by the least number
 that single precision has in full, so that without epsilon there is no update where all gradients were 0."""
+
+if __name__ == "models":  # the package's instance is the only one, also for whoever imports this file by its own name
+    sys.modules[__name__] = importlib.import_module("eventprop.models")

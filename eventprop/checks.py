@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import models
-from eventprop import network
+from eventprop import models, network
 from eventprop.backends.devices import problem_with
 from eventprop.choice import meaning
 from eventprop.parameters import LARGEST

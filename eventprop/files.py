@@ -1,18 +1,38 @@
-"""Files that are either the old one or the new one, never half of each."""
+"""Files that are either the old one or the new one, never half of each; and what is read, whole or not at all."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Mapping
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["check_folder", "write_array", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    *("append_bytes", "check_folder", "check_regular", "read_archive", "read_array", "read_bytes", "why"),
+    *("write_array", "write_bytes", "write_json", "write_text"),
+]
+
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error of the system that names no file (a full disk's does not) names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -22,7 +42,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
-        with temporary.open("wb") as file:
+        with _named(path), temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -30,6 +50,24 @@ def write_bytes(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def append_bytes(path: Path, data: bytes) -> int:
+    """Add ``data`` to the end of a file, which is made if it is missing, and flush it to the disk; where it begins.
+
+    Where that fails, what was written of it is taken away again.
+    """
+    with _named(path), path.open("ab", buffering=0) as file:
+        first, left = file.seek(0, os.SEEK_END), memoryview(data)
+        try:
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                file.truncate(first)
+            raise
+    return first
 
 
 def write_text(path: Path, text: str) -> None:
@@ -45,6 +83,90 @@ def write_array(path: Path, array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_bytes(path, buffer.getvalue())
+
+
+def check_regular(path: Path) -> None:
+    """See that ``path`` is a file, or a link to one: to open a pipe would wait for ever, and a device has no end.
+
+    Raises:
+        ValueError: it is something else; names it.
+        FileNotFoundError, PermissionError: as of any file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, ValueError) as error:  # a link to itself, a name too long, a zero byte in it
+        raise ValueError(f"{path} cannot be read: {why(error)}") from None
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'a device')}, and must be a file")
+
+
+def read_bytes(path: Path) -> bytes:
+    """All of a file.
+
+    Raises:
+        ValueError: it is no file, or the disk cannot read it; names it.
+        FileNotFoundError, PermissionError: as of any file.
+    """
+    check_regular(path)
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, MemoryError) as error:
+        raise ValueError(f"{path} cannot be read: {why(error)}") from None
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of a ``.npy`` file, which holds that and nothing else, without pickles.
+
+    Raises:
+        ValueError: it is no such file, or damaged; names it.
+        FileNotFoundError, PermissionError: as of any file.
+    """
+    data = read_bytes(path)
+    stream = io.BytesIO(data)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of Python's parser, about a damaged header
+            array = np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+    except Exception as error:  # the header is a Python expression, and damaged it can raise whatever its parser can
+        what = "is empty, and so" if not data else "is no readable .npy file" + f" ({why(error)}): it"
+        raise ValueError(f"{path} {what} must hold one array, as numpy.save writes it") from None
+    if stream.tell() != len(data):
+        raise ValueError(
+            f"{path} is damaged: its head speaks of an array of shape {array.shape}, behind which there are "
+            f"{len(data) - stream.tell()} bytes too many"
+        )
+    return array
+
+
+def read_archive(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a ``.npz`` file by name, without pickles; each is held against the archive's own checksum.
+
+    Raises:
+        ValueError: it is no such file, or damaged; names it.
+        FileNotFoundError, PermissionError: as of any file.
+    """
+    data = read_bytes(path)
+    try:
+        with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {
+                entry.filename.removesuffix(".npy"): np.asarray(
+                    np.lib.format.read_array(io.BytesIO(archive.read(entry)), allow_pickle=False)
+                )
+                for entry in archive.infolist()
+            }
+    except Exception as error:  # whatever a damaged archive, or a damaged header in it, can raise
+        raise ValueError(f"{path} is no readable .npz file ({why(error)})") from None
+
+
+def why(error: BaseException) -> str:
+    """What an error says, as part of a line: without its number and file, and not without end."""
+    words = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    shown = "".join(c if c.isprintable() else " " for c in words)
+    shown = " ".join(shown.split()).rstrip(".")
+    return shown if len(shown) <= 200 else f"{shown[:200]} ..."
 
 
 def check_folder(folder: Path) -> None:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import models
-from eventprop import network
+from eventprop import models, network
 from eventprop.backends import devices
 from eventprop.checks import check_together
 from eventprop.parameters import Key, at_home, resolve

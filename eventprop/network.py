@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-import models
+from eventprop import models
 from eventprop.choice import meaning
 from eventprop.streams import stream
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from eventprop import files
+from eventprop.pictures import import_matplotlib
+
+import_matplotlib()  # before anything of it is imported
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import MaxNLocator, PercentFormatter  # noqa: E402
 
 __all__ = ["confusion", "decision_map", "examples", "first_spikes", "learning_curves", "points_by_class", "raster"]
 __all__ += ["save", "show", "voltages"]
@@ -33,11 +36,11 @@ def learning_curves(history: Sequence[Mapping[str, Any]], title: str = "", evalu
     for what, label, colour in (("train", "training", _GREY), ("eval", evaluated, _BLUE)):
         loss = np.array([r[f"{what}_loss"] for r in history], float)
         if np.isfinite(loss).any():
-            accuracy = np.array([r[f"{what}_accuracy"] for r in history])
+            accuracy = np.array([r[f"{what}_accuracy"] for r in history], float)
             style = {"color": colour, "label": label, "marker": "o", "markersize": 3}
             axes[0].plot(epochs, accuracy, **style)
             axes[1].plot(epochs, loss, **style)
-            if what == "eval":
+            if what == "eval" and np.isfinite(accuracy[-1]):
                 axes[0].annotate(
                     f"{accuracy[-1]:.1%}",
                     (epochs[-1], accuracy[-1]),

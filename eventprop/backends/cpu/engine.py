@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-import models
+from eventprop import models
 from eventprop.backends import BatchResult
 from eventprop.backends.cpu.codegen import generate, losses_of
 from eventprop.backends.cpu.compiler import load_library

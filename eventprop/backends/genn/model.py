@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-import models
+from eventprop import models
 from eventprop.backends.building import alone_with
 from eventprop.backends.cache import CompilerError, cache_folder, check_cache
 from eventprop.backends.genn.builder import Layout, Neurons
