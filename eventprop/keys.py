@@ -123,6 +123,7 @@ _EXPERIMENT = (
         "says so. The CPU backend's spike log has no limit.",
         "spikes",
         least=2,
+        most=1000000,
     ),
     Key("N_BATCH", "Experiment", "int", 32, "Samples in a batch.", least=1, most=65536),
     Key("N_TRAIN", "Experiment", "int", 7644, "Training samples.", least=1),

@@ -130,8 +130,9 @@ def load_library(source: str) -> ctypes.CDLL:
 
 def _cached(place: Path, mark: str) -> Iterator[Path]:
     """Whole libraries made from the same, the last one first; damaged ones are removed."""
-    found = list(place.parent.glob(f"{place.name}_{mark}_*.so"))
-    with contextlib.suppress(OSError):
+    found: list[Path] = []
+    with contextlib.suppress(OSError):  # of a folder that cannot be, which is told where it is made
+        found = list(place.parent.glob(f"{place.name}_{mark}_*.so"))
         found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in found:
         try:

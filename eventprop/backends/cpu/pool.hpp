@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -114,8 +115,9 @@ private:
     // back for what each needs once it runs.
     void gather() {
         for (int others = wanted - 1;;) {
-            std::vector<char> spare;
-            spare.reserve(SPARE);
+            const std::unique_ptr<char[]> spare(others ? new (std::nothrow) char[SPARE] : nullptr);
+            [[maybe_unused]] char *volatile kept = spare.get();  // or the compiler may leave it out
+            if (!spare) others = 0;
             team.reset(new Team(others));
             owner = getpid();
             const int found = team->size();
