@@ -133,6 +133,7 @@ def extremes(key: Key) -> Iterator[float]:
             yield math.nextafter(end, inwards) if inwards else end
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of networks in which nothing spikes
 @pytest.mark.parametrize("base", [EVERYTHING, EXACT], ids=["grid", "exact"])
 @pytest.mark.parametrize("key", FLOATS, ids=lambda key: key.name)
 def test_every_number_at_its_extremes(key: Key, base: dict[str, Any]) -> None:

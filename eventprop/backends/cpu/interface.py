@@ -82,4 +82,4 @@ def check(status: int) -> None:
             "TAU_MEM or V_THRESH may help"
         )
     if status:
-        raise MemoryError("the CPU engine ran out of memory; a smaller N_BATCH or NUM_HIDDEN needs less")
+        raise MemoryError("the CPU engine ran out of memory; a smaller NUM_THREADS, N_BATCH or NUM_HIDDEN needs less")
