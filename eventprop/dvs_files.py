@@ -96,12 +96,13 @@ def read_npy(path: Path) -> Events:
     if not np.isfinite(rows).all() or (rows[:, :3] != np.floor(rows[:, :3])).any():
         raise ValueError(f"{path}: x, y and polarity must be whole numbers, and times finite")
     x, y, polarity = (rows[:, column].astype(np.int64) for column in range(3))
-    if len(rows) and rows[:, 3].max() > _LONGEST_MS:
+    times = rows[:, 3].astype(np.float64)
+    if times.max(initial=0) > _LONGEST_MS:
         raise ValueError(
-            f"{path}: the last event is at {rows[:, 3].max():g} ms, and no recording is as long as ten minutes; times "
+            f"{path}: the last event is at {times.max():g} ms, and no recording is as long as ten minutes; times "
             "must be milliseconds, and these look like microseconds"
         )
-    return _checked(path, Events(x, y, polarity, rows[:, 3].astype(np.float64)), GESTURE_SIDE)
+    return _checked(path, Events(x, y, polarity, times), GESTURE_SIDE)
 
 
 def read_bin(path: Path) -> Events:

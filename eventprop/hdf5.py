@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -90,8 +91,16 @@ class Source:
 
     def read(self, name: str, first: int = 0, last: int | None = None) -> np.ndarray:
         """Entries of a dataset that has a dimension."""
+        import h5py
+
         with _reading(self.path):
-            return np.asarray(self._file[name][first:last])
+            dataset = self._file[name]
+            found = np.asarray(dataset[first:last])
+            kind = None if h5py.check_string_dtype(dataset.dtype) else h5py.check_vlen_dtype(dataset.dtype)
+            if kind is not None and not np.dtype(kind).isnative and _forgets_order():
+                for number, entries in enumerate(found):
+                    found[number] = entries.byteswap()
+            return found
 
     def _check_lists(self, dataset: Any) -> None:
         """No list is longer than the heap in which it lies, or where that cannot be told, than the file."""
@@ -114,6 +123,18 @@ class Source:
             for length, heap, _ in entries[entries["length"] > 0].tolist():
                 if length * each > self._heaps.get(heap + self._file.userblock_size, self._bytes):
                     raise ValueError(f"a list in {dataset.name!r} has {length} entries, more than there are")
+
+
+@cache
+def _forgets_order() -> bool:
+    """Whether h5py takes lists whose numbers have their bytes in the other order as if they had not (so does 3.16)."""
+    import h5py
+
+    kind = np.dtype(np.uint16).newbyteorder()
+    with h5py.File("order", "w", driver="core", backing_store=False) as file:
+        lists = file.create_dataset("lists", (1,), dtype=h5py.vlen_dtype(kind))
+        lists[0] = np.array([1], kind)
+        return int(lists[0][0]) != 1
 
 
 @contextmanager

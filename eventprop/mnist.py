@@ -95,9 +95,7 @@ def read_part(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     if len(images) != len(labels) or not len(labels):
         raise ValueError(f"{paths[0]} has {len(images)} images, but {paths[1]} has {len(labels)} labels")
     if images.max(initial=0) <= 1:
-        raise ValueError(
-            f"{paths[0]}: no pixel is brighter than 1; grey levels must be from 0 to 255, and 0 and 1 are dark"
-        )
+        raise ValueError(f"{paths[0]}: no pixel is above 1, and so none spikes; grey levels must be 0 to 255")
     if labels.max() >= CLASSES:
         number = int(labels.argmax())
         raise ValueError(f"{paths[1]}: label {labels[number]} of image {number} is not one of 0 to {CLASSES - 1}")
