@@ -40,6 +40,8 @@ def fetch(data_dir: Path, place: Path, module: str = "", get: Callable[[Any], ob
         Why it is not there, and what lies there instead; None where it is there now.
     """
     there = _lookalikes(data_dir, place)
+    if data_dir.exists() and not data_dir.is_dir():
+        return f"{data_dir} is no folder"
     said = [_advice(path, place) for path in there]
     if get is not None and all(path.parent == place.parent and _is_leftover(path, place) for path in there):
         why = _by_tonic(place, module, get)
@@ -80,8 +82,11 @@ def is_junk(path: Path) -> bool:
 
 
 def _lookalikes(data_dir: Path, place: Path) -> list[Path]:
-    """Files and folders with a name like that of ``place`` but for letters' case and endings, the nearest first."""
-    found = [path for path in _near(data_dir) if _core(path.name) == _core(place.name)]
+    """Files and folders with a name like that of ``place`` but for letters' case and endings, the nearest first; and
+    packed ones like the folder in which it should be."""
+    near = list(_near(data_dir))
+    found = [path for path in near if _core(path.name) == _core(place.name)]
+    found = found or [path for path in near if _is_packed(path) and _core(path.name) == _core(place.parent.name)]
     return sorted(found, key=lambda path: (path != place, len(path.parts), path))[:3]
 
 
@@ -104,10 +109,14 @@ def _near(folder: Path) -> Iterator[Path]:
 def _core(name: str) -> str:
     """A name without letters' case, endings of packed and unfinished files, and the variants of MNIST's and HDF5's."""
     core = name.casefold()
-    endings = "|".join((*_PACKED, *_UNFINISHED))
+    endings = "|".join((*_PACKED, *_UNFINISHED, "h5", "hdf5"))
     while (shorter := re.sub(rf"(\.({endings})| ?\(\d+\))$", "", core)) != core:
         core = shorter
-    return re.sub(r"\.hdf5$", ".h5", core).replace(".idx", "-idx")
+    return core.replace(".idx", "-idx")
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix[1:].casefold() in _PACKED and not path.is_dir()
 
 
 def _is_leftover(path: Path, place: Path) -> bool:
@@ -120,6 +129,8 @@ def _advice(path: Path, place: Path) -> str:
     if path.is_symlink() and not path.exists():
         return f"{path} is a link to what is not there"
     kind = None
+    if path == place and not place.suffix:
+        return f"{path} is there, and is a file and no folder"
     if not path.is_dir():
         try:
             kind = kind_of(start_of(path))
@@ -135,6 +146,7 @@ def _advice(path: Path, place: Path) -> str:
         return f"{path} is there, and is not compressed, whatever its name says: call it {place}"
     if kind and place.suffix != ".gz":
         return f"{path} {kind}"
-    away = f", or set DATA_DIR to {path.parent.parent}" if path.parent.name == place.parent.name else ""
-    right = place.parent if place.suffix == ".gz" else place
-    return f"{path} is there, and should be {'in ' if right != place else ''}{right}{away}"
+    moved = path.name == place.name and path.parent.name == place.parent.name
+    away = f", or set DATA_DIR to {path.parent.parent}" if moved else ""
+    anywhere = place.suffix == ".gz" and path.parent != place.parent  # compressed or not
+    return f"{path} is there, and should be {f'in {place.parent}' if anywhere else place}{away}"

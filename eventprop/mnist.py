@@ -105,9 +105,10 @@ def read_part(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 def find(data_dir: Path, name: str) -> Path | None:
     """The file, plain or compressed, wherever common programs put it; None where it is not."""
     for folder in (data_dir / "MNIST", data_dir / "MNIST" / "raw", data_dir / "smnist", data_dir):
-        for candidate in (name, name.replace("-idx", ".idx"), f"{name}.gz"):
-            if (folder / candidate).is_file():
-                return folder / candidate
+        for candidate in (name, name.replace("-idx", ".idx")):
+            for path in (folder / candidate, folder / f"{candidate}.gz"):
+                if path.is_file():
+                    return path
     return None
 
 
