@@ -150,7 +150,7 @@ def _raw(path: Path, dataset: Any) -> Iterator[bytes]:
     """The bytes of a dataset, block by block; none where it is stored in ways that are not known here."""
     import h5py
 
-    known = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+    known = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE}
     place, plan = dataset.id.get_offset(), dataset.id.get_create_plist()
     if place is not None and plan.get_layout() == h5py.h5d.CONTIGUOUS and not plan.get_external_count():
         with path.open("rb") as file:
@@ -168,11 +168,9 @@ def _raw(path: Path, dataset: Any) -> Iterator[bytes]:
                 continue
             if filters[place] == h5py.h5z.FILTER_DEFLATE:
                 data = zlib.decompress(data)
-            elif filters[place] == h5py.h5z.FILTER_SHUFFLE:
+            else:
                 whole = len(data) // _LIST.itemsize * _LIST.itemsize
                 data = np.frombuffer(data[:whole], np.uint8).reshape(_LIST.itemsize, -1).T.tobytes()
-            else:
-                data = data[:-4]
         yield data
 
 
