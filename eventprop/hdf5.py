@@ -7,6 +7,7 @@ is damaged. So both are looked at here first.
 
 from __future__ import annotations
 
+import errno
 import struct
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ __all__ = ["Shape", "Source"]
 _HEAP = b"GCOL\x01\x00\x00\x00"  # and then the size of all of it, with this head
 _HEAD = 16  # bytes of the head of a heap, and of each object in it
 _LIST = np.dtype([("length", "<u4"), ("heap", "<u8"), ("object", "<u4")])  # where the entries of a list lie
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 _PIECE = 1 << 24
 _LARGEST = 1 << 26  # bytes of a block of entries, which may be compressed; more is possible in a file as large
 
@@ -49,12 +51,10 @@ class Source:
     """
 
     def __init__(self, path: Path) -> None:
-        import h5py
-
         self.path = path
         start = files.start_of(path)
         try:
-            self._file = h5py.File(path, "r")
+            self._file = _open(path)
         except (FileNotFoundError, PermissionError, BlockingIOError):  # nothing is wrong with the file
             raise
         except Exception as error:  # whatever a damaged one makes of the library
@@ -123,6 +123,18 @@ class Source:
             for length, heap, _ in entries[entries["length"] > 0].tolist():
                 if length * each > self._heaps.get(heap + self._file.userblock_size, self._bytes):
                     raise ValueError(f"a list in {dataset.name!r} has {length} entries, more than there are")
+
+
+def _open(path: Path) -> Any:
+    """The file, on a drive without locks too."""
+    import h5py
+
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return h5py.File(path, "r", locking=False)
 
 
 @cache

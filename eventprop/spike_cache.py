@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -163,5 +164,6 @@ def _load(
 def _mapped(path: Path) -> np.ndarray:
     """Large arrays are mapped into memory, so that only what is used of them takes space."""
     if path.stem in ("steps", "channels"):
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        with suppress(OSError):  # a drive that cannot be mapped
+            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     return files.read_array(path)

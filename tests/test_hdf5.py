@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import subprocess
 import sys
@@ -72,6 +73,24 @@ def test_each_form_of_file_is_read(change: dict[str, Any]) -> None:
     """Addresses of 4 bytes; a block before the file; newer heads."""
     write_both("chunked", **change)
     check(load())
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_drives_without_locks(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Network drives: nothing is wrong with the file. Where another process writes it, that is said."""
+    write_both()
+    real, wanted = h5py.File, [number]
+
+    def refuse(path: Path, mode: str, locking: bool = True) -> h5py.File:
+        if locking:
+            raise OSError(wanted[0], "Unable to synchronously open file (unable to lock file)")
+        return real(path, mode, locking=locking)
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    check(load())
+    wanted[0] = errno.EAGAIN
+    with pytest.raises(BlockingIOError):
+        load()
 
 
 def heaps(data: bytes) -> list[int]:

@@ -289,6 +289,19 @@ def test_what_is_kept_is_the_same_and_the_file_is_not_opened(monkeypatch: pytest
     assert (kept.num_classes, kept.class_names) == (35, tuple(NAMES))
 
 
+def test_drives_that_cannot_be_mapped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is kept there is read instead, and not made anew each time."""
+    plain = load(cache=None)
+    load()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr(np, "load", refuse)
+    capsys.readouterr()
+    assert same(load().train, plain.train) and capsys.readouterr().out == ""
+
+
 def test_training_from_what_is_kept_is_the_same() -> None:
     """To the bit; and DATA_BUFFER_NAME may differ from that of the run that is gone on with."""
     p = p_ssc()
