@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    *("append_bytes", "check_folder", "check_regular", "read_archive", "read_array", "read_bytes", "why"),
+    *("append_bytes", "check_folder", "check_regular", "read_archive", "read_array", "read_bytes", "start_of", "why"),
     *("write_array", "write_bytes", "write_json", "write_text"),
 ]
 
@@ -118,6 +118,13 @@ def read_bytes(path: Path) -> bytes:
         raise ValueError(f"{path} cannot be read: {why(error)}") from None
 
 
+def start_of(path: Path) -> bytes:
+    """The first bytes of a file, by which its kind is known; raises what :func:`read_bytes` does."""
+    check_regular(path)
+    with path.open("rb") as file:
+        return file.read(64)
+
+
 def read_array(path: Path) -> np.ndarray:
     """The array of a ``.npy`` file, which holds that and nothing else, without pickles.
 
@@ -131,8 +138,10 @@ def read_array(path: Path) -> np.ndarray:
         with warnings.catch_warnings(action="ignore"):  # of Python's parser, about a damaged header
             array = np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
     except Exception as error:  # the header is a Python expression, and damaged it can raise whatever its parser can
-        what = "is empty, and so" if not data else "is no readable .npy file" + f" ({why(error)}): it"
-        raise ValueError(f"{path} {what} must hold one array, as numpy.save writes it") from None
+        what = why(error) if data else "it is empty"
+        raise ValueError(
+            f"{path} is no readable .npy file ({what}): it must hold one array, as numpy.save writes it"
+        ) from None
     if stream.tell() != len(data):
         raise ValueError(
             f"{path} is damaged: its head speaks of an array of shape {array.shape}, behind which there are "

@@ -137,7 +137,7 @@ def edit(index: int, at: int, value: float) -> Callable[[np.ndarray], np.ndarray
 
 
 BAD_FILES: list[tuple[str, Callable[[Path], Any], str]] = [
-    ("empty", lambda f: f.write_bytes(b""), "is not a readable HDF5 file"),
+    ("empty", lambda f: f.write_bytes(b""), "is empty; it may be a broken download"),
     ("text", lambda f: f.write_text("hello"), "is not a readable HDF5 file"),
     ("truncated", lambda f: f.write_bytes(f.read_bytes()[:20000]), "is not a readable HDF5 file"),
     ("no labels", lambda f: rewrite(f, "labels", lambda v: None), "has no dataset 'labels'"),
