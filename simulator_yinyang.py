@@ -27,8 +27,6 @@ from eventprop.splits import Subset, everything, first_and_last
 
 __all__ = ["p", "yinyang"]
 
-p: dict[str, Any] = parameters.defaults(yinyang_parameters.KEYS)
-
 
 class YinyangResult(NamedTuple):
     """What ``train`` and ``test`` return: recordings as in :class:`eventprop.simulator.RunResult`, and the accuracy of
@@ -57,6 +55,11 @@ class yinyang(Simulator):
     """
 
     data_keys = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "N_TRAIN", "N_VALIDATE", "N_TEST", "DT_MS", "TRIAL_MS")
+
+    @staticmethod
+    def defaults() -> dict[str, Any]:
+        """A new ``p``: every parameter at its default."""
+        return parameters.defaults(yinyang_parameters.KEYS, yinyang_parameters.OWNER)
 
     def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
         return yinyang_parameters.resolve_yinyang(p)
@@ -126,6 +129,9 @@ class yinyang(Simulator):
         if _pictured(run):
             self._draw(run, self._ready(run), samples, self.X_test_orig, "test")
         return YinyangResult(*result[:4], result.correct_eval)
+
+
+p = yinyang.defaults()
 
 
 def _pictured(p: Mapping[str, Any]) -> bool:

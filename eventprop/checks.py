@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,10 @@ __all__ = ["check_together"]
 
 _MOST_CHANNELS = 65535
 _MOST_EXPONENT = 80.0  # exp of it still fits single precision
+_MOST_STEP = 50.0  # time constants: nothing is left after a longer one, and what is derived by them is no number
+_LONGEST_NAME = 180  # bytes; file systems take 255, and the longest that is appended has some 60
+_NOT_IN_NAMES = ':*?"<>|'
+_DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", *(f"{d}{n}" for d in ("COM", "LPT") for n in "0123456789")}
 
 Problems = list[str]
 
@@ -30,15 +37,56 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     problems += _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
-    for key in ("NAME", "CHECKPOINT_NAME"):
-        value = p.get(key)
-        if value is not None and (not value.strip() or any(c in value for c in "/\\\0") or value in (".", "..")):
-            problems.append(f"{key}={value!r} must be a file name without slashes")
+    problems += _check_names(p)
     for key in ("SPEAKER_LEFT", "REDUCED_CLASSES"):
         values = p.get(key)
         if values is not None and (not values or len(set(values)) < len(values) or min(values) < 0):
             problems.append(f"{key}={values} must hold different whole numbers from 0, at least one")
     return problems
+
+
+def _check_names(p: Mapping[str, Any]) -> Problems:
+    """Names that any file system takes, with all that is appended to them; paths that this one takes."""
+    problems = []
+    name, other = p.get("NAME"), p.get("CHECKPOINT_NAME")
+    if name is not None and (wrong := _wrong_name(name)):
+        problems.append(f"NAME={name!r} must be a file name {wrong}")
+    if other is not None and (not other.strip() or any(c in other for c in "/\\\0") or other in (".", "..")):
+        problems.append(f"CHECKPOINT_NAME={other!r} must be a file name without slashes")
+    for key in ("OUT_DIR", "DATA_DIR", "DATA_BUFFER_NAME"):
+        path = p.get(key, "")
+        if "\0" in path or _bytes(path) is None:
+            problems.append(f"{key}={path!r} must be a path, and no file system here has one like this")
+    return problems
+
+
+def _wrong_name(name: str) -> str:
+    """What keeps ``name`` from being the beginning of file names everywhere; "" for nothing."""
+    length, device = _bytes(name), name.split(".")[0]
+    bad = sorted(c for c in set(name) if c in _NOT_IN_NAMES or not c.isprintable())
+    if not name.strip():
+        return "with at least one letter"
+    if set(name) & set("/\\"):
+        return "without slashes"
+    if bad:
+        return f"without {' '.join(map(repr, bad))}"
+    if name.strip(" .") != name:
+        return "without blanks and dots at its ends"
+    if device.upper() in _DEVICES:
+        return f"everywhere, and {device} is a device on Windows"
+    if length is None:
+        return f"in the file system's encoding, {sys.getfilesystemencoding()}"
+    if length > _LONGEST_NAME:
+        return f"of at most {_LONGEST_NAME} bytes, as more is appended to it, and this has {length}"
+    return ""
+
+
+def _bytes(text: str) -> int | None:
+    """How many bytes ``text`` has in file names; None where it cannot be in one."""
+    try:
+        return len(os.fsencode(text))
+    except UnicodeEncodeError:
+        return None
 
 
 def _check_steps(p: Mapping[str, Any]) -> Problems:
@@ -103,34 +151,47 @@ def _check_outputs(p: Mapping[str, Any]) -> Problems:
 
 
 def _check_time_constants(p: Mapping[str, Any]) -> Problems:
-    """None is below the time step."""
+    """None is far below the time step, nor trained or drawn that low; one that is below it is a warning."""
     if "DT_MS" not in p:
         return []
+    dt_ms, problems = p["DT_MS"], []
     used = ["TAU_MEM", "TAU_SYN"] + (["TAU_B"] if p.get("HIDDEN_NEURON_TYPE") == "ALIF" else [])
-    return [
-        f"{key}={p[key]:g} is below DT_MS={p['DT_MS']:g}; it must be at least one time step"
-        for key in used
-        if p.get(key, p["DT_MS"]) < p["DT_MS"]
-    ]
+    for key in [*used, *_bounds(p).values()]:
+        value = p.get(key, dt_ms)
+        if value * _MOST_STEP < dt_ms:
+            problems.append(
+                f"{key}={value:g} is far below DT_MS={dt_ms:g}; it must be at least {dt_ms / _MOST_STEP:g}, and well "
+                "above DT_MS for anything to happen within a step"
+            )
+        elif value < dt_ms and key in used:
+            warnings.warn(
+                f"{key}={value:g} is below DT_MS={dt_ms:g}: a spike's effect decays within a step", stacklevel=5
+            )
+    return problems
 
 
 def _check_bounds(p: Mapping[str, Any]) -> Problems:
-    """Time constants that are trained or drawn start at or above their bounds, and these are no shorter than a step."""
+    """Time constants that are trained or drawn start at or above their bounds."""
     problems = []
     adaptive = p.get("HIDDEN_NEURON_TYPE") == "ALIF"
     if p.get("TRAIN_TAU_B") and not adaptive and "HIDDEN_NEURON_TYPE" in p:
         problems.append(
             f'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got "{p["HIDDEN_NEURON_TYPE"]}", which has no TAU_B'
         )
-    bounds: dict[str, str] = {}
-    if p.get("TRAIN_TAU") or p.get("TRAIN_TAU_OUTPUT") or _heterogeneous(p):
-        bounds |= {"TAU_MEM": "MIN_TAU_M", "TAU_SYN": "MIN_TAU_SYN"}
-    if p.get("TRAIN_TAU_B") and adaptive:
-        bounds["TAU_B"] = "MIN_TAU_B"
-    for key, bound in bounds.items():
+    for key, bound in _bounds(p).items():
         if {key, bound} <= p.keys() and p[key] < p[bound]:
             problems.append(f"{key}={p[key]:g} is below its lower bound {bound}={p[bound]:g}")
     return problems
+
+
+def _bounds(p: Mapping[str, Any]) -> dict[str, str]:
+    """Time constants that are trained or drawn, with the keys of their bounds."""
+    bounds: dict[str, str] = {}
+    if p.get("TRAIN_TAU") or p.get("TRAIN_TAU_OUTPUT") or _heterogeneous(p):
+        bounds |= {"TAU_MEM": "MIN_TAU_M", "TAU_SYN": "MIN_TAU_SYN"}
+    if p.get("TRAIN_TAU_B") and p.get("HIDDEN_NEURON_TYPE") == "ALIF":
+        bounds["TAU_B"] = "MIN_TAU_B"
+    return bounds
 
 
 def _heterogeneous(p: Mapping[str, Any]) -> bool:
