@@ -28,15 +28,30 @@ from eventprop.splits import Subset, everything, first_and_last
 __all__ = ["p", "yinyang"]
 
 
-class YinyangResult(NamedTuple):
-    """What ``train`` and ``test`` return: recordings as in :class:`eventprop.simulator.RunResult`, and the accuracy of
-    the last epoch."""
-
+class _Five(NamedTuple):
     spike_t: dict[str, np.ndarray]
     spike_ID: dict[str, np.ndarray]
     rec_vars_n: dict[str, np.ndarray]
     rec_vars_s: dict[str, np.ndarray]
+    accuracy: float
+
+
+class YinyangResult(_Five):
+    """What ``train`` and ``test`` return: five values, and the names of all simulators' six.
+
+    The fifth value is the accuracy of the last epoch, or of the test. ``correct`` and ``correct_eval`` are those of
+    :class:`eventprop.simulator.RunResult`: accuracy in training and in evaluation, not a number where there was none.
+    """
+
     correct: float
+    correct_eval: float
+
+    @classmethod
+    def of(cls, result: RunResult, accuracy: float) -> YinyangResult:
+        """The five values of a result, of which ``accuracy`` is the fifth."""
+        five = cls(*result[:4], accuracy)
+        five.correct, five.correct_eval = result.correct, result.correct_eval
+        return five
 
 
 class yinyang(Simulator):
@@ -82,7 +97,7 @@ class yinyang(Simulator):
 
         evaluation = validation if run["N_VALIDATE"] else None
         result = self._train(run, training, evaluation, "validation", each_epoch=each_epoch)
-        return YinyangResult(*result[:5])
+        return YinyangResult.of(result, result.correct)
 
     def train_test(self, p: Mapping[str, Any]) -> RunResult:
         """Train on the ``N_TRAIN`` points, evaluate on the test points after each epoch."""
@@ -128,7 +143,7 @@ class yinyang(Simulator):
         result = self._test(run, samples)
         if _pictured(run):
             self._draw(run, self._ready(run), samples, self.X_test_orig, "test")
-        return YinyangResult(*result[:4], result.correct_eval)
+        return YinyangResult.of(result, result.correct_eval)
 
 
 p = yinyang.defaults()

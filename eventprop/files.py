@@ -1,55 +1,55 @@
-"""Files that are either the old one or the new one, never half of each; and settings that people write by hand."""
+"""Files that are either the old one or the new one, never half of each; and what is read, whole or not at all."""
 
 from __future__ import annotations
 
-import codecs
-import contextlib
 import errno
 import io
 import json
 import os
 import stat
 import tempfile
-import tomllib
-from collections.abc import Callable, Mapping
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["check_folder", "read_json", "read_text", "read_toml", "write_array", "write_bytes", "write_json"]
-__all__ += ["write_text"]
+__all__ = [
+    *("append_bytes", "check_folder", "check_regular", "read_archive", "read_array", "read_bytes", "why"),
+    *("write_array", "write_bytes", "write_json", "write_text"),
+]
 
-_MOST = 16 << 20  # bytes of settings
-_MARKS = {  # UTF-32's mark of this order begins as UTF-16's does
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error of the system that names no file (a full disk's does not) names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to a temporary file beside ``path``, flush it to the disk, then rename it to ``path``.
 
     The temporary name is fixed, so what a killed process left is overwritten by the next one.
-
-    Raises:
-        OSError: names ``path``, as a full disk does not.
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
-        with temporary.open("wb") as file:
+        with _named(path), temporary.open("wb") as file:
             file.write(data)
             file.flush()
             _sync(file.fileno())
         os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from None
+    except BaseException:
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -60,6 +60,24 @@ def _sync(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
             raise
+
+
+def append_bytes(path: Path, data: bytes) -> int:
+    """Add ``data`` to the end of a file, which is made if it is missing, and flush it to the disk; where it begins.
+
+    Where that fails, what was written of it is taken away again.
+    """
+    with _named(path), path.open("ab", buffering=0) as file:
+        first, left = file.seek(0, os.SEEK_END), memoryview(data)
+        try:
+            while left:
+                left = left[file.write(left) :]
+            _sync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                file.truncate(first)
+            raise
+    return first
 
 
 def write_text(path: Path, text: str) -> None:
@@ -75,6 +93,90 @@ def write_array(path: Path, array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_bytes(path, buffer.getvalue())
+
+
+def check_regular(path: Path) -> None:
+    """See that ``path`` is a file, or a link to one: to open a pipe would wait for ever, and a device has no end.
+
+    Raises:
+        ValueError: it is something else; names it.
+        FileNotFoundError, PermissionError: as of any file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, ValueError) as error:  # a link to itself, a name too long, a zero byte in it
+        raise ValueError(f"{path} cannot be read: {why(error)}") from None
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'a device')}, and must be a file")
+
+
+def read_bytes(path: Path) -> bytes:
+    """All of a file.
+
+    Raises:
+        ValueError: it is no file, or the disk cannot read it; names it.
+        FileNotFoundError, PermissionError: as of any file.
+    """
+    check_regular(path)
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, MemoryError) as error:
+        raise ValueError(f"{path} cannot be read: {why(error)}") from None
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of a ``.npy`` file, which holds that and nothing else, without pickles.
+
+    Raises:
+        ValueError: it is no such file, or damaged; names it.
+        FileNotFoundError, PermissionError: as of any file.
+    """
+    data = read_bytes(path)
+    stream = io.BytesIO(data)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of Python's parser, about a damaged header
+            array = np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+    except Exception as error:  # the header is a Python expression, and damaged it can raise whatever its parser can
+        what = "is empty, and so" if not data else "is no readable .npy file" + f" ({why(error)}): it"
+        raise ValueError(f"{path} {what} must hold one array, as numpy.save writes it") from None
+    if stream.tell() != len(data):
+        raise ValueError(
+            f"{path} is damaged: its head speaks of an array of shape {array.shape}, behind which there are "
+            f"{len(data) - stream.tell()} bytes too many"
+        )
+    return array
+
+
+def read_archive(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a ``.npz`` file by name, without pickles; each is held against the archive's own checksum.
+
+    Raises:
+        ValueError: it is no such file, or damaged; names it.
+        FileNotFoundError, PermissionError: as of any file.
+    """
+    data = read_bytes(path)
+    try:
+        with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {
+                entry.filename.removesuffix(".npy"): np.asarray(
+                    np.lib.format.read_array(io.BytesIO(archive.read(entry)), allow_pickle=False)
+                )
+                for entry in archive.infolist()
+            }
+    except Exception as error:  # whatever a damaged archive, or a damaged header in it, can raise
+        raise ValueError(f"{path} is no readable .npz file ({why(error)})") from None
+
+
+def why(error: BaseException) -> str:
+    """What an error says, as part of a line: without its number and file, and not without end."""
+    words = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    shown = "".join(c if c.isprintable() else " " for c in words)
+    shown = " ".join(shown.split()).rstrip(".")
+    return shown if len(shown) <= 200 else f"{shown[:200]} ..."
 
 
 def check_folder(folder: Path) -> None:
@@ -93,53 +195,3 @@ def check_folder(folder: Path) -> None:
             file.write(b"\n" * 4096)
     except OSError as error:
         raise OSError(f'OUT_DIR="{folder}" cannot be written: {error.strerror or error}') from None
-
-
-def read_text(path: Path) -> str:
-    """The text of a file of settings: UTF-8, or what its byte order mark says.
-
-    Raises:
-        OSError: there is no such file, or it cannot be read; a pipe or a device is not waited for.
-        ValueError: it is no text. All name the file.
-    """
-    found = path.stat()
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(f"{path} is a folder, and a file is needed")
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(f"{path} is a pipe or a device, and a file is needed")
-    if found.st_size > _MOST:
-        raise ValueError(f"{path} is no file of settings: it has {found.st_size >> 20} MB")
-    data = path.read_bytes()
-    encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text in UTF-8: {error}") from None
-
-
-def read_json(path: Path) -> Any:
-    """What the JSON file holds.
-
-    Raises:
-        OSError, ValueError: as :func:`read_text`, and where it is not JSON.
-    """
-    return _parsed(json.loads, path, f"{path} is not a JSON file")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """What the TOML file holds.
-
-    Raises:
-        OSError, ValueError: as :func:`read_text`, and where it is not TOML.
-    """
-    return dict(_parsed(tomllib.loads, path, f"{path}"))
-
-
-def _parsed(parse: Callable[[str], Any], path: Path, problem: str) -> Any:
-    text = read_text(path)
-    try:
-        return parse(text)
-    except RecursionError:
-        raise ValueError(f"{problem}: it is nested too deeply") from None
-    except ValueError as error:  # also of numbers with thousands of digits
-        raise ValueError(f"{problem}: {error}") from None

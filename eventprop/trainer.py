@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,7 @@ class Outcome:
 
     @property
     def accuracy(self) -> float:
-        return float(np.mean(self.predictions == self.labels)) if self.labels.size else 0.0
+        return float(np.mean(self.predictions == self.labels)) if self.labels.size else float("nan")
 
     def confusion(self, classes: int) -> np.ndarray:
         """How often each class was taken for each, ``[predicted, true]``; samples without a prediction are left out."""
@@ -99,7 +100,8 @@ def train(
         monitored = trained if p["EMA_WHICH"] == "training" else evaluated
         rate = state.rate.working
         state.rate.after_epoch(p, epoch, None if monitored is None else monitored.accuracy)
-        silent = _silent(trained, evaluated)
+        silent = _silent(trained)
+        warn_of_silence(engine.network, trained, "training")
         if p["REWIRE_SILENT"] and silent.any():
             engine.set_weights(rewire(engine.network, engine.weights(), silent, p, epoch))
         _take(state, engine, epoch)
@@ -139,7 +141,7 @@ def _train_epoch(
         except ArithmeticError as error:
             raise TrainingDiverged(f"{error} (epoch {epoch}, batch {trial})") from None
         where = f"epoch {epoch}, batch {trial}"
-        if not np.isfinite(result.loss).all():
+        if not (np.isfinite(result.loss).all() and np.isfinite(result.scores).all()):
             raise TrainingDiverged(_diverged(engine, where))
         if engine.has_gradient:
             _learn(engine, p, state, where)
@@ -179,7 +181,7 @@ def evaluate(
     engine: Engine,
     p: Mapping[str, Any],
     presented: Presentation,
-    recorder: Recorder,
+    recorder: Recorder | None = None,
     progress: Progress | None = None,
     epoch: int = 0,
     first_trial: int = 0,
@@ -190,8 +192,11 @@ def evaluate(
         batches = progress.batches(epoch, progress.evaluated, batches)
     results = []
     for trial, batch in enumerate(batches, first_trial):
-        result = engine.run(batch.spikes, batch.samples, batch.labels, record=recorder.wanted(epoch, trial))
-        recorder.take(engine, epoch, trial, batch.labels, result.predictions)
+        wanted = recorder.wanted(epoch, trial) if recorder else None
+        result = engine.run(batch.spikes, batch.samples, batch.labels, record=wanted)
+        result.check("evaluation samples", batch.first)
+        if recorder:
+            recorder.take(engine, epoch, trial, batch.labels, result.predictions)
         results.append(result)
     return _outcome(presented, results)
 
@@ -214,9 +219,37 @@ def _is_best(p: Mapping[str, Any], state: TrainingState, trained: Outcome, evalu
     return True
 
 
-def _silent(*passes: Outcome | None) -> np.ndarray:
-    """Hidden neurons without a spike in any of the passes, ``(hidden neurons,)``."""
-    return np.sum([o.spike_counts.sum(axis=0) for o in passes if o is not None], axis=0) == 0
+def _silent(outcome: Outcome) -> np.ndarray:
+    """Hidden neurons without a spike in a pass, ``(hidden neurons,)``."""
+    return np.asarray(outcome.spike_counts.sum(axis=0) == 0)
+
+
+def _by_layer(network: Network, values: np.ndarray) -> list[np.ndarray]:
+    """Arrays whose last axis is that of all hidden neurons, layer by layer."""
+    return np.split(values, np.cumsum([layer.size for layer in network.hidden])[:-1], axis=-1)
+
+
+def warn_of_silence(network: Network, outcome: Outcome, what: str) -> None:
+    """Say where a whole layer never spiked, or no output where first spikes decide: nothing reaches what comes then.
+
+    Args:
+        what: what the samples were for.
+    """
+    n = len(outcome.labels)
+    for layer, silent in zip(network.hidden, _by_layer(network, _silent(outcome)), strict=True):
+        if silent.all() and n:
+            weights = "INPUT_HIDDEN_MEAN or _STD" if layer == network.hidden[0] else "HIDDEN_HIDDENFWD_MEAN or _STD"
+            warnings.warn(
+                f"none of the {layer.size} neurons of {layer.name} spiked in {what} ({n} samples), so nothing but "
+                f"chance is left: larger {weights}, a lower V_THRESH, or REG_TYPE with LBD_LOWER may wake them",
+                stacklevel=2,
+            )
+    if network.loss.spiking and n and (outcome.predictions < 0).all():
+        warnings.warn(
+            f"no output neuron spiked in {what} ({n} samples), so no sample has a class: larger HIDDEN_OUTPUT_MEAN or "
+            "_STD may help",
+            stacklevel=2,
+        )
 
 
 def epoch_record(
@@ -228,19 +261,21 @@ def epoch_record(
     rate: float,
     seconds: float,
 ) -> dict[str, Any]:
-    """One row of the results files: columns on activity are of all hidden neurons, and of each layer if several."""
-    counts = next(o for o in (trained, evaluated) if o is not None).spike_counts
-    silent = _silent(trained, evaluated)
-    ends = np.cumsum([layer.size for layer in network.hidden])[:-1]
+    """One row of the results files: columns on activity are of all hidden neurons, and of each layer if several.
+
+    Activity is that of training; of evaluation where nothing was trained. What was not measured is not a number.
+    """
+    shown = next(o for o in (trained, evaluated) if o is not None)
+    counts, silent = shown.spike_counts, _silent(shown)
     layers = [
         activity_columns(c, p["N_BATCH"], int(s.sum()))
-        for c, s in zip(np.split(counts, ends, axis=1), np.split(silent, ends), strict=True)
+        for c, s in zip(_by_layer(network, counts), _by_layer(network, silent), strict=True)
     ]
     return {
         "epoch": epoch,
-        "train_accuracy": trained.accuracy if trained else 0.0,
+        "train_accuracy": trained.accuracy if trained else float("nan"),
         "train_loss": trained.mean_loss if trained else float("nan"),
-        "eval_accuracy": evaluated.accuracy if evaluated else 0.0,
+        "eval_accuracy": evaluated.accuracy if evaluated else float("nan"),
         "eval_loss": evaluated.mean_loss if evaluated else float("nan"),
         "learning_rate": rate,
         **activity_columns(counts, p["N_BATCH"], int(silent.sum())),
@@ -256,11 +291,12 @@ def collect(p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, O
     A sample without a prediction (-1) is in no matrix: what its column lacks, was not recognised as anything.
     """
     for phase, outcome in outcomes.items():
+        if outcome is None:
+            continue
         if p["COLLECT_CONFUSION"]:
-            n = engine.network.output.size
-            matrix = np.zeros((n, n)) if outcome is None else outcome.confusion(n)
+            matrix = outcome.confusion(engine.network.output.size)
             state.collected.setdefault(f"confusion_{phase}", []).append(matrix)
-        if p["REC_PREDICTIONS"] and outcome is not None:
+        if p["REC_PREDICTIONS"]:
             state.collected.setdefault(f"predictions_{phase}", []).append(outcome.predictions)
             state.collected.setdefault(f"labels_{phase}", []).append(outcome.labels)
 
