@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from eventprop import files
 __all__ = ["read_json", "read_text", "read_toml"]
 
 _MOST = 16 << 20  # bytes
+_DEEPEST = 50
 _MARKS = {  # that of UTF-32 begins as that of UTF-16 does
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -63,8 +64,18 @@ def read_toml(path: Path) -> dict[str, Any]:
 def _parsed(parse: Callable[[str], Any], path: Path, problem: str) -> Any:
     text = read_text(path)
     try:
-        return parse(text)
+        found = parse(text)
     except RecursionError:
-        raise ValueError(f"{problem}: it is nested too deeply") from None
+        found = None
     except ValueError as error:  # also of whole numbers with thousands of digits
         raise ValueError(f"{problem}: {error}") from None
+    level = [found]
+    for _ in range(_DEEPEST):
+        level = [inner for value in level if isinstance(value, dict | list) for inner in _values(value)]
+    if found is None or level:
+        raise ValueError(f"{problem}: it is nested too deeply")
+    return found
+
+
+def _values(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value

@@ -28,6 +28,8 @@ def main(options: argparse.Namespace) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _scan(options)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, ModuleNotFoundError) as error:
         for line in str(error).split("\n"):
             print(f"scan: error: {line}", file=sys.stderr)
