@@ -21,8 +21,7 @@ from typing import Any
 
 import numpy as np
 
-import models
-from eventprop import files, journal
+from eventprop import files, journal, models
 from eventprop.journal import Mark
 from eventprop.network import Network
 from eventprop.results import Place

@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 _EXAMPLES = """examples:
   python {script}{recipe}
-  python {script} train{recipe} N_EPOCH=5 NAME=mine
+  python {script} train{recipe} ETA=0.002 N_EPOCH=5 NAME=mine
   python {script} --params {folder}/mine.json N_EPOCH=6 LOAD_LAST=true
   python {script} test --params {folder}/mine.json LOAD_LAST=true"""
 
@@ -142,7 +142,7 @@ def _list_recipes(simulator: str) -> None:
     for name in recipes.list_recipes(simulator):
         recipe = recipes.load_recipe(name, simulator)
         method = f" ({recipe.method})" if recipe.method else ""
-        print(f"{name}{method}\n  {recipe.reason}\n  expect: {recipe.expect}")
+        print(f"{name}\n  {recipe.reason}\n  expect: {recipe.expect}{method}")
 
 
 def _repeated(

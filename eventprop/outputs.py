@@ -12,6 +12,7 @@ import numpy as np
 from eventprop import checkpoint, files, results
 from eventprop.checkpoint import TrainingState
 from eventprop.journal import Journal, Mark
+from eventprop.pictures import attempt
 
 __all__ = ["Outputs", "journal_name"]
 
@@ -130,8 +131,8 @@ class Outputs:
     def finish(self, state: TrainingState, evaluated: str) -> None:
         """What is made of the whole run: collected arrays, the picture."""
         results.write_collected(self.folder, self.name, state.collected)
-        from eventprop import plots
+        path = self.folder / f"{self.name}_learning.png"
+        with attempt(path):
+            from eventprop import plots
 
-        figure = plots.learning_curves(state.history, evaluated=evaluated)
-        plots.save(figure, self.folder / f"{self.name}_learning.png")
-
+            plots.save(plots.learning_curves(state.history, evaluated=evaluated), path)

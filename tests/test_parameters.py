@@ -99,8 +99,8 @@ class Watched(dict[str, Any]):
         return super().__getitem__(key)
 
 
-# Read by the GeNN backend alone, or made for data that has them; the sentence of each says so.
-WITHOUT_EFFECT_HERE = {"BUILD", "N_MAX_SPIKE", "SPK_REC_STEPS", "CUDA_VISIBLE_DEVICES", "TEST_DATA_SEED"}
+# Read by the GeNN backend or the command line alone, or made for data that has them; the sentence of each says so.
+WITHOUT_EFFECT_HERE = {"BUILD", "N_MAX_SPIKE", "SPK_REC_STEPS", "CUDA_VISIBLE_DEVICES", "TEST_DATA_SEED", "METHOD"}
 
 
 def test_every_key_is_read(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_every_key_is_read(small_data: Path, monkeypatch: pytest.MonkeyPatch) ->
     for key in KEYS:
         assert key.name in Watched.read or key.name in WITHOUT_EFFECT_HERE, key.name
     for name in WITHOUT_EFFECT_HERE:
-        assert re.search("GeNN|test file", next(k.sentence for k in KEYS if k.name == name))
+        assert re.search("GeNN|test file|command line", next(k.sentence for k in KEYS if k.name == name))
 
 
 def test_help_lists_every_key() -> None:
@@ -352,9 +352,10 @@ TOGETHER: list[tuple[dict[str, Any], str]] = [
         '"first_spike" or "first_spike_exp", would be right',
     ),
     ({"LOSS_TYPE": "first_spike_exp", "TAU_1": 1.0}, "TAU_1=1 makes the penalty exp(TRIAL_MS / TAU_1) too large"),
-    ({"DT_MS": 10.0}, "TAU_SYN=5 is below DT_MS=10; it must be at least one time step"),
-    ({"TAU_MEM": 0.5}, "TAU_MEM=0.5 is below DT_MS=1"),
-    ({**ALIF, "TAU_B": 0.5}, "TAU_B=0.5 is below DT_MS=1"),
+    ({"TAU_SYN": 0.019}, "TAU_SYN=0.019 is far below DT_MS=1; it must be at least 0.02"),
+    ({"TAU_MEM": 1e-300}, "TAU_MEM=1e-300 is far below DT_MS=1"),
+    ({**ALIF, "TAU_B": 0.01}, "TAU_B=0.01 is far below DT_MS=1"),
+    ({"TRAIN_TAU": True, "MIN_TAU_SYN": 1e-9}, "MIN_TAU_SYN=1e-09 is far below DT_MS=1"),
     ({"HIDDEN_NEURON_TYPE": "hetLIF", "MIN_TAU_M": 20.5}, "TAU_MEM=20 is below its lower bound MIN_TAU_M=20.5"),
     ({"OUTPUT_NEURON_TYPE": "hetLI", "MIN_TAU_SYN": 6.0}, "TAU_SYN=5 is below its lower bound MIN_TAU_SYN=6"),
     ({"TRAIN_TAU": True, "TAU_MEM": 2.0}, "TAU_MEM=2 is below its lower bound MIN_TAU_M=3"),
