@@ -256,7 +256,7 @@ class Simulator(Inspection):
             each_epoch: what else is to be done after each epoch, with the engine and the epoch's number.
         """
         p = _without_test_data(p) if evaluated == "test" else p
-        p = _as_run(p, training, "cross_validate" if fold else "train_test" if evaluated == "test" else "train")
+        _note_what_trains(p, training, "cross_validate" if fold else "train_test" if evaluated == "test" else "train")
         with self._alone(p):
             return self._train_alone(p, training, evaluation, evaluated, fold, each_epoch)
 
@@ -411,13 +411,13 @@ def _differing(p: Mapping[str, Any], saved: Mapping[str, Any], also: set[str]) -
     return [k for k in p if k not in _MAY_CHANGE | also and k in saved and saved[k] != p[k]]
 
 
-def _as_run(p: dict[str, Any], training: Subset, method: str) -> dict[str, Any]:
-    """``p`` with what a run really takes, so that its saved parameters repeat it: the method, and the number of
-    training samples where that is another one than ``N_TRAIN``, which is said."""
+def _note_what_trains(p: dict[str, Any], training: Subset, method: str) -> None:
+    """Let ``p`` say what a run really takes, so that its saved parameters repeat it: the method, and the number of
+    training samples where that is another one than ``N_TRAIN``, which is told."""
     n, wanted = len(training), p["N_TRAIN"]
-    p = {**p, "METHOD": method}
+    p["METHOD"] = method
     if n == wanted or method == "cross_validate" or ("blend" in p.get("AUGMENTATION", {}) and n < wanted):
-        return p
+        return
     if method == "train_test":
         why = "train_test takes the whole training file"
     elif p["N_VALIDATE"] == 0:
@@ -427,7 +427,7 @@ def _as_run(p: dict[str, Any], training: Subset, method: str) -> dict[str, Any]:
     else:
         why = "there are no more without those of validation"
     print(f"{n} samples train, not N_TRAIN={wanted}: {why}")
-    return {**p, "N_TRAIN": n}
+    p["N_TRAIN"] = n
 
 
 def _without_test_data(p: dict[str, Any]) -> dict[str, Any]:

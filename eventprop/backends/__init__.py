@@ -48,8 +48,8 @@ class BatchResult:
         wrong = ~(np.isfinite(self.scores).all(axis=1) & np.isfinite(self.loss))
         if wrong.any():
             raise ArithmeticError(
-                f"scores of {wrong.sum()} of {wrong.size} {what} are not finite (number {first + int(wrong.argmax())} is "
-                "the first), so they have no class: weights are too large, or input is"
+                f"scores of {wrong.sum()} of {wrong.size} {what} are not finite (number {first + int(wrong.argmax())} "
+                "is the first), so they have no class: weights are too large, or input is"
             )
 
 
