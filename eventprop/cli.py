@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from eventprop import ending, parameters, recipes, registry, summary, texts
 from eventprop.backends.cpu.compiler import CompilerError
 from eventprop.keys import ALIASES, OF_OTHERS
 from eventprop.registry import Benchmark
-from eventprop.simulator import Simulator
-from eventprop.terminal import entry
+from eventprop.terminal import blame, entry
 
 __all__ = ["main"]
 
@@ -51,16 +50,14 @@ def main(simulator: str, arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("once", UserWarning)
             warnings.showwarning = warn
             mode, p, seeds = _settings(options, benchmark)
-            model = benchmark.load()
             if seeds:
-                _repeated(model, modes, mode, p, seeds)
+                _repeated(benchmark, mode, p, seeds)
                 return 0
-            mn = model(p)
+            mn = benchmark.load()(p)
             result = modes[mode](mn, p)
             ending.tell(mn, mn._for_run(p), mode, result)
-    except BrokenPipeError:
-        raise
     except (ValueError, OSError, ArithmeticError, MemoryError, CompilerError) as error:
+        blame(error)
         text = str(error) if isinstance(error, CompilerError) else "; ".join(str(error).split("\n"))
         print(f"{script}: error: {text or type(error).__name__}", file=sys.stderr)
         return 1
@@ -116,9 +113,9 @@ def _settings(options: argparse.Namespace, benchmark: Benchmark) -> tuple[str, d
     if options.seeds is not None and not numbers:
         raise ValueError(f"--seeds must be whole numbers, got {' '.join(options.seeds)}")
     p = parameters.defaults(benchmark.keys)
-    if options.recipe:
+    if options.recipe is not None:
         p = recipes.apply(p, recipes.load_recipe(options.recipe, benchmark.name))
-    if options.params:
+    if options.params is not None:
         p |= _read_params(Path(options.params))
     p |= parameters.parse_settings(words, benchmark.keys, {**OF_OTHERS, **ALIASES})
     declared = next(key for key in benchmark.keys if key.name == "METHOD").check(p["METHOD"])
@@ -127,6 +124,8 @@ def _settings(options: argparse.Namespace, benchmark: Benchmark) -> tuple[str, d
 
 
 def _read_params(path: Path) -> dict[str, Any]:
+    if path.suffix == ".toml":
+        raise ValueError(f"{path} is not a JSON file: a recipe, in TOML, is for --recipe")
     found = texts.read_json(path)
     if not isinstance(found, dict):
         raise ValueError(f"{path} must hold one JSON object of keys and values")
@@ -145,13 +144,7 @@ def _list_recipes(simulator: str) -> None:
         print(f"{name}\n  {recipe.reason}\n  expect: {recipe.expect}{method}")
 
 
-def _repeated(
-    model: Callable[[dict[str, Any]], Simulator],
-    modes: Mapping[str, Callable[[Any, dict[str, Any]], Any]],
-    mode: str,
-    p: dict[str, Any],
-    seeds: Sequence[int],
-) -> None:
+def _repeated(benchmark: Benchmark, mode: str, p: dict[str, Any], seeds: Sequence[int]) -> None:
     """One run for each seed, and a table of all.
 
     With ``LOAD_LAST`` those that have a checkpoint go on from it, and the others start.
@@ -161,13 +154,15 @@ def _repeated(
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ValueError(f"--seeds must be different whole numbers from 0, got {' '.join(map(str, seeds))}")
     rows, base = {}, str(p["NAME"])
-    for seed in seeds:
-        run = {**p, "MODEL_SEED": seed, "TRAIN_DATA_SEED": seed, "NAME": f"{base}_s{seed}"}
+    runs = {s: {**p, "MODEL_SEED": s, "TRAIN_DATA_SEED": s, "NAME": f"{base}_s{s}"} for s in seeds}
+    for run in runs.values():
+        benchmark.resolve(run)  # none fails when others have been trained
+    for seed, run in runs.items():
         if run.get("LOAD_LAST") is True and run.get("CHECKPOINT_NAME") is None:
             run["LOAD_LAST"] = (Path(run["OUT_DIR"]) / f"{run['NAME']}_state_last.npz").exists()
         print(f"seed {seed}")
-        mn = model(run)
-        modes[mode](mn, run)
+        mn = benchmark.load()(run)
+        benchmark.modes()[mode](mn, run)
         rows[seed] = summary.row(mn.history)
         if p["WRITE_TO_DISK"]:
             summary.write(Path(p["OUT_DIR"]) / f"{base}_seeds.csv", "seed", rows)

@@ -8,9 +8,9 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import ParamSpec, TextIO
+from typing import ParamSpec
 
-__all__ = ["entry", "prepare"]
+__all__ = ["blame", "entry", "prepare"]
 
 _BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ends
 _ERRORS = "eventprop.spelt"
@@ -32,8 +32,7 @@ def entry(main: Callable[P, int]) -> Callable[P, int]:
             try:
                 return main(*args, **kwargs)
             finally:  # --help leaves through an exception
-                for stream in _streams():
-                    stream.flush()
+                sys.stdout.flush()
         except BrokenPipeError:
             _discard()
             return _BROKEN_PIPE
@@ -47,16 +46,27 @@ def entry(main: Callable[P, int]) -> Callable[P, int]:
 
 
 def prepare() -> None:
-    """Let characters that an output's encoding lacks be spelt in ASCII, or be question marks, instead of errors."""
+    """Let characters that an output's encoding lacks be spelt in ASCII, or be question marks, instead of errors; and
+    let outputs that are closed take what is printed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     codecs.register_error(_ERRORS, _spelt)
-    for stream in _streams():
+    for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a notebook's has not, and takes everything
             stream.reconfigure(errors=_ERRORS)
 
 
-def _streams() -> list[TextIO]:
-    """Those there are: without a terminal there may be none."""
-    return [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
+def blame(error: BaseException) -> None:
+    """Raise an error again, for :func:`entry` to tell, if it is that of an output, which names no file.
+
+    Raises:
+        OSError: the output's.
+    """
+    if isinstance(error, BrokenPipeError):
+        raise error
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        print(flush=True)  # fails once more
 
 
 def _spelt(error: UnicodeError) -> tuple[bytes | str, int]:
@@ -73,7 +83,7 @@ def _character(character: str) -> bytes:
 
 def _discard() -> None:
     """Let what is still to be written to outputs that cannot be written go nowhere, also at the end of Python."""
-    for stream in _streams():
+    for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:

@@ -49,7 +49,7 @@ def read_json(path: Path) -> Any:
     Raises:
         FileNotFoundError, PermissionError, ValueError: as :func:`read_text`, and where it is not JSON.
     """
-    return _parsed(json.loads, path, f"{path} is not a JSON file")
+    return _parsed(_json, path, f"{path} is not a JSON file")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -59,6 +59,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         FileNotFoundError, PermissionError, ValueError: as :func:`read_text`, and where it is not TOML.
     """
     return dict(_parsed(tomllib.loads, path, str(path)))
+
+
+def _json(text: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+            raise ValueError(f"{twice!r} is there twice")
+        return found
+
+    return json.loads(text, object_pairs_hook=once)
 
 
 def _parsed(parse: Callable[[str], Any], path: Path, problem: str) -> Any:
