@@ -104,14 +104,14 @@ def _settings(options: argparse.Namespace, benchmark: Benchmark) -> tuple[str, d
     """The mode, ``p`` (defaults, then recipe, then file, then ``KEY=VALUE``) and the seeds."""
     words, modes = list(options.words), list(benchmark.methods)
     numbers = [word for word in options.seeds or () if re.fullmatch(r"[+-]?\d+", word)]
+    if options.seeds is not None and not numbers:
+        raise ValueError(f"--seeds must be whole numbers, got {' '.join(options.seeds)}")
     words += [word for word in options.seeds or () if word not in numbers]  # they follow --seeds all the same
     mode = next((word for word in words if word in modes), None)
     if mode is not None:
         words.remove(mode)
     elif words and "=" not in words[0]:
         raise ValueError(f"there is no mode {words[0]!r}; there are: {', '.join(modes)}")
-    if options.seeds is not None and not numbers:
-        raise ValueError(f"--seeds must be whole numbers, got {' '.join(options.seeds)}")
     p = parameters.defaults(benchmark.keys)
     if options.recipe is not None:
         p = recipes.apply(p, recipes.load_recipe(options.recipe, benchmark.name))

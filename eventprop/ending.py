@@ -41,7 +41,7 @@ def tell(simulator: Simulator, p: Mapping[str, Any], mode: str, result: Any) -> 
             _confusion(simulator, subset, outcome, path)
     print(f"\nIn {folder}:")
     for path in sorted(folder.glob(f"{glob.escape(p['NAME'])}[._]*")):
-        print(f"  {path.name:<40} {_describe(path.name.removeprefix(p['NAME']))}")
+        print(f"  {path.name:<39}  {_describe(path.name.removeprefix(p['NAME']))}")
 
 
 def _accuracy(simulator: Simulator, p: Mapping[str, Any], mode: str) -> None:

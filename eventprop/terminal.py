@@ -14,7 +14,8 @@ __all__ = ["blame", "entry", "prepare"]
 
 _BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ends
 _ERRORS = "eventprop.spelt"
-_PLAIN = {"≥": ">=", "≤": "<=", "…": "...", "±": "+-", "×": "x", "–": "-", "—": "-", "µ": "u", "→": "->"}
+_PLAIN = {"≥": ">=", "≤": "<=", "…": "...", "±": "+-", "×": "x", "–": "-", "—": "-", "→": "->"}
+_PLAIN |= dict.fromkeys("\u00b5\u03bc", "u")
 
 P = ParamSpec("P")
 
