@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -45,11 +46,20 @@ def write_bytes(path: Path, data: bytes) -> None:
         with _named(path), temporary.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _sync(descriptor: int) -> None:
+    """Flush to the disk, where the file system can."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
 
 
 def append_bytes(path: Path, data: bytes) -> int:
@@ -62,7 +72,7 @@ def append_bytes(path: Path, data: bytes) -> int:
         try:
             while left:
                 left = left[file.write(left) :]
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         except BaseException:
             with suppress(OSError):
                 file.truncate(first)
@@ -179,14 +189,18 @@ def why(error: BaseException) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Make ``folder`` and see that a file can be written there.
+    """Make ``folder`` and see that something can be written there.
 
     Raises:
         OSError: names OUT_DIR and why it cannot be used.
     """
     try:
+        if folder.is_symlink() and not folder.exists():
+            raise FileNotFoundError(f"it is a link to {os.readlink(folder)}, which is not there")
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError("it is a file, not a folder")
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\n" * 4096)
     except OSError as error:
         raise OSError(f'OUT_DIR="{folder}" cannot be written: {error.strerror or error}') from None
