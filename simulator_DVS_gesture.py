@@ -23,8 +23,6 @@ from eventprop.two_files import TwoFileSimulator
 
 __all__ = ["DVSG_model", "p"]
 
-p: dict[str, Any] = parameters.defaults(dvs_parameters.KEYS)
-
 
 class DVSG_model(TwoFileSimulator):
     """Events of cells of pixels, two polarities each; 11 gestures or 10 digits.
@@ -41,6 +39,11 @@ class DVSG_model(TwoFileSimulator):
         *("DATA_SET", "DATA_DIR", "DT_MS", "TRIAL_MS", "T_START_MS", "RESCALE_T"),
         *("DOWNSAMPLE", "EVENT_THRESHOLD", "REDUCED_CLASSES"),
     )
+
+    @staticmethod
+    def defaults() -> dict[str, Any]:
+        """A new ``p``: every parameter at its default."""
+        return parameters.defaults(dvs_parameters.KEYS, dvs_parameters.OWNER)
 
     def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
         return dvs_parameters.resolve_dvs(p)
@@ -90,3 +93,6 @@ class DVSG_model(TwoFileSimulator):
         """
         run = self._for_run(p)
         return self._cross_validate(run, self.training_file(run), "user")
+
+
+p = DVSG_model.defaults()

@@ -22,8 +22,6 @@ from eventprop.two_files import TwoFileSimulator
 
 __all__ = ["SHD_model", "p"]
 
-p: dict[str, Any] = parameters.defaults(shd_parameters.KEYS)
-
 
 class SHD_model(TwoFileSimulator):
     """Spoken digits or words as spikes: 700 channels, 20 or 35 classes, layers and read-out of ``p``'s kinds.
@@ -40,6 +38,11 @@ class SHD_model(TwoFileSimulator):
         *("DATA_SET", "DATA_DIR", "DATA_BUFFER_NAME", "DT_MS", "TRIAL_MS"),
         *("RESCALE_T", "RESCALE_X", "REDUCED_CLASSES"),
     )
+
+    @staticmethod
+    def defaults() -> dict[str, Any]:
+        """A new ``p``: every parameter at its default."""
+        return parameters.defaults(shd_parameters.KEYS, shd_parameters.OWNER)
 
     def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
         return shd_parameters.resolve_shd(p)
@@ -92,3 +95,6 @@ class SHD_model(TwoFileSimulator):
         """
         run = self._for_run(p)
         return self._cross_validate(run, self.training_file(run))
+
+
+p = SHD_model.defaults()

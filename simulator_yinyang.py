@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +26,6 @@ from eventprop.simulator import RunResult, Simulator
 from eventprop.splits import Subset, everything, first_and_last
 
 __all__ = ["p", "yinyang"]
-
-p: dict[str, Any] = parameters.defaults(yinyang_parameters.KEYS)
 
 
 class _Five(NamedTuple):
@@ -73,6 +71,11 @@ class yinyang(Simulator):
 
     data_keys = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "N_TRAIN", "N_VALIDATE", "N_TEST", "DT_MS", "TRIAL_MS")
 
+    @staticmethod
+    def defaults() -> dict[str, Any]:
+        """A new ``p``: every parameter at its default."""
+        return parameters.defaults(yinyang_parameters.KEYS, yinyang_parameters.OWNER)
+
     def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
         return yinyang_parameters.resolve_yinyang(p)
 
@@ -87,20 +90,24 @@ class yinyang(Simulator):
         """Train on the ``N_TRAIN`` points; validate on ``N_VALIDATE`` others after each epoch."""
         run = self._for_run(p)
         training, validation = first_and_last(everything(self.data.train), run["N_TRAIN"], run["N_VALIDATE"])
-
-        def each_epoch(engine: Engine, epoch: int) -> None:
-            if _pictured(run) and epoch % run["TRAINING_PLOT_INTERVAL"] == 0:
-                self._draw(run, engine, training, self.X_train_orig, f"epoch {epoch + 1}")
-
         evaluation = validation if run["N_VALIDATE"] else None
-        result = self._train(run, training, evaluation, "validation", each_epoch=each_epoch)
+        result = self._train(run, training, evaluation, "validation", each_epoch=self._pictures(run, training))
         return YinyangResult.of(result, result.correct)
 
     def train_test(self, p: Mapping[str, Any]) -> RunResult:
         """Train on the ``N_TRAIN`` points, evaluate on the test points after each epoch."""
         run = self._for_run(p)
         training, _ = first_and_last(everything(self.data.train), run["N_TRAIN"], 0)
-        return self._train(run, training, everything(self.data.test), "test")
+        return self._train(run, training, everything(self.data.test), "test", each_epoch=self._pictures(run, training))
+
+    def _pictures(self, p: Mapping[str, Any], training: Subset) -> Callable[[Engine, int], None]:
+        """What draws the training points after an epoch, in those of ``TRAINING_PLOT_INTERVAL``."""
+
+        def each_epoch(engine: Engine, epoch: int) -> None:
+            if _pictured(p) and epoch % p["TRAINING_PLOT_INTERVAL"] == 0:
+                self._draw(p, engine, training, self.X_train_orig, f"epoch {epoch + 1}")
+
+        return each_epoch
 
     def decision_map(self, p: Mapping[str, Any], n: int = 100) -> np.ndarray:
         """Predicted class of each point of an ``n`` x ``n`` grid over the unit square, ``[y, x]``; -1 for none."""
@@ -141,6 +148,9 @@ class yinyang(Simulator):
         if _pictured(run):
             self._draw(run, self._ready(run), samples, self.X_test_orig, "test")
         return YinyangResult.of(result, result.correct_eval)
+
+
+p = yinyang.defaults()
 
 
 def _pictured(p: Mapping[str, Any]) -> bool:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eventprop import info, parameters, registry, scans
+from eventprop.terminal import entry
 
 
+@entry
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eventprop", description="Tools around the training scripts.")
     commands = parser.add_subparsers(dest="command", required=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,9 @@ __all__ = ["check_together"]
 _MOST_CHANNELS = 65535
 _LARGEST_SLOPE = 1e12  # of a penalty: the square of a gradient still fits single precision
 _STEPS_OF_A_TAU = 40.0  # exp of it, and its products, fit single precision
+_LONGEST_NAME = 180  # bytes; file systems take 255, and the longest that is appended has some 60
+_NOT_IN_NAMES = ':*?"<>|'
+_DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", *(f"{d}{n}" for d in ("COM", "LPT") for n in "0123456789")}
 
 Problems = list[str]
 
@@ -34,15 +40,56 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     problems += _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
-    for key in ("NAME", "CHECKPOINT_NAME"):
-        value = p.get(key)
-        if value is not None and (not value.strip() or any(c in value for c in "/\\\0") or value in (".", "..")):
-            problems.append(f"{key}={value!r} must be a file name without slashes")
+    problems += _check_names(p)
     for key in ("SPEAKER_LEFT", "REDUCED_CLASSES"):
         values = p.get(key)
         if values is not None and (not values or len(set(values)) < len(values) or min(values) < 0):
             problems.append(f"{key}={values} must hold different whole numbers from 0, at least one")
     return problems
+
+
+def _check_names(p: Mapping[str, Any]) -> Problems:
+    """Names that any file system takes, with all that is appended to them; paths that this one takes."""
+    problems = []
+    name, other = p.get("NAME"), p.get("CHECKPOINT_NAME")
+    if name is not None and (wrong := _wrong_name(name)):
+        problems.append(f"NAME={name!r} must be a file name {wrong}")
+    if other is not None and (not other.strip() or any(c in other for c in "/\\\0") or other in (".", "..")):
+        problems.append(f"CHECKPOINT_NAME={other!r} must be a file name without slashes")
+    for key in ("OUT_DIR", "DATA_DIR", "DATA_BUFFER_NAME"):
+        path = p.get(key, "")
+        if "\0" in path or _bytes(path) is None:
+            problems.append(f"{key}={path!r} must be a path, and no file system here has one like this")
+    return problems
+
+
+def _wrong_name(name: str) -> str:
+    """What keeps ``name`` from being the beginning of file names everywhere; "" for nothing."""
+    length, device = _bytes(name), name.split(".")[0]
+    bad = sorted(c for c in set(name) if c in _NOT_IN_NAMES or not c.isprintable())
+    if not name.strip():
+        return "with at least one letter"
+    if set(name) & set("/\\"):
+        return "without slashes"
+    if bad:
+        return f"without {' '.join(map(repr, bad))}"
+    if name.strip(" .") != name:
+        return "without blanks and dots at its ends"
+    if device.upper() in _DEVICES:
+        return f"everywhere, and {device} is a device on Windows"
+    if length is None:
+        return f"in the file system's encoding, {sys.getfilesystemencoding()}"
+    if length > _LONGEST_NAME:
+        return f"of at most {_LONGEST_NAME} bytes, as more is appended to it, and this has {length}"
+    return ""
+
+
+def _bytes(text: str) -> int | None:
+    """How many bytes ``text`` has in file names; None where it cannot be in one."""
+    try:
+        return len(os.fsencode(text))
+    except UnicodeEncodeError:
+        return None
 
 
 def _check_steps(p: Mapping[str, Any]) -> Problems:
@@ -102,15 +149,16 @@ def _check_outputs(p: Mapping[str, Any]) -> Problems:
 
 
 def _check_time_constants(p: Mapping[str, Any]) -> Problems:
-    """None is below the time step."""
+    """One that is below the time step is a warning: the propagators are exact all the same."""
     if "DT_MS" not in p:
         return []
-    used = ["TAU_MEM", "TAU_SYN"] + (["TAU_B"] if _adaptive(p) else [])
-    return [
-        f"{key}={p[key]:g} is below DT_MS={p['DT_MS']:g}; it must be at least one time step"
-        for key in used
-        if p.get(key, p["DT_MS"]) < p["DT_MS"]
-    ]
+    dt_ms = p["DT_MS"]
+    for key in ["TAU_MEM", "TAU_SYN"] + (["TAU_B"] if _adaptive(p) else []):
+        if p.get(key, dt_ms) < dt_ms:
+            warnings.warn(
+                f"{key}={p[key]:g} is below DT_MS={dt_ms:g}: a spike's effect decays within a step", stacklevel=5
+            )
+    return []
 
 
 def _check_decay(p: Mapping[str, Any]) -> Problems:

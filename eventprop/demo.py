@@ -5,24 +5,24 @@ straight lines, and a broad burst marks its beginning. Word ``c + 10`` is word `
 same spike counts in each channel, so only a classifier that uses time tells them apart. Ten speakers differ in
 channel shift and tempo; samples vary in both, in loudness, in missing formants and in noise.
 
-The files carry the version of this module's recipe as an attribute; those of another version are made anew.
+``complete.json`` beside the files holds the version of this module's recipe, seed and sizes, and checksums of the
+files; those of another version, and damaged ones, are made anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
+from eventprop import files, kept
 from eventprop.dataset import Dataset, Part
 from eventprop.shd import load_shd
 from eventprop.shd_files import NUM_CHANNELS, Grid, write_shd
 from eventprop.streams import stream
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 __all__ = ["FOLDER", "class_names", "load_demo", "make_demo", "make_part"]
 
@@ -31,7 +31,7 @@ CLASSES, SPEAKERS = 20, 10
 SIZES = {"train": 2000, "test": 500}
 _SEED = 20210
 _VERSION = 1  # of the samples; another number for other samples
-_ATTRIBUTE = "demo_version"
+_DONE = "complete.json"
 _SOUNDS, _FORMANTS = 3, 3
 _BLOCK = 250  # samples made at a time
 
@@ -41,24 +41,28 @@ Samples = list[tuple[np.ndarray, np.ndarray]]
 def load_demo(data_dir: str | Path, grid: Grid, write: bool = True) -> Dataset:
     """The data set, made on first use and kept in ``<data_dir>/DEMO`` unless ``write`` is False.
 
-    Files that are unreadable or of another version are made anew; several processes may do this at once.
+    Files that are damaged or of another version are made anew; several processes may do this at once. Where they cannot
+    be kept, a line says so, and the data set is in memory.
 
     Args:
         grid: how the spikes are binned.
-
-    Raises:
-        ValueError: files of this version are broken inside; names the file.
-        OSError: the folder cannot be written.
     """
     folder = Path(data_dir) / FOLDER
-    if not _complete(folder):
-        if not write:
-            train, test = (_binned(*make_part(part, n), grid) for part, n in SIZES.items())
-            return Dataset(FOLDER, train, test, NUM_CHANNELS, CLASSES, class_names())
-        with _lock(folder):
-            if not _complete(folder):  # another process may have made it meanwhile
-                _make(folder, _SEED, SIZES)
-    return load_shd(data_dir, grid, folder=FOLDER)
+    recipe, whole = _there(folder)
+    if not whole and write:
+        try:
+            with _alone(folder):
+                recipe, whole = _there(folder)  # another process may have made it meanwhile
+                if not whole:
+                    _make(folder, **recipe)
+            whole = True
+        except OSError as error:
+            print(f"{FOLDER} cannot be kept in {folder} ({files.why(error)}): it stays in memory")
+    if whole:
+        return load_shd(data_dir, grid, folder=FOLDER)
+    seed, sizes = recipe["seed"], recipe["sizes"]
+    train, test = (_binned(*make_part(part, sizes[part], seed), grid) for part in SIZES)
+    return Dataset(FOLDER, train, test, NUM_CHANNELS, CLASSES, class_names())
 
 
 def make_demo(data_dir: str | Path, seed: int = _SEED, n_train: int | None = None, n_test: int | None = None) -> None:
@@ -81,7 +85,7 @@ def make_demo(data_dir: str | Path, seed: int = _SEED, n_train: int | None = Non
     if min(sizes.values()) < 1:
         raise ValueError(f"n_train and n_test must be at least 1, got {sizes['train']} and {sizes['test']}")
     folder = Path(data_dir) / FOLDER
-    with _lock(folder):
+    with _alone(folder):
         _make(folder, seed, sizes)
 
 
@@ -90,39 +94,41 @@ def class_names() -> tuple[str, ...]:
     return tuple([f"word {c}" for c in range(10)] + [f"word {c} backwards" for c in range(10)])
 
 
-def _lock(folder: Path) -> FileLock:
-    """Lock of the folder, which is made: one process at a time writes there."""
-    from filelock import FileLock
-
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".lock")
+def _alone(folder: Path) -> AbstractContextManager[None]:
+    """One process at a time writes in the folder, which is made."""
+    return kept.one_at_a_time(folder / ".lock", f"making {folder}")
 
 
 def _make(folder: Path, seed: int, sizes: Mapping[str, int]) -> None:
-    """Write both files; whoever calls holds the lock."""
+    """Write both files, and then what tells that they are whole; whoever calls is alone."""
     print(f"Making the DEMO data set in {folder}")
+    (folder / _DONE).unlink(missing_ok=True)
     for part, n in sizes.items():
         samples, labels, speakers = make_part(part, n, seed)
-        attributes = {_ATTRIBUTE: _VERSION, "seed": seed}
-        write_shd(folder / f"shd_{part}.h5", samples, labels, speakers, class_names(), attributes)
+        write_shd(folder / _file(part), samples, labels, speakers, class_names())
+    sums = {_file(part): kept.checksum(folder / _file(part)) for part in sizes}
+    recipe = {"version": _VERSION, "seed": seed, "sizes": dict(sizes)}
+    kept.write_record(folder / _DONE, {**recipe, "checksums": sums})
 
 
-def _complete(folder: Path) -> bool:
-    """Whether both files are there and of this version."""
-    return all(_version(folder / f"shd_{part}.h5") == _VERSION for part in SIZES)
-
-
-def _version(path: Path) -> int | None:
-    """Version in the file; None where there is no file, no HDF5 file or no version in it."""
-    import h5py
-
+def _there(folder: Path) -> tuple[dict[str, Any], bool]:
+    """Seed and sizes of what is in the folder, else those of the data set; and whether it is whole."""
+    recipe: dict[str, Any] = {"seed": _SEED, "sizes": SIZES}
     try:
-        with h5py.File(path, "r") as file:
-            return int(file.attrs.get(_ATTRIBUTE, -1))
-    except PermissionError:
-        raise
-    except OSError:
-        return None
+        found = kept.read_record(folder / _DONE)
+        if found is None or found["version"] != _VERSION:
+            return recipe, False
+        recipe = {"seed": found["seed"], "sizes": found["sizes"]}
+        if kept.intact(folder, found["checksums"]):
+            return recipe, True
+        print(f"{folder} is damaged")
+    except ValueError as error:
+        print(error)
+    return recipe, False
+
+
+def _file(part: str) -> str:
+    return f"shd_{part}.h5"
 
 
 def _binned(samples: Samples, labels: np.ndarray, speakers: np.ndarray, grid: Grid) -> Part:

@@ -17,22 +17,31 @@ import numpy as np
 
 from eventprop import dvs_files
 from eventprop.dataset import Dataset, Part
-from eventprop.download import by_tonic
+from eventprop.download import fetch, is_junk
 from eventprop.dvs_files import Events, Recording
+from eventprop.extent import PER_MS, Extent, likely_unit, percent
 from eventprop.spikes import SpikeSet, bin_events, joined
 
 __all__ = ["SETS", "Source", "Window", "load", "missing", "read_part"]
 
+_LONGEST_MS = 60_000.0  # recordings take up to 18 s; longer ones are rather in another unit
+_SHORTEST = 0.01  # of the window; where recordings end before that, too
+_MOST = 0.9  # of the events are cut off: gestures repeat themselves, and much of them is by default
+
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its folder in ``DATA_DIR``, its parts' folders and how many recordings they have in full."""
+    """A data set: its folder in ``DATA_DIR``, its parts' folders and how many recordings they have in full.
+
+    ``units`` are those in which times may be by mistake, where the format leaves that to whoever writes it.
+    """
 
     folder: str
     parts: Mapping[str, tuple[str, int]]
     side: int
     class_names: tuple[str, ...]
     downsample: int
+    units: Mapping[str, float]
     find: Callable[[Path], list[Recording]]
     read: Callable[[Path], Events]
     page: str
@@ -49,6 +58,7 @@ SETS = {
         dvs_files.GESTURE_SIDE,
         GESTURE_NAMES,
         4,
+        PER_MS,
         dvs_files.find_gestures,
         dvs_files.read_npy,
         "figshare.com/ndownloader/files/38022171 (train) and 38020584 (test)",
@@ -59,6 +69,7 @@ SETS = {
         dvs_files.NMNIST_SIDE,
         tuple(str(digit) for digit in range(dvs_files.DIGITS)),
         1,
+        {},
         dvs_files.find_nmnist,
         dvs_files.read_bin,
         "www.garrickorchard.com/datasets/n-mnist",
@@ -134,14 +145,26 @@ def dataset(
     window: Window,
 ) -> Dataset:
     """The data set whose test part is read when it is used."""
-    train, test = (partial(read_part, f"{name} {part}", recordings[part], read, window) for part in ("train", "test"))
+    train, test = (
+        partial(read_part, f"{name} {part}", recordings[part], read, window, source.units) for part in ("train", "test")
+    )
     return Dataset(name, train(), test, window.num_channels, len(source.class_names), source.class_names)
 
 
-def read_part(name: str, recordings: Sequence[Recording], read: Callable[[Recording], Events], window: Window) -> Part:
+def read_part(
+    name: str,
+    recordings: Sequence[Recording],
+    read: Callable[[Recording], Events],
+    window: Window,
+    units: Mapping[str, float] = PER_MS,
+) -> Part:
     """Recordings one by one, so that only binned spikes are in memory.
 
-    Those without spikes in the window are kept, and counted; so are those that end in the first half of it.
+    Those without spikes in the window are kept, and counted; so are those that end in the first half of it. Times may
+    be in another unit than milliseconds: that most events are cut off, or all at the beginning, is told.
+
+    Args:
+        units: those that times may be in.
 
     Raises:
         ValueError: no recording has a spike; or names the file and what is wrong in it.
@@ -149,23 +172,33 @@ def read_part(name: str, recordings: Sequence[Recording], read: Callable[[Record
     from tqdm import tqdm
 
     bar = tqdm(recordings, desc=f"reading {name}", leave=False, disable=not sys.stderr.isatty())
-    ends_ms = np.full(len(recordings), np.inf)
+    ends_ms, counts, within = np.full(len(recordings), np.nan), np.zeros(len(recordings), int), 0
 
     def sample(number: int, recording: Recording) -> SpikeSet:
+        nonlocal within
         events = read(recording)
-        binned = window.spikes(events)
-        if binned.steps.size:
+        counts[number] = events.times_ms.size
+        if events.times_ms.size:
             ends_ms[number] = events.times_ms[-1]
-        return binned
+            within += int(np.diff(np.searchsorted(events.times_ms, (window.start_ms, window.end_ms)))[0])
+        return window.spikes(events)
 
     spikes = joined(sample(number, recording) for number, recording in enumerate(bar))
-    silent = int((np.diff(spikes.offsets) == 0).sum())
-    short = int((ends_ms < (window.start_ms + window.end_ms) / 2).sum())
+    silent = np.diff(spikes.offsets) == 0
+    short = int((ends_ms[~silent] < (window.start_ms + window.end_ms) / 2).sum())
     when = f"from {window.start_ms:g} to {window.end_ms:g} ms"
-    if silent == len(recordings):
-        raise ValueError(f"{name}: none of the {silent} recordings has spikes {when} (T_START_MS, TRIAL_MS, RESCALE_T)")
-    if silent:
-        print(f"{name}: {silent} of {len(recordings)} recordings have no spikes {when}; they are kept, without input")
+    extent = Extent.of(counts.sum(), within, ends_ms[counts > 0])
+    told = _cut_off(extent, window, when, units)
+    if silent.all():
+        keys = "T_START_MS, TRIAL_MS, RESCALE_T" + (", EVENT_THRESHOLD" if window.threshold > 1 else "")
+        raise ValueError(
+            f"{name}: none of the {silent.size} recordings has spikes {when} ({keys}); "
+            + (told or f"they have {extent.events} events")
+        )
+    if silent.any():
+        print(f"{name}: {silent.sum()} of {silent.size} recordings have no spikes {when}; they are kept, without input")
+    if told:
+        print(f"{name}: {told}")
     if short:
         print(f"{name}: {short} of {len(recordings)} recordings end in the first half of the window, {when}")
     users = [r.user for r in recordings if r.user is not None]
@@ -173,13 +206,25 @@ def read_part(name: str, recordings: Sequence[Recording], read: Callable[[Record
     return Part(spikes, labels, np.array(users, np.int32) if users else None)
 
 
+def _cut_off(extent: Extent, window: Window, when: str, units: Mapping[str, float]) -> str:
+    """That most events are not in the window, or all at its beginning, and the unit that would explain it; else ""."""
+    far, near = extent.end > max(_LONGEST_MS, window.end_ms), extent.end < _SHORTEST * window.end_ms
+    unit = likely_unit(extent.end, window.end_ms, units, "ms") if far or near else ""
+    ends = f"recordings end at {extent.end:g} ms (median)"
+    lost = extent.events - extent.within
+    if lost > _MOST * extent.events or (far and unit):
+        share = percent(lost, extent.events)
+        return f"{lost} of {extent.events} events ({share}) are not {when} and are cut off: {ends}{unit}"
+    return f"{ends}, of a window {when}{unit}" if near else ""
+
+
 def missing(data_dir: Path, name: str) -> list[str]:
     """The parts that are not there or not complete, in words."""
     lacking = []
     for folder, full in SETS[name].parts.values():
         place = _place(data_dir, name, folder)
-        pattern = "*/*.npy" if name == "DVSGesture" else "*/*.bin"
-        n = len(list(place.glob(pattern)))
+        suffix = ".npy" if name == "DVSGesture" else ".bin"
+        n = sum(path.suffix.casefold() == suffix and not is_junk(path) for path in place.glob("*/*"))
         if n < full:
             lacking.append(f"{name}/{folder}" + (f" ({n} of {full} recordings are there)" if n else ""))
     return lacking
@@ -195,23 +240,25 @@ def _complete(data_dir: Path, name: str, part: str) -> list[Recording]:
     source = SETS[name]
     folder, full = source.parts[part]
     place = _place(data_dir, name, folder)
-    why: str | None = None
     if not place.is_dir():
-        why = by_tonic(place, "tonic.datasets", partial(_download, name=name, part=part, data_dir=data_dir))
+        get = partial(_download, name=name, part=part, data_dir=data_dir)
+        why = fetch(data_dir, place, "tonic.datasets", get)
         if why is not None:
             raise FileNotFoundError(f"{folder} is missing in {place.parent}; {why}. {_hint(source, place)}")
     recordings = source.find(place)
     if not recordings:
-        raise FileNotFoundError(f"{place} holds no recordings, so it may be half unpacked. {_hint(source, place)}")
+        other = next((path for path in sorted(place.rglob("*")) if path.is_file() and not is_junk(path)), None)
+        there = f" ({other} is there, and is none)" if other else ""
+        raise FileNotFoundError(
+            f"{place} holds no recordings{there}, so it may be half unpacked. {_hint(source, place)}"
+        )
     if len(recordings) < full:
         print(f"{name} {part}: {len(recordings)} recordings in {place}; the full set has {full}")
     return recordings
 
 
 def _hint(source: Source, place: Path) -> str:
-    there = sorted(path.name for path in place.parent.glob(f"{place.name}*") if path.is_file())
-    unpack = f"{there[0]} is there: unpack it, or delete it if it is broken. Otherwise get" if there else "Get"
-    return f"{unpack} {place.name} from {source.page}, unpack it there, or set DATA_DIR to where it is"
+    return f"Get {place.name} from {source.page}, unpack it there, or set DATA_DIR to where it is"
 
 
 def _download(tonic: Any, name: str, part: str, data_dir: Path) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eventprop.download import BROKEN
+from eventprop import files
+from eventprop.download import BROKEN, is_junk
 
 __all__ = ["Events", "Recording", "find_gestures", "find_nmnist", "read_bin", "read_npy"]
 
@@ -84,23 +85,24 @@ def read_npy(path: Path) -> Events:
         ValueError: names the file and what is wrong in it.
     """
     try:
-        rows = np.load(path, allow_pickle=False)
-    except PermissionError:
-        raise
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no readable .npy file ({error}); {BROKEN}") from None
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "iuf":
-        what = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else "several arrays"
-        raise ValueError(f"{path} holds {what}, not numbers of shape (events, 4): x, y, polarity and time in ms")
+        rows = files.read_array(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {BROKEN}") from None
+    if rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{path} holds {rows.dtype} of shape {rows.shape}, not numbers of shape (events, 4): x, y, polarity and "
+            "time in ms"
+        )
     if not np.isfinite(rows).all() or (rows[:, :3] != np.floor(rows[:, :3])).any():
         raise ValueError(f"{path}: x, y and polarity must be whole numbers, and times finite")
     x, y, polarity = (rows[:, column].astype(np.int64) for column in range(3))
-    if len(rows) and rows[:, 3].max() > _LONGEST_MS:
+    times = rows[:, 3].astype(np.float64)
+    if times.max(initial=0) > _LONGEST_MS:
         raise ValueError(
-            f"{path}: the last event is at {rows[:, 3].max():g} ms, and no recording is as long as ten minutes; times "
+            f"{path}: the last event is at {times.max():g} ms, and no recording is as long as ten minutes; times "
             "must be milliseconds, and these look like microseconds"
         )
-    return _checked(path, Events(x, y, polarity, rows[:, 3].astype(np.float64)), GESTURE_SIDE)
+    return _checked(path, Events(x, y, polarity, times), GESTURE_SIDE)
 
 
 def read_bin(path: Path) -> Events:
@@ -109,7 +111,7 @@ def read_bin(path: Path) -> Events:
     Raises:
         ValueError: names the file and what is wrong in it.
     """
-    data = np.frombuffer(path.read_bytes(), np.uint8)
+    data = np.frombuffer(files.read_bytes(path), np.uint8)
     if data.size == 0:
         raise ValueError(f"{path} is empty; {BROKEN}")
     if data.size % 5:
@@ -147,9 +149,12 @@ def _label(text: str, classes: int, path: Path) -> int:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """Folders in a folder but hidden ones, in any order."""
-    return (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """Folders in a folder, or in the one of the same name in it, but what systems leave there; in any order."""
+    found = [path for path in folder.iterdir() if path.is_dir() and not is_junk(path)]
+    if len(found) == 1 and found[0].name.casefold() == folder.name.casefold():
+        return _folders(found[0])
+    return iter(found)
 
 
 def _files(folder: Path, suffix: str) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.suffix == suffix and not path.name.startswith("."))
+    return (path for path in folder.iterdir() if path.suffix.casefold() == suffix and not is_junk(path))

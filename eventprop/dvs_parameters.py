@@ -7,10 +7,10 @@ from typing import Any
 
 from eventprop import dvs
 from eventprop.choice import meaning
-from eventprop.keys import LONG_TRIALS, declare, resolve_benchmark
+from eventprop.keys import LONG_TRIALS, METHODS, declare, resolve_benchmark
 from eventprop.parameters import Key
 
-__all__ = ["KEYS", "OWN", "resolve_dvs", "source"]
+__all__ = ["KEYS", "OWNER", "OWN", "resolve_dvs", "source"]
 
 OWN = (
     Key(
@@ -58,6 +58,7 @@ OWN = (
         "random",
         "How the validation set is formed: training recordings at random, or all of one user, who is left out.",
         choices=("random", "user"),
+        elsewhere=("speaker", "validation_set"),
     ),
     Key("SPEAKER_LEFT", "Loss", "ints", [0], "Users to leave out, numbers in the ascending list of training users."),
 )
@@ -71,13 +72,17 @@ KEYS = declare(
         "N_VALIDATE": 32,
         **LONG_TRIALS,
     },
+    methods=(*METHODS, "cross_validate"),
 )
+
+OWNER = ("simulator_DVS_gesture", "DVSG_model")
+"""Module and class of the simulator."""
 
 
 def resolve_dvs(p: Mapping[str, Any]) -> dict[str, Any]:
     """``p`` complete and checked, as a new dict, ``DOWNSAMPLE`` a number; see
     :func:`eventprop.keys.resolve_benchmark`."""
-    resolved = resolve_benchmark(p, KEYS, _num_channels(p), own=_check_camera)
+    resolved = resolve_benchmark(p, KEYS, _num_channels(p), own=_check_camera, owner=OWNER)
     if resolved["DOWNSAMPLE"] is None:
         resolved["DOWNSAMPLE"] = source(resolved["DATA_SET"]).downsample
     return resolved

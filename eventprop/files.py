@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    *("append_bytes", "check_folder", "check_regular", "read_archive", "read_array", "read_bytes", "why"),
+    *("append_bytes", "check_folder", "check_regular", "read_archive", "read_array", "read_bytes", "start_of", "why"),
     *("write_array", "write_bytes", "write_json", "write_text"),
 ]
 
@@ -45,11 +46,20 @@ def write_bytes(path: Path, data: bytes) -> None:
         with _named(path), temporary.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _sync(descriptor: int) -> None:
+    """Flush to the disk, where the file system can."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
 
 
 def append_bytes(path: Path, data: bytes) -> int:
@@ -62,7 +72,7 @@ def append_bytes(path: Path, data: bytes) -> int:
         try:
             while left:
                 left = left[file.write(left) :]
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         except BaseException:
             with suppress(OSError):
                 file.truncate(first)
@@ -118,6 +128,13 @@ def read_bytes(path: Path) -> bytes:
         raise ValueError(f"{path} cannot be read: {why(error)}") from None
 
 
+def start_of(path: Path) -> bytes:
+    """The first bytes of a file, by which its kind is known; raises what :func:`read_bytes` does."""
+    check_regular(path)
+    with path.open("rb") as file:
+        return file.read(64)
+
+
 def read_array(path: Path) -> np.ndarray:
     """The array of a ``.npy`` file, which holds that and nothing else, without pickles.
 
@@ -131,8 +148,10 @@ def read_array(path: Path) -> np.ndarray:
         with warnings.catch_warnings(action="ignore"):  # of Python's parser, about a damaged header
             array = np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
     except Exception as error:  # the header is a Python expression, and damaged it can raise whatever its parser can
-        what = "is empty, and so" if not data else "is no readable .npy file" + f" ({why(error)}): it"
-        raise ValueError(f"{path} {what} must hold one array, as numpy.save writes it") from None
+        what = why(error) if data else "it is empty"
+        raise ValueError(
+            f"{path} is no readable .npy file ({what}): it must hold one array, as numpy.save writes it"
+        ) from None
     if stream.tell() != len(data):
         raise ValueError(
             f"{path} is damaged: its head speaks of an array of shape {array.shape}, behind which there are "
@@ -170,14 +189,18 @@ def why(error: BaseException) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Make ``folder`` and see that a file can be written there.
+    """Make ``folder`` and see that something can be written there.
 
     Raises:
         OSError: names OUT_DIR and why it cannot be used.
     """
     try:
+        if folder.is_symlink() and not folder.exists():
+            raise FileNotFoundError(f"it is a link to {os.readlink(folder)}, which is not there")
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError("it is a file, not a folder")
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\n" * 4096)
     except OSError as error:
         raise OSError(f'OUT_DIR="{folder}" cannot be written: {error.strerror or error}') from None

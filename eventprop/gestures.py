@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eventprop import dvs, files
+from eventprop import dvs, files, kept
 from eventprop.dataset import Dataset
 from eventprop.dvs_files import GESTURE_SIDE, GESTURES, Events, Recording
 from eventprop.streams import stream
@@ -59,46 +59,58 @@ _HANDS: tuple[tuple[Movement, ...], ...] = (
 
 
 def load_demo(data_dir: str | Path, window: dvs.Window, write: bool = True) -> Dataset:
-    """``<data_dir>/DEMO_gestures``, made if it is not there; without ``write`` it is made in memory.
+    """``<data_dir>/DEMO_gestures``, made if it is not there, or damaged; without ``write`` it is made in memory.
 
+    So it is, with a line, where it cannot be kept.
     396 training and 165 test recordings of one second, of users 1 to 12 and 24 to 28.
     """
     source = dvs.SETS["DVSGesture"]
     folder = Path(data_dir) / FOLDER
-    there = (folder / _DONE).is_file()
-    if write and not there:
-        make_demo(folder)
-    if write or there:
-        found = {part: _all_there(folder / name, part) for part, name in _PARTS.items()}
+    found = {part: recordings(folder, part) for part in USERS}
+    whole = _whole(folder)
+    if not whole and write:
+        try:
+            make_demo(folder)
+            whole = True
+        except OSError as error:
+            print(f"DEMO cannot be kept in {folder} ({files.why(error)}): it stays in memory")
+    if whole:
         return dvs.dataset("DEMO", source, found, lambda recording: source.read(recording.path), window)
-    return dvs.dataset("DEMO", source, {part: recordings(folder, part) for part in USERS}, _events, window)
-
-
-def _all_there(folder: Path, part: str) -> list[Recording]:
-    """The recordings of a part, none of which may be missing."""
-    found = dvs.SETS["DVSGesture"].find(folder) if folder.is_dir() else []
-    whole = len(recordings(folder, part))
-    if len(found) != whole:
-        raise ValueError(
-            f"{folder} holds {len(found)} recordings of the {whole} that were made; delete {folder.parent}, and it is "
-            "made again"
-        )
-    return found
+    return dvs.dataset("DEMO", source, found, _events, window)
 
 
 def make_demo(folder: Path) -> None:
-    """Write all recordings into a folder; one process at a time does."""
-    from filelock import FileLock
+    """Write all recordings into a folder, unless they are there; one process at a time does.
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        if (folder / _DONE).is_file():
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    with kept.one_at_a_time(folder / ".lock", f"making {folder}"):
+        if _whole(folder, told=False):
             return
         print(f"Making the DEMO gestures in {folder}")
-        for recording in (r for part in USERS for r in recordings(folder, part)):
+        (folder / _DONE).unlink(missing_ok=True)
+        made = [recording for part in USERS for recording in recordings(folder, part)]
+        for recording in made:
             recording.path.parent.mkdir(parents=True, exist_ok=True)
+            recording.path.unlink(missing_ok=True)  # which may be no file any more
             np.save(recording.path, rows(recording))  # whole once complete.json is there
-        files.write_json(folder / _DONE, {"seed": _SEED})
+        sums = {r.path.relative_to(folder).as_posix(): kept.checksum(r.path) for r in made}
+        kept.write_record(folder / _DONE, {"seed": _SEED, "checksums": sums})
+
+
+def _whole(folder: Path, told: bool = True) -> bool:
+    """Whether all recordings are in the folder as they were made; a line says so where they were and are not now."""
+    try:
+        found = kept.read_record(folder / _DONE)
+        if found is None or kept.intact(folder, found["checksums"]):
+            return found is not None
+        damage = f"{folder} is damaged"
+    except ValueError as error:
+        damage = str(error)
+    if told:
+        print(damage)
+    return False
 
 
 def recordings(folder: Path, part: str, users: Sequence[int] | None = None) -> list[Recording]:

@@ -13,6 +13,7 @@ from eventprop.backends import devices
 from eventprop.backends.cache import CompilerError, cache_folder
 from eventprop.backends.cpu.compiler import find_compiler, version_of
 from eventprop.backends.cpu.engine import available_threads
+from eventprop.files import why
 
 __all__ = ["report"]
 
@@ -45,11 +46,22 @@ def _lines(data_dir: Path) -> Iterator[str]:
     yield f"                auto takes {devices.choose('auto')}"
     yield f"cache           {cache_folder().absolute()}{_size(cache_folder())}"
     yield f"data            {data_dir.absolute()}"
-    lacking = {name: [file for file in files if not (data_dir / file).is_file()] for name, files in _DATA.items()}
-    lacking["MNIST"] = [f"MNIST/{name}.gz" for name in mnist.FILES if mnist.find(data_dir, name) is None]
-    lacking |= {name: dvs.missing(data_dir, name) for name in dvs.SETS}
-    for name, missing in lacking.items():
-        yield f"                {name}: " + (f"missing {', '.join(missing)}" if missing else "complete")
+    for name in (*_DATA, "MNIST", *dvs.SETS):
+        try:
+            missing = _missing(data_dir, name)
+            said = f"missing {', '.join(missing)}" if missing else "complete"
+        except OSError as error:
+            said = f"cannot be looked at: {why(error)}"
+        yield f"                {name}: {said}"
+
+
+def _missing(data_dir: Path, name: str) -> list[str]:
+    """Files of a data set that are not there."""
+    if name in dvs.SETS:
+        return dvs.missing(data_dir, name)
+    if name == "MNIST":
+        return [f"MNIST/{file}.gz" for file in mnist.FILES if mnist.find(data_dir, file) is None]
+    return [file for file in _DATA[name] if not (data_dir / file).is_file()]
 
 
 def _version(package: str) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from eventprop import files
 from eventprop.dataset import Dataset, Part
-from eventprop.download import BROKEN, by_tonic
+from eventprop.download import BROKEN, fetch, kind_of
 from eventprop.encoders import latency_ms, one_spike_each
 
 __all__ = ["CLASSES", "CLASS_NAMES", "FILES", "SIDE", "find", "load_mnist", "read_idx", "read_part", "spike_times"]
 
+_GZIP = b"\x1f\x8b"
 CLASSES, SIDE = 10, 28
 CLASS_NAMES = tuple(str(digit) for digit in range(CLASSES))
 _SERVER = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -46,26 +47,25 @@ def spike_times(grey: np.ndarray, dt_ms: float, trial_ms: float) -> np.ndarray:
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """Array of bytes in an idx file (big-endian sizes behind a magic number), plain or compressed.
+    """Array of bytes in an idx file (big-endian sizes behind a magic number), plain or compressed by gzip.
 
     Args:
         dimensions: how many the file must have: 3 for images, 1 for labels.
 
     Raises:
-        ValueError: names the file and what is wrong: not compressed as its name says, magic number, size.
+        ValueError: names the file and what is wrong: compression, magic number, size.
     """
-    data = path.read_bytes()
-    if path.suffix == ".gz":
+    data = files.read_bytes(path)
+    if data.startswith(_GZIP):  # whatever the name says
         try:
             data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} cannot be decompressed ({error}); {BROKEN}") from None
+        except Exception as error:  # of the module, of zlib and of struct
+            raise ValueError(f"{path} cannot be decompressed ({files.why(error)}); {BROKEN}") from None
     right = 0x800 + dimensions  # unsigned bytes
     magic = int.from_bytes(data[:4], "big")
     if len(data) < 4 or magic != right:
-        raise ValueError(
-            f"{path} begins with {magic:#010x} and not with {right:#010x}, the mark of such a file; {BROKEN}"
-        )
+        what = f"begins with {magic:#010x} and not with {right:#010x}, the mark of such a file; {BROKEN}"
+        raise ValueError(f"{path} {kind_of(data) or what}")
     head = 4 + 4 * dimensions
     shape = struct.unpack(f">{dimensions}I", data[4:head]) if len(data) >= head else ()
     if len(shape) != dimensions or len(data) != head + math.prod(shape):
@@ -94,6 +94,8 @@ def read_part(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{paths[0]} has images of {images.shape[1]} x {images.shape[2]} pixels, not {SIDE} x {SIDE}")
     if len(images) != len(labels) or not len(labels):
         raise ValueError(f"{paths[0]} has {len(images)} images, but {paths[1]} has {len(labels)} labels")
+    if images.max(initial=0) <= 1:
+        raise ValueError(f"{paths[0]}: no pixel is above 1, and so none spikes; grey levels must be 0 to 255")
     if labels.max() >= CLASSES:
         number = int(labels.argmax())
         raise ValueError(f"{paths[1]}: label {labels[number]} of image {number} is not one of 0 to {CLASSES - 1}")
@@ -103,9 +105,10 @@ def read_part(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 def find(data_dir: Path, name: str) -> Path | None:
     """The file, plain or compressed, wherever common programs put it; None where it is not."""
     for folder in (data_dir / "MNIST", data_dir / "MNIST" / "raw", data_dir / "smnist", data_dir):
-        for candidate in (name, name.replace("-idx", ".idx"), f"{name}.gz"):
-            if (folder / candidate).is_file():
-                return folder / candidate
+        for candidate in (name, name.replace("-idx", ".idx")):
+            for path in (folder / candidate, folder / f"{candidate}.gz"):
+                if path.is_file():
+                    return path
     return None
 
 
@@ -116,8 +119,11 @@ def _found(data_dir: Path, name: str) -> Path:
     there = find(data_dir, name)
     if there is not None:
         return there
-    why = by_tonic(
-        path, "tonic.download_utils", lambda tonic: tonic.download_url(url, str(path.parent), path.name, FILES[name])
+    why = fetch(
+        data_dir,
+        path,
+        "tonic.download_utils",
+        lambda tonic: tonic.download_url(url, str(path.parent), path.name, FILES[name]),
     )
     if why is None:
         return path

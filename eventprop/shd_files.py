@@ -9,24 +9,28 @@ from __future__ import annotations
 import io
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from eventprop import hdf5
 from eventprop.dataset import Part
-from eventprop.download import BROKEN
+from eventprop.extent import Extent
+from eventprop.hdf5 import Shape
 from eventprop.spikes import SpikeSet, bin_events
 
 __all__ = ["NUM_CHANNELS", "Contents", "Grid", "Recordings", "read_file", "write_shd"]
 
 NUM_CHANNELS = 700
 _SLICE = 256  # samples read at a time
+_MOST = np.iinfo(np.uint16).max  # of labels and speakers that are written
 _TOLERANCE = 1e-6
-_KINDS = {"f": "floating-point numbers", "iu": "whole numbers"}
+_PER_SAMPLE = ("labels", "spikes/times", "spikes/units")
+_KINDS = {"f": "floating-point numbers, in seconds,", "iu": "whole numbers"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,11 @@ class Grid:
             units = np.floor(units * (self.rescale_x * (1 + _TOLERANCE))).astype(np.uint16)
         return bin_events(times_ms, units, offsets, NUM_CHANNELS, self.dt_ms, self.trial_ms)
 
+    @property
+    def end_s(self) -> float:
+        """Time of a recording at which the trial ends."""
+        return self.trial_ms / (1e3 * self.rescale_t)
+
     def set_of(self, offsets: np.ndarray, steps: np.ndarray, channels: np.ndarray) -> SpikeSet:
         """Arrays of binned spikes as a set, see :class:`eventprop.spikes.SpikeSet`."""
         return SpikeSet(offsets, steps, channels, NUM_CHANNELS, round(self.trial_ms / self.dt_ms))
@@ -68,10 +77,17 @@ class Grid:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds: its samples, binned, and the names of the classes (empty where it has none)."""
+    """What a file holds.
+
+    Attributes:
+        part: its samples, binned.
+        class_names: empty where it has none.
+        extent: how far its recordings reach, in seconds.
+    """
 
     part: Part
     class_names: tuple[str, ...]
+    extent: Extent
 
 
 class Recordings:
@@ -89,15 +105,8 @@ class Recordings:
     """
 
     def __init__(self, path: Path, speakers: bool = True) -> None:
-        import h5py
-
         self.path = path
-        try:
-            self._file = h5py.File(path, "r")
-        except (FileNotFoundError, PermissionError, BlockingIOError):  # nothing is wrong with the file
-            raise
-        except OSError as error:
-            raise ValueError(f"{path} is not a readable HDF5 file ({error}); {BROKEN}") from None
+        self._file = hdf5.Source(path)
         try:
             self._read_all_but_spikes(speakers)
         except BaseException:
@@ -106,13 +115,13 @@ class Recordings:
 
     def _read_all_but_spikes(self, speakers: bool) -> None:
         path, file = self.path, self._file
-        named = ["extra/speaker"] if speakers and "extra/speaker" in file else []
-        _check_layout(path, file, named)
-        with _reading(path):
-            self.labels = _whole(path, "labels", file["labels"][:])
-            self.speakers = _whole(path, "extra/speaker", file["extra/speaker"][:]) if named else None
-            keys = file["extra/keys"][:] if "extra/keys" in file else []
-        self.class_names = tuple(k.decode() if isinstance(k, bytes) else str(k) for k in keys)
+        layout = {name: file.shape(name) for name in (*_PER_SAMPLE, "extra/keys")}
+        layout |= {"extra/speaker": file.shape("extra/speaker")} if speakers else {}
+        _check_layout(path, layout)
+        self.labels = _whole(path, "labels", file.read("labels"))
+        spoken = "extra/speaker" if layout.get("extra/speaker") else None
+        self.speakers = _whole(path, spoken, file.read(spoken)) if spoken else None
+        self.class_names = tuple(_name(key) for key in file.read("extra/keys").tolist()) if layout["extra/keys"] else ()
 
     def __enter__(self) -> Recordings:
         return self
@@ -120,37 +129,47 @@ class Recordings:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def write_spikes(self, grid: Grid, steps: IO[bytes], channels: IO[bytes]) -> np.ndarray:
+    def write_spikes(self, grid: Grid, steps: IO[bytes], channels: IO[bytes]) -> tuple[np.ndarray, Extent]:
         """Bin all samples, slice by slice; append steps and channels, uint16, to two binary files.
 
         Returns:
-            Offsets of the samples in these, ``(n + 1,)`` int64.
+            Offsets of the samples in these, ``(n + 1,)`` int64; how far they reach in the file.
         """
         from tqdm import tqdm
 
         n, lengths = len(self.labels), [np.zeros(1, np.int64)]
+        ends: list[float] = []
+        events = within = 0
         bar = tqdm(total=n, desc=f"reading {self.path.name}", leave=False, disable=not sys.stderr.isatty())
         with bar:
-            for part in self._slices(grid):
+            for times, units in self._slices():
+                offsets = np.concatenate([[0], np.cumsum([len(t) for t in times])]).astype(np.int64)
+                flat_times, flat_units = np.concatenate(times), np.concatenate(units)
+                _check_spikes(self.path, flat_times, flat_units, offsets, len(ends))
+                part = grid.spikes(flat_times, flat_units, offsets)
                 steps.write(part.steps.data)
                 channels.write(part.channels.data)
                 lengths.append(np.diff(part.offsets))
+                ends += [float(t[-1]) if len(t) else np.nan for t in times]
+                events += len(flat_times)
+                within += sum(
+                    int(np.searchsorted(t, grid.end_s)) if end >= grid.end_s else len(t)
+                    for t, end in zip(times, ends[-len(times) :], strict=True)
+                )
                 bar.update(len(part))
-        return np.cumsum(np.concatenate(lengths))
+        reached = np.array(ends)
+        return np.cumsum(np.concatenate(lengths)), Extent.of(events, within, reached[~np.isnan(reached)])
 
-    def _slices(self, grid: Grid) -> Iterator[SpikeSet]:
+    def _slices(self) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+        """Times and units of some samples at a time."""
         path, n = self.path, len(self.labels)
         for first in range(0, n, _SLICE):
             last = min(n, first + _SLICE)
-            with _reading(path):
-                times, units = (self._file[f"spikes/{name}"][first:last] for name in ("times", "units"))
+            times, units = (list(self._file.read(f"spikes/{name}", first, last)) for name in ("times", "units"))
             for number, (t, u) in enumerate(zip(times, units, strict=True), first):
                 if len(t) != len(u):
                     raise ValueError(f"{path}: sample {number} has {len(t)} times but {len(u)} units")
-            offsets = np.concatenate([[0], np.cumsum([len(t) for t in times])]).astype(np.int64)
-            flat_times, flat_units = np.concatenate(list(times)), np.concatenate(list(units))
-            _check_spikes(path, flat_times, flat_units, offsets, first)
-            yield grid.spikes(flat_times, flat_units, offsets)
+            yield times, units
 
 
 def read_file(path: Path, grid: Grid, speakers: bool = True) -> Contents:
@@ -161,46 +180,44 @@ def read_file(path: Path, grid: Grid, speakers: bool = True) -> Contents:
     """
     steps, channels = io.BytesIO(), io.BytesIO()  # they grow in place, unlike lists of arrays that are joined
     with Recordings(path, speakers) as file:
-        offsets = file.write_spikes(grid, steps, channels)
+        offsets, extent = file.write_spikes(grid, steps, channels)
     stepped, channelled = (np.frombuffer(memory.getbuffer(), np.uint16) for memory in (steps, channels))
-    return Contents(Part(grid.set_of(offsets, stepped, channelled), file.labels, file.speakers), file.class_names)
+    part = Part(grid.set_of(offsets, stepped, channelled), file.labels, file.speakers)
+    return Contents(part, file.class_names, extent)
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """What h5py raises for damaged blocks becomes an error that names the file."""
-    try:
-        yield
-    except (OSError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it and get it again") from None
-
-
-def _check_layout(path: Path, file: Any, also: Sequence[str]) -> None:
-    """The datasets are all there, of one length and of the right kind.
-
-    Args:
-        also: further datasets with an entry per sample.
-    """
-    import h5py
-
-    per_sample = ["labels", "spikes/times", "spikes/units"]
-    for name in per_sample:
-        if name not in file:
+def _check_layout(path: Path, layout: Mapping[str, Shape | None]) -> None:
+    """The datasets are all there, of one length and of the right kind."""
+    found = {}
+    for name, shape in layout.items():
+        if name in _PER_SAMPLE and shape is None:
             raise ValueError(f"{path} has no dataset {name!r}, so it is not in SHD's layout")
-    per_sample += also
-    for name in per_sample:
-        if not isinstance(file[name], h5py.Dataset) or file[name].ndim != 1:
-            raise ValueError(f"{path}: {name!r} must be a dataset with one entry per sample")
-    n = len(file["labels"])
+        if shape is not None and name != "extra/keys":
+            found[name] = shape
+            if shape.dimensions != 1:
+                raise ValueError(f"{path}: {name!r} must be a dataset with one entry per sample")
+    n = found["labels"].entries
     if n == 0:
         raise ValueError(f"{path} holds no samples")
-    for name in per_sample:
-        if len(file[name]) != n:
-            raise ValueError(f"{path} has {n} labels but {len(file[name])} entries in {name!r}")
+    for name, shape in found.items():
+        if shape.entries != n:
+            raise ValueError(f"{path} has {n} labels but {shape.entries} entries in {name!r}")
     for name, kinds in (("spikes/times", "f"), ("spikes/units", "iu")):
-        kind = h5py.check_vlen_dtype(file[name].dtype)
-        if kind is None or np.dtype(kind).kind not in kinds:
+        if not found[name].lists or found[name].kind.kind not in kinds:
             raise ValueError(f"{path}: {name!r} must hold a list of {_KINDS[kinds]} per sample")
+    keys = layout["extra/keys"]
+    if keys is not None and (keys.dimensions != 1 or keys.lists):
+        raise ValueError(f"{path}: 'extra/keys' must be a dataset with the name of each class")
+
+
+def _name(key: Any) -> str:
+    """Name of a class: UTF-8, else Latin-1, which any bytes are; letters with accents as one character."""
+    if isinstance(key, bytes):
+        try:
+            key = key.decode()
+        except UnicodeDecodeError:
+            key = key.decode("latin-1")
+    return unicodedata.normalize("NFC", str(key)).rstrip("\0 ")
 
 
 def _whole(path: Path, name: str, values: np.ndarray) -> np.ndarray:
@@ -239,7 +256,6 @@ def write_shd(
     labels: np.ndarray,
     speakers: np.ndarray,
     class_names: Sequence[str],
-    attributes: Mapping[str, int] | None = None,
 ) -> None:
     """Write a file of that layout, whole or not at all.
 
@@ -247,10 +263,9 @@ def write_shd(
         samples: times in seconds (ascending, written as float16) and units (uint16) of each of ``n`` samples.
         labels: ``(n,)`` numbers of classes from 0.
         speakers: ``(n,)`` numbers of speakers from 0.
-        attributes: attributes of the file, which SHD's own files do not have.
 
     Raises:
-        ValueError: lengths that do not fit each other.
+        ValueError: lengths that do not fit each other, or a sample that could not be read back.
     """
     import h5py
 
@@ -259,6 +274,12 @@ def write_shd(
     for number, (times, units) in enumerate(samples):
         if len(times) != len(units):
             raise ValueError(f"sample {number} has {len(times)} times but {len(units)} units")
+        with np.errstate(over="ignore"):
+            written = np.asarray(times, np.float16)
+        _check_spikes(path, written, np.asarray(units), np.array([0, len(times)]), number)
+    for what, values in (("labels", labels), ("speakers", speakers)):
+        if len(values) and not 0 <= np.min(values) <= np.max(values) <= _MOST:
+            raise ValueError(f"{what} must be numbers from 0 to {_MOST}")
     temporary = path.with_name(f".{path.name}.part")
     try:
         with h5py.File(temporary, "w") as file:
@@ -269,9 +290,8 @@ def write_shd(
             file["labels"] = np.asarray(labels, np.uint16)
             file["extra/speaker"] = np.asarray(speakers, np.uint16)
             file["extra/keys"] = [name.encode() for name in class_names]
-            file.attrs.update(attributes or {})
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
+        with temporary.open("rb+") as whole:
+            os.fsync(whole.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from eventprop.mnist import SIDE
 from eventprop.spikes import SpikeSet, bin_events, joined
 from eventprop.streams import stream
 
-__all__ = ["Code", "encode", "load_smnist", "pixel_order", "row_events", "threshold_events", "thresholds"]
+__all__ = ["PIXELS", "Code", "encode", "load_smnist", "pixel_order", "row_events", "threshold_events", "thresholds"]
 
 PIXELS = SIDE * SIDE
 _BLOCK = 500  # images worked on at a time

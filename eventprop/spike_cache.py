@@ -1,8 +1,8 @@
 """Binned spikes of a file, kept on disk and mapped into memory, so that a large file is binned once.
 
 Each file and grid has a folder ``<prefix>_<file>_<hash>`` of plain ``.npy`` arrays and ``about.json``, which holds all
-that the hash is of, the names of the classes, and a checksum of each array. The folder appears whole or not at all; one
-whose arrays are not those of the checksums is made anew.
+that the hash is of, the names of the classes, how far the recordings reach, and a checksum of each array and of itself.
+The folder appears whole or not at all; one whose contents are not those of the checksums is made anew.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import hashlib
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eventprop import files
+from eventprop import files, kept
 from eventprop.dataset import Part
+from eventprop.extent import Extent
 from eventprop.shd_files import NUM_CHANNELS, Contents, Grid, Recordings, read_file
 
 __all__ = ["SpikeCache"]
 
-_LAYOUT = 1  # of the folder, and of the rule by which spikes are binned; another number for another one
+_LAYOUT = 2  # of the folder, and of the rule by which spikes are binned; another number for another one
 _HEADER = 128  # bytes of a .npy file before its values
-_PIECE = 1 << 24
 
 
 class SpikeCache:
@@ -69,16 +69,8 @@ class SpikeCache:
 
     def _build(self, folder: Path, path: Path, grid: Grid, speakers: bool, key: Mapping[str, Any]) -> Contents | None:
         """Bin the file into ``folder``, unless another process has done that meanwhile."""
-        from filelock import FileLock, Timeout
-
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.prefix.with_name(f".{self.prefix.name}.lock"))
-        try:
-            held = lock.acquire(timeout=0)
-        except Timeout:
-            print(f"Another process is binning spikes for {self.prefix}; waiting for it")
-            held = lock.acquire()
-        with held:
+        lock = self.prefix.with_name(f".{self.prefix.name}.lock")
+        with kept.one_at_a_time(lock, f"binning spikes for {self.prefix}"):
             if (found := _load(folder, grid, key, damaged=None)) is not None:
                 return found
             for left in folder.parent.glob(f".{glob.escape(self.prefix.name)}_*.part"):  # by processes that were killed
@@ -127,7 +119,7 @@ def _write(folder: Path, path: Path, grid: Grid, speakers: bool, key: Mapping[st
         with (folder / "steps.npy").open("wb") as steps, (folder / "channels.npy").open("wb") as channels:
             for stream in (steps, channels):
                 stream.write(bytes(_HEADER))
-            offsets = file.write_spikes(grid, steps, channels)
+            offsets, extent = file.write_spikes(grid, steps, channels)
             for stream in (steps, channels):
                 stream.seek(0)
                 stream.write(_header(int(offsets[-1])))
@@ -137,8 +129,9 @@ def _write(folder: Path, path: Path, grid: Grid, speakers: bool, key: Mapping[st
         files.write_array(folder / "labels.npy", file.labels)
         if file.speakers is not None:
             files.write_array(folder / "speakers.npy", file.speakers)
-    sums = {array.name: _checksum(array) for array in sorted(folder.glob("*.npy"))}
-    files.write_json(folder / "about.json", {"key": key, "classes": list(file.class_names), "checksums": sums})
+    sums = {array.name: kept.checksum(array) for array in sorted(folder.glob("*.npy"))}
+    about = {"key": key, "classes": list(file.class_names), "extent": asdict(extent), "checksums": sums}
+    kept.write_record(folder / "about.json", about)
 
 
 def _header(n: int) -> bytes:
@@ -155,28 +148,22 @@ def _load(
     if not folder.is_dir():
         return None
     try:
-        about = json.loads((folder / "about.json").read_text())
-        if about["key"] != key or any(_checksum(folder / name) != value for name, value in about["checksums"].items()):
+        about = kept.read_record(folder / "about.json")
+        if about is None or about["key"] != key or not kept.intact(folder, about["checksums"]):
             raise ValueError
         arrays = {Path(name).stem: _mapped(folder / name) for name in about["checksums"]}
-        spikes = grid.set_of(arrays["offsets"], arrays["steps"], arrays["channels"])
-        return Contents(Part(spikes, arrays["labels"], arrays.get("speakers")), tuple(about["classes"]))
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError):
         if damaged is not None:
             print(f"{folder} {damaged}")
         return None
+    spikes = grid.set_of(arrays["offsets"], arrays["steps"], arrays["channels"])
+    part = Part(spikes, arrays["labels"], arrays.get("speakers"))
+    return Contents(part, tuple(about["classes"]), Extent(**about["extent"]))
 
 
 def _mapped(path: Path) -> np.ndarray:
     """Large arrays are mapped into memory, so that only what is used of them takes space."""
-    large = path.stem in ("steps", "channels")
-    return np.asarray(np.load(path, mmap_mode="r" if large else None, allow_pickle=False))
-
-
-def _checksum(path: Path) -> int:
-    """CRC-32 of a whole file, which it reads piece by piece."""
-    value = 0
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            value = zlib.crc32(piece, value)
-    return value
+    if path.stem in ("steps", "channels"):
+        with suppress(OSError):  # a drive that cannot be mapped
+            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    return files.read_array(path)

@@ -7,17 +7,22 @@ below a whole number, so that 0.3 ms is step 3 of 0.1 ms, in single precision to
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from eventprop.extent import PER_MS, Extent, likely_unit, percent
+
 __all__ = ["SpikeSet", "bin_events", "from_samples", "joined"]
 
 _MOST_STEPS = _MOST_CHANNELS = 65535
 _TOLERANCE = 1e-6
 _BLOCK = 100_000  # events worked on at a time: these and what is made of them fit a processor's cache
+_ENOUGH = 5  # spikes of samples whose unit can be told by when they come
+_SHORTEST = 0.003  # of a trial; samples that end before that may be in seconds
 _LONG = 200  # spikes of a sample from which on it is faster to copy each by itself
 
 
@@ -160,6 +165,8 @@ def bin_events(
 def from_samples(X: Sequence[Mapping[str, Any]], num_channels: int, dt_ms: float, trial_ms: float) -> SpikeSet:
     """Spike set of samples ``{"x": channel numbers, "t": times in ms}``; times may be in any order.
 
+    A warning says so where most spikes come after the trial, or all so early that the times look like seconds.
+
     Raises:
         ValueError: names the sample and what is wrong with it.
     """
@@ -169,7 +176,26 @@ def from_samples(X: Sequence[Mapping[str, Any]], num_channels: int, dt_ms: float
         times.append(t)
         channels.append(x)
     offsets = _offsets(np.array([t.size for t in times[1:]], np.int64))
-    return bin_events(np.concatenate(times), np.concatenate(channels), offsets, num_channels, dt_ms, trial_ms)
+    flat = np.concatenate(times)
+    found = bin_events(flat, np.concatenate(channels), offsets, num_channels, dt_ms, trial_ms)
+    extent = Extent.of(flat.size, int((flat < trial_ms - dt_ms).sum()), [t.max() for t in times[1:] if t.size])
+    _warn(extent, trial_ms, bool((flat % 1).any()))
+    return found
+
+
+def _warn(extent: Extent, trial_ms: float, fractions: bool) -> None:
+    """Of times that may be in another unit than milliseconds; those in seconds have ``fractions``."""
+    lost, ends = extent.events - extent.within, f"samples end at {extent.end:g} ms (median)"
+    unit = likely_unit(extent.end, trial_ms, PER_MS, "ms")
+    if 2 * lost > extent.events:
+        share = percent(lost, extent.events)
+        warnings.warn(
+            f"{lost} of {extent.events} spikes ({share}) come after the trial (TRIAL_MS={trial_ms:g}) and are cut off: "
+            f"{ends}{unit}",
+            stacklevel=5,
+        )
+    elif fractions and unit and extent.events >= _ENOUGH and extent.end < _SHORTEST * trial_ms:
+        warnings.warn(f"{ends}, at the very beginning of a trial of {trial_ms:g} ms{unit}", stacklevel=5)
 
 
 def joined(parts: Iterable[SpikeSet]) -> SpikeSet:

@@ -38,7 +38,7 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ({"NUM_THREADS": 0}, "NUM_THREADS must be at least 1"),
     ({"ETA": float("nan")}, "ETA must be finite, got nan"),
     ({"ETA": float("inf")}, "ETA must be finite, got inf"),
-    ({"ETA": 0}, "ETA must be above 0, got 0"),
+    ({"ETA": -1e-9}, "ETA must be at least 0, got -1e-09"),
     ({"ETA": "1e-3"}, "ETA must be a number, got '1e-3'"),
     ({"DT_MS": -1.0}, "DT_MS must be above 0, got -1"),
     ({"TRIAL_MS": 100.5}, "TRIAL_MS=100.5 is no whole multiple of DT_MS=1; 100 would be"),
@@ -137,7 +137,7 @@ def edit(index: int, at: int, value: float) -> Callable[[np.ndarray], np.ndarray
 
 
 BAD_FILES: list[tuple[str, Callable[[Path], Any], str]] = [
-    ("empty", lambda f: f.write_bytes(b""), "is not a readable HDF5 file"),
+    ("empty", lambda f: f.write_bytes(b""), "is empty; it may be a broken download"),
     ("text", lambda f: f.write_text("hello"), "is not a readable HDF5 file"),
     ("truncated", lambda f: f.write_bytes(f.read_bytes()[:20000]), "is not a readable HDF5 file"),
     ("no labels", lambda f: rewrite(f, "labels", lambda v: None), "has no dataset 'labels'"),

@@ -220,13 +220,13 @@ def test_times_of_any_precision(kind: type) -> None:
 
 
 def test_an_empty_recording_is_a_sample_without_spikes() -> None:
-    """The reference took the maximum of an empty list; the cache must hold even a file of nothing else."""
+    """The reference took the maximum of an empty list; the cache must hold even a file of little else."""
     assert load(cache=None).train.spikes.sample(0)[0].size == 0
-    nothing = [(np.zeros(0), np.zeros(0, int))] * 3
-    shd.write_shd(Path("data/SSC/ssc_test.h5"), nothing, np.arange(3), np.zeros(3), NAMES)
+    little = [(np.zeros(0), np.zeros(0, int))] * 2 + [(np.array([0.125]), np.array([3]))]
+    shd.write_shd(Path("data/SSC/ssc_test.h5"), little, np.arange(3), np.zeros(3), NAMES)
     for cache in (None, "data/SSC/mySSC", "data/SSC/mySSC"):
         spikes = load(cache=cache).test.spikes
-        assert spikes.offsets.tolist() == [0, 0, 0, 0] and spikes.steps.size == 0
+        assert spikes.offsets.tolist() == [0, 0, 0, 1] and spikes.steps.tolist() == [12]
 
 
 # Rescaled recordings
@@ -290,6 +290,19 @@ def test_what_is_kept_is_the_same_and_the_file_is_not_opened(monkeypatch: pytest
     assert (kept.num_classes, kept.class_names) == (35, tuple(NAMES))
 
 
+def test_drives_that_cannot_be_mapped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is kept there is read instead, and not made anew each time."""
+    plain = load(cache=None)
+    load()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr(np, "load", refuse)
+    capsys.readouterr()
+    assert same(load().train, plain.train) and capsys.readouterr().out == ""
+
+
 def test_training_from_what_is_kept_is_the_same() -> None:
     """To the bit; and DATA_BUFFER_NAME may differ from that of the run that is gone on with."""
     p = p_ssc()
@@ -345,6 +358,12 @@ def test_a_copy_of_the_data_keeps_its_cache(monkeypatch: pytest.MonkeyPatch) -> 
     SHD_model(p_ssc(WRITE_TO_DISK=True, DATA_DIR="moved"))
 
 
+def changed(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
 DAMAGE: list[Callable[[Path], Any]] = [
     lambda folder: os.truncate(folder / "steps.npy", (folder / "steps.npy").stat().st_size - 2),
     lambda folder: os.truncate(folder / "channels.npy", 0),
@@ -353,17 +372,25 @@ DAMAGE: list[Callable[[Path], Any]] = [
     lambda folder: (folder / "about.json").unlink(),
     lambda folder: (folder / "about.json").write_text("[1"),
     lambda folder: (folder / "about.json").write_text("[]"),
+    lambda folder: (folder / "about.json").write_text("[" * 100_000),
+    lambda folder: (folder / "about.json").write_bytes(b"\xff\xfe"),
+    lambda folder: changed(folder / "about.json", '"word 7"', '"word 8"'),
+    lambda folder: changed(folder / "about.json", '"events": ', '"events": 1'),
+    lambda folder: changed(folder / "about.json", '"steps.npy"', '"stepz.npy"'),
+    lambda folder: (folder / "offsets.npy").write_bytes((folder / "offsets.npy").read_bytes().replace(b"i8", b"u8")),
+    lambda folder: ((folder / "labels.npy").unlink(), os.mkfifo(folder / "labels.npy")),
 ]
 
 
 @pytest.mark.parametrize("number", range(len(DAMAGE)))
 def test_a_damaged_cache_is_made_anew(number: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """A channel of 65,000, say, would be written outside of the engine's arrays."""
+    """A channel of 65,000, say, would be written outside of the engine's arrays; another class name would be shown."""
     load()
     [folder] = caches()
     DAMAGE[number](folder)
     capsys.readouterr()
-    assert same(load().train, load(cache=None).train)
+    found = load()
+    assert same(found.train, load(cache=None).train) and found.class_names == tuple(NAMES)
     assert f"{folder} is damaged and is made anew" in capsys.readouterr().out
     load()
     assert capsys.readouterr().out == "" and caches() == [folder]
@@ -373,7 +400,7 @@ def test_a_process_that_is_killed_leaves_no_false_cache() -> None:
     """What it left is no cache, and goes when the next one is made."""
     code = (
         "import os; from pathlib import Path; from eventprop import shd, spike_cache\n"
-        "spike_cache.files.write_json = lambda *_: os._exit(9)\n"
+        "spike_cache.kept.write_record = lambda *_: os._exit(9)\n"
         "shd.load_ssc('data', shd.Grid(5.0, 300.0), Path('data/SSC/mySSC'))"
     )
     root = str(Path(simulator_SHD.__file__).parent)

@@ -17,6 +17,7 @@ from eventprop.pictures import attempt
 from eventprop.scans import points, pool, reader, run, table
 from eventprop.scans.points import Run
 from eventprop.scans.spec import Scan
+from eventprop.terminal import blame
 
 __all__ = ["main"]
 
@@ -29,6 +30,7 @@ def main(options: argparse.Namespace) -> int:
     try:
         return _scan(options)
     except (ValueError, OSError, ModuleNotFoundError) as error:
+        blame(error)
         for line in str(error).split("\n"):
             print(f"scan: error: {line}", file=sys.stderr)
         return 1
