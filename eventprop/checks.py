@@ -20,7 +20,7 @@ __all__ = ["check_together"]
 
 _MOST_CHANNELS = 65535
 _LARGEST_SLOPE = 1e12  # of a penalty: the square of a gradient still fits single precision
-_STEPS_OF_A_TAU = 40.0  # exp of it, and its products, fit single precision
+_LONGEST_STEP = 50.0  # in time constants: exp of it, and its products, fit single precision
 _LONGEST_NAME = 180  # bytes; file systems take 255, and the longest that is appended has some 60
 _NOT_IN_NAMES = ':*?"<>|'
 _DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", *(f"{d}{n}" for d in ("COM", "LPT") for n in "0123456789")}
@@ -154,7 +154,7 @@ def _check_time_constants(p: Mapping[str, Any]) -> Problems:
         return []
     dt_ms = p["DT_MS"]
     for key in ["TAU_MEM", "TAU_SYN"] + (["TAU_B"] if _adaptive(p) else []):
-        if p.get(key, dt_ms) < dt_ms:
+        if dt_ms / _LONGEST_STEP <= p.get(key, dt_ms) < dt_ms:
             warnings.warn(
                 f"{key}={p[key]:g} is below DT_MS={dt_ms:g}: a spike's effect decays within a step", stacklevel=5
             )
@@ -166,9 +166,9 @@ def _check_decay(p: Mapping[str, Any]) -> Problems:
     if "DT_MS" not in p:
         return []
     used = ["TAU_MEM", "TAU_SYN", *(["TAU_B"] if _adaptive(p) else []), *_bounds_in_use(p).values()]
-    least = p["DT_MS"] / _STEPS_OF_A_TAU
+    least = p["DT_MS"] / _LONGEST_STEP
     return [
-        f"{key}={p[key]:g} is too short for steps of DT_MS={p['DT_MS']:g}; at least {least:g} would do"
+        f"{key}={p[key]:g} is far below DT_MS={p['DT_MS']:g}; it must be at least {least:g}"
         for key in used
         if p.get(key, least) < least
     ]

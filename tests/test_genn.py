@@ -506,7 +506,7 @@ def test_training_goes_on_with_another_backend(small_data: Path, neurons: str) -
     p: dict[str, Any] = {**simulator_SHD.p, "DATA_DIR": str(small_data), "NUM_HIDDEN": 12, "DT_MS": 10.0}
     p |= {"TAU_SYN": 10.0, "TRIAL_MS": 500.0, "N_TRAIN": 40, "N_VALIDATE": 10, "N_BATCH": 8, "MODEL_SEED": 3}
     p |= {"HIDDEN_NEURON_TYPE": neurons, "TRAIN_TAU": neurons == "ALIF", "REG_TYPE": "simple", "NAME": "ours"}
-    p |= {"MIN_TAU_M": 10.0, "MIN_TAU_SYN": 10.0, "ETA": 0.01, "INPUT_HIDDEN_MEAN": 0.1, "LR_EASE_IN_FACTOR": 2.0}
+    p |= {"MIN_TAU_M": 10.0, "MIN_TAU_SYN": 10.0, "ETA": 0.01, "INPUT_HIDDEN_MEAN": 0.2, "LR_EASE_IN_FACTOR": 2.0}
     if neurons == "ALIF":  # spikes that are made batch by batch
         p |= {"AUGMENTATION": {"random_shift": 20.0, "blend": [0.5, 0.5]}, "N_TRAIN": 120}
     mn = simulator_SHD.SHD_model({**p, "BACKEND": "cpu"})
