@@ -2,10 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint bench venv clean
+.PHONY: train test lint notebooks bench venv clean
 
 train: $(VENV)/.ready  ## train on synthetic spoken digits; a minute or two on two cores
-	$(BIN)/python train_SHD.py train_test --recipe demo
+	$(BIN)/python train_SHD.py --recipe demo
 
 test: lint  ## lint, types, tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
@@ -14,6 +14,9 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+notebooks: $(VENV)/.ready  ## run the notebooks and save them with their figures
+	$(BIN)/python tests/notebook.py
 
 bench: $(VENV)/.ready  ## speed and memory of the CPU engine on this machine
 	$(BIN)/python benchmarks/speed.py

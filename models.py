@@ -43,6 +43,8 @@ and variables declared beside it, ``dt`` (ms), and
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -419,12 +421,17 @@ REGULARISERS: dict[str, Regulariser] = {
 
 ADAM = OptimiserModel(
     name="Adam",
-    parameters=("rate", "beta1", "beta2", "epsilon", "correction1", "correction2"),
+    parameters=("rate", "beta1", "beta2", "rest1", "rest2", "epsilon", "correction1", "correction2"),
     state=("m", "v"),
     update=(
-        "m = beta1 * m + (1.0 - beta1) * gradient; "
-        "v = beta2 * v + (1.0 - beta2) * gradient * gradient; "
-        "value -= rate * m * correction1 / (sqrt(v * correction2) + epsilon);"
+        "m = beta1 * m + rest1 * gradient; "
+        "v = beta2 * v + rest2 * gradient * gradient; "
+        "value -= rate * (m * correction1) / (sqrt(fmax(v, 1.2e-38) * correction2) + epsilon);"
     ),
 )
-"""Adam (Kingma & Ba 2015). At update s = 1, 2, ...: correction1 = 1/(1 - beta1^s), correction2 = 1/(1 - beta2^s)."""
+"""Adam (Kingma & Ba 2015). At update s = 1, 2, ...: rest = 1 - beta and correction = 1/(1 - beta^s), for both of its
+averages; single precision has too few digits to take 1 - beta from beta. v is bounded from below by the least number
+that single precision has in full, so that without epsilon there is no update where all gradients were 0."""
+
+if __name__ == "models":  # the package's instance is the only one, also for whoever imports this file by its own name
+    sys.modules[__name__] = importlib.import_module("eventprop.models")

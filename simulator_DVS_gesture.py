@@ -15,14 +15,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from eventprop import dvs, dvs_parameters, parameters
+from eventprop.choice import meaning
 from eventprop.dataset import Dataset
 from eventprop.simulator import RunResult
 from eventprop.splits import leave_speaker_out, random_split
 from eventprop.two_files import TwoFileSimulator
 
 __all__ = ["DVSG_model", "p"]
-
-p: dict[str, Any] = parameters.defaults(dvs_parameters.KEYS)
 
 
 class DVSG_model(TwoFileSimulator):
@@ -40,6 +39,11 @@ class DVSG_model(TwoFileSimulator):
         *("DATA_SET", "DATA_DIR", "DT_MS", "TRIAL_MS", "T_START_MS", "RESCALE_T"),
         *("DOWNSAMPLE", "EVENT_THRESHOLD", "REDUCED_CLASSES"),
     )
+
+    @staticmethod
+    def defaults() -> dict[str, Any]:
+        """A new ``p``: every parameter at its default."""
+        return parameters.defaults(dvs_parameters.KEYS, dvs_parameters.OWNER)
 
     def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
         return dvs_parameters.resolve_dvs(p)
@@ -74,7 +78,8 @@ class DVSG_model(TwoFileSimulator):
         if run["EVALUATION"] == "user":
             training, validation = leave_speaker_out(samples, run["SPEAKER_LEFT"][0], run["N_TRAIN"], seed)
         else:
-            training, validation = random_split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed)
+            split = meaning("EVALUATION", run["EVALUATION"], {"random": random_split})
+            training, validation = split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed)
         return self._train(run, training, validation, "validation")
 
     def cross_validate(self, p: Mapping[str, Any]) -> tuple[list[list[float]], list[float]]:
@@ -88,3 +93,6 @@ class DVSG_model(TwoFileSimulator):
         """
         run = self._for_run(p)
         return self._cross_validate(run, self.training_file(run), "user")
+
+
+p = DVSG_model.defaults()

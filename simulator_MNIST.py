@@ -22,8 +22,6 @@ from eventprop.digits import DigitSimulator
 
 __all__ = ["mnist_model", "p"]
 
-p: dict[str, Any] = parameters.defaults(mnist_parameters.KEYS)
-
 
 class mnist_model(DigitSimulator):
     """Handwritten digits: 784 pixels, of which each spikes once, the brighter the earlier; 10 classes.
@@ -38,6 +36,11 @@ class mnist_model(DigitSimulator):
 
     data_keys = ("DATA_DIR", "DT_MS", "TRIAL_MS", "REDUCED_CLASSES")
 
+    @staticmethod
+    def defaults() -> dict[str, Any]:
+        """A new ``p``: every parameter at its default."""
+        return parameters.defaults(mnist_parameters.KEYS, mnist_parameters.OWNER)
+
     def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
         return mnist_parameters.resolve_mnist(p)
 
@@ -47,3 +50,6 @@ class mnist_model(DigitSimulator):
     def spike_time_from_gray(self, t: np.ndarray) -> np.ndarray:
         """Spike times (ms) of grey levels from 0 to 255; not a number for 0 and 1, which are silent."""
         return mnist.spike_times(t, self.p["DT_MS"], self.p["TRIAL_MS"])
+
+
+p = mnist_model.defaults()

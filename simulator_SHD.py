@@ -15,13 +15,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from eventprop import parameters, shd_parameters
+from eventprop.choice import meaning
 from eventprop.simulator import RunResult
 from eventprop.splits import Subset, everything, leave_speaker_out, random_split, reduce_classes
 from eventprop.two_files import TwoFileSimulator
 
 __all__ = ["SHD_model", "p"]
-
-p: dict[str, Any] = parameters.defaults(shd_parameters.KEYS)
 
 
 class SHD_model(TwoFileSimulator):
@@ -40,6 +39,11 @@ class SHD_model(TwoFileSimulator):
         *("RESCALE_T", "RESCALE_X", "REDUCED_CLASSES"),
     )
 
+    @staticmethod
+    def defaults() -> dict[str, Any]:
+        """A new ``p``: every parameter at its default."""
+        return parameters.defaults(shd_parameters.KEYS, shd_parameters.OWNER)
+
     def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
         return shd_parameters.resolve_shd(p)
 
@@ -49,7 +53,7 @@ class SHD_model(TwoFileSimulator):
         grid = shd.Grid(p["DT_MS"], p["TRIAL_MS"], p["RESCALE_T"], p["RESCALE_X"])
         if p["DATA_SET"] == "DEMO":
             return demo.load_demo(p["DATA_DIR"], grid, write=p["WRITE_TO_DISK"])
-        load = shd.load_ssc if p["DATA_SET"] == "SSC" else shd.load_shd
+        load = meaning("DATA_SET", p["DATA_SET"], {"SHD": shd.load_shd, "SSC": shd.load_ssc})
         return load(p["DATA_DIR"], grid, shd.cache_prefix(p))
 
     def validation_file(self, p: Mapping[str, Any]) -> Subset:
@@ -75,7 +79,8 @@ class SHD_model(TwoFileSimulator):
             training, validation = leave_speaker_out(samples, run["SPEAKER_LEFT"][0], run["N_TRAIN"], seed)
         else:
             extended = "blend" in run["AUGMENTATION"]
-            training, validation = random_split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed, extended=extended)
+            split = meaning("EVALUATION", run["EVALUATION"], {"random": random_split})
+            training, validation = split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed, extended=extended)
         return self._train(run, training, validation, "validation")
 
     def cross_validate_SHD(self, p: Mapping[str, Any]) -> tuple[list[list[float]], list[float]]:
@@ -90,3 +95,6 @@ class SHD_model(TwoFileSimulator):
         """
         run = self._for_run(p)
         return self._cross_validate(run, self.training_file(run))
+
+
+p = SHD_model.defaults()

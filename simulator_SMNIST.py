@@ -20,8 +20,6 @@ from eventprop.digits import DigitSimulator
 
 __all__ = ["SMNIST_model", "p"]
 
-p: dict[str, Any] = parameters.defaults(smnist_parameters.KEYS)
-
 
 class SMNIST_model(DigitSimulator):
     """Handwritten digits, scanned: neurons that see the grey level change from pixel to pixel, or rows; 10 classes.
@@ -39,8 +37,16 @@ class SMNIST_model(DigitSimulator):
         *("ENCODING", "NUM_INPUT", "DUPLICATE", "PIXEL_MS", "PERMUTE"),
     )
 
+    @staticmethod
+    def defaults() -> dict[str, Any]:
+        """A new ``p``: every parameter at its default."""
+        return parameters.defaults(smnist_parameters.KEYS, smnist_parameters.OWNER)
+
     def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
         return smnist_parameters.resolve_smnist(p)
 
     def load_data(self, p: Mapping[str, Any]) -> Dataset:
         return smnist.load_smnist(p["DATA_DIR"], smnist_parameters.code_of(p), p["DT_MS"], p["TRIAL_MS"])
+
+
+p = SMNIST_model.defaults()

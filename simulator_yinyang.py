@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,23 +21,37 @@ from eventprop import parameters, yinyang_parameters
 from eventprop import yinyang as task
 from eventprop.backends import Engine
 from eventprop.dataset import Dataset
+from eventprop.pictures import attempt
 from eventprop.simulator import RunResult, Simulator
 from eventprop.splits import Subset, everything, first_and_last
 
 __all__ = ["p", "yinyang"]
 
-p: dict[str, Any] = parameters.defaults(yinyang_parameters.KEYS)
 
-
-class YinyangResult(NamedTuple):
-    """What ``train`` and ``test`` return: recordings as in :class:`eventprop.simulator.RunResult`, and the accuracy of
-    the last epoch."""
-
+class _Five(NamedTuple):
     spike_t: dict[str, np.ndarray]
     spike_ID: dict[str, np.ndarray]
     rec_vars_n: dict[str, np.ndarray]
     rec_vars_s: dict[str, np.ndarray]
+    accuracy: float
+
+
+class YinyangResult(_Five):
+    """What ``train`` and ``test`` return: five values, and the names of all simulators' six.
+
+    The fifth value is the accuracy of the last epoch, or of the test. ``correct`` and ``correct_eval`` are those of
+    :class:`eventprop.simulator.RunResult`: accuracy in training and in evaluation, not a number where there was none.
+    """
+
     correct: float
+    correct_eval: float
+
+    @classmethod
+    def of(cls, result: RunResult, accuracy: float) -> YinyangResult:
+        """The five values of a result, of which ``accuracy`` is the fifth."""
+        five = cls(*result[:4], accuracy)
+        five.correct, five.correct_eval = result.correct, result.correct_eval
+        return five
 
 
 class yinyang(Simulator):
@@ -57,6 +71,11 @@ class yinyang(Simulator):
 
     data_keys = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "N_TRAIN", "N_VALIDATE", "N_TEST", "DT_MS", "TRIAL_MS")
 
+    @staticmethod
+    def defaults() -> dict[str, Any]:
+        """A new ``p``: every parameter at its default."""
+        return parameters.defaults(yinyang_parameters.KEYS, yinyang_parameters.OWNER)
+
     def resolve(self, p: Mapping[str, Any]) -> dict[str, Any]:
         return yinyang_parameters.resolve_yinyang(p)
 
@@ -71,20 +90,24 @@ class yinyang(Simulator):
         """Train on the ``N_TRAIN`` points; validate on ``N_VALIDATE`` others after each epoch."""
         run = self._for_run(p)
         training, validation = first_and_last(everything(self.data.train), run["N_TRAIN"], run["N_VALIDATE"])
-
-        def each_epoch(engine: Engine, epoch: int) -> None:
-            if _pictured(run) and epoch % run["TRAINING_PLOT_INTERVAL"] == 0:
-                self._draw(run, engine, training, self.X_train_orig, f"epoch {epoch + 1}")
-
         evaluation = validation if run["N_VALIDATE"] else None
-        result = self._train(run, training, evaluation, "validation", each_epoch=each_epoch)
-        return YinyangResult(*result[:5])
+        result = self._train(run, training, evaluation, "validation", each_epoch=self._pictures(run, training))
+        return YinyangResult.of(result, result.correct)
 
     def train_test(self, p: Mapping[str, Any]) -> RunResult:
         """Train on the ``N_TRAIN`` points, evaluate on the test points after each epoch."""
         run = self._for_run(p)
         training, _ = first_and_last(everything(self.data.train), run["N_TRAIN"], 0)
-        return self._train(run, training, everything(self.data.test), "test")
+        return self._train(run, training, everything(self.data.test), "test", each_epoch=self._pictures(run, training))
+
+    def _pictures(self, p: Mapping[str, Any], training: Subset) -> Callable[[Engine, int], None]:
+        """What draws the training points after an epoch, in those of ``TRAINING_PLOT_INTERVAL``."""
+
+        def each_epoch(engine: Engine, epoch: int) -> None:
+            if _pictured(p) and epoch % p["TRAINING_PLOT_INTERVAL"] == 0:
+                self._draw(p, engine, training, self.X_train_orig, f"epoch {epoch + 1}")
+
+        return each_epoch
 
     def decision_map(self, p: Mapping[str, Any], n: int = 100) -> np.ndarray:
         """Predicted class of each point of an ``n`` x ``n`` grid over the unit square, ``[y, x]``; -1 for none."""
@@ -97,23 +120,22 @@ class yinyang(Simulator):
 
     def _draw(self, p: Mapping[str, Any], engine: Engine, samples: Subset, points: np.ndarray, title: str) -> None:
         """The pictures that ``TRAINING_PLOT`` and ``FANCY_PLOTS`` ask for, of at most 2,000 points."""
-        from eventprop import plots
-
         part, chosen = samples.part, samples.indices[:2000]
         result = engine.run(part.spikes, chosen, None)
-        made = {}
-        if p["TRAINING_PLOT"]:
-            made["classes"] = plots.points_by_class(
-                points[chosen], result.predictions, part.labels[chosen], task.CLASSES, title
-            )
+        coordinates, predictions = points[chosen], result.predictions
+        times = np.where(-result.scores * p["TAU_0"] > p["TRIAL_MS"] + 0.5, np.nan, -result.scores * p["TAU_0"])
+        pictures = [("classes", "points_by_class", (predictions, part.labels[chosen]))] if p["TRAINING_PLOT"] else []
         if p["FANCY_PLOTS"] and engine.network.loss.spiking:
-            times = -result.scores * p["TAU_0"]
-            times = np.where(times > p["TRIAL_MS"] + 0.5, np.nan, times)
-            made["first_spikes"] = plots.first_spikes(points[chosen], times, result.predictions, task.CLASSES, title)
-        for what, figure in made.items():
-            if p["WRITE_TO_DISK"]:
-                plots.save(figure, Path(p["OUT_DIR"]) / f"{p['NAME']}_{title.replace(' ', '')}_{what}.png")
-            plots.show(figure)
+            pictures.append(("first_spikes", "first_spikes", (times, predictions)))
+        for what, function, values in pictures:
+            path = Path(p["OUT_DIR"]) / f"{p['NAME']}_{title.replace(' ', '')}_{what}.png"
+            with attempt(path):
+                from eventprop import plots
+
+                figure = getattr(plots, function)(coordinates, *values, task.CLASSES, title)
+                if p["WRITE_TO_DISK"]:
+                    plots.save(figure, path)
+                plots.show(figure)
 
     def test(self, p: Mapping[str, Any]) -> YinyangResult:
         """Accuracy on the test points, without learning, dropout or noise.
@@ -125,7 +147,10 @@ class yinyang(Simulator):
         result = self._test(run, samples)
         if _pictured(run):
             self._draw(run, self._ready(run), samples, self.X_test_orig, "test")
-        return YinyangResult(*result[:4], result.correct_eval)
+        return YinyangResult.of(result, result.correct_eval)
+
+
+p = yinyang.defaults()
 
 
 def _pictured(p: Mapping[str, Any]) -> bool:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eventprop import info, parameters, registry, scans
+from eventprop.terminal import entry
 
 
+@entry
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eventprop", description="Tools around the training scripts.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -33,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def keys_page() -> str:
     """All keys, from their declarations."""
     benchmarks = {benchmark.title: benchmark.keys for benchmark in registry.BENCHMARKS.values()}
-    head = "# Keys of `p`\n\nMade from the declarations by `python -m eventprop keys`.\n\n"
+    head = (
+        "# Keys of `p`\n\nMade from the declarations by `python -m eventprop keys`. Engines compute in single "
+        f"precision: numbers with a fraction are at most {parameters.LARGEST:g} in size, times at least "
+        f"{1 / parameters.LARGEST:g}.\n\n"
+    )
     return head + parameters.markdown(benchmarks)
 
 

@@ -1,17 +1,19 @@
 """Checkpoints: one file with everything that a run needs to go on as if it had never stopped.
 
 The file is a NumPy archive without pickled objects: weights, time constants that are not simply those of ``p``,
-optimiser moments, collected arrays, and a JSON text with epoch, update count, learning rate, averages, history and the
-resolved ``p``. Random streams follow from the seeds in ``p`` and the epoch, so they need no state. Beside it weights
-are exported as flat float32 arrays (element ``pre * n_post + post``), one file per synapse population, and time
-constants ``(size,)``, one file per population and time constant.
+optimiser moments, and a JSON text with epoch, update count, learning rate, averages and the resolved ``p``. Its size
+does not depend on the epoch: history, collected arrays and recordings are in the run's journal
+(:mod:`eventprop.journal`), and the checkpoint says which part of it. Random streams follow from the seeds in ``p`` and
+the epoch, so they need no state. Beside it weights are exported as flat float32 arrays (element
+``pre * n_post + post``), one file per synapse population, and time constants ``(size,)``, one file per population and
+time constant.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import zipfile
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,15 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import files
+from eventprop import files, journal, models
+from eventprop.journal import Mark
 from eventprop.network import Network
 from eventprop.results import Place
 from eventprop.schedule import LearningRate
 
-__all__ = ["TrainingState", "checkpoint_path", "flat_name", "load", "load_flat", "save"]
+__all__ = ["TrainingState", "checkpoint_path", "flat_name", "load", "load_flat", "save", "trained_epochs"]
 
-_FORMAT = 2  # 1 had no time constants: they were those of p
-_PLAIN = ("epoch", "updates", "best", "seconds", "history")
+_FORMAT = 3  # 1 had no time constants: they were those of p; 2 had history and collected arrays in it, and no journal
 _FLAT_TIME_CONSTANTS = {"tau_mem": "taum", "tau_syn": "tausyn", "tau_b": "taub"}
 
 
@@ -46,8 +48,10 @@ class TrainingState:
         history: one record per completed epoch, for the results files.
         places: where the run's lines are in the results files, by file name.
         collected: confusion matrices and predictions, one array per epoch, by name.
+        recorded: what was recorded in completed epochs, by name, in order; of a state that was loaded.
         time_constants: those that were drawn, trained or set, by population and name, ``(size,)`` float32; all others
             are those of ``p``.
+        mark: where history, collected and recorded arrays are kept; None where they are not.
     """
 
     weights: dict[str, np.ndarray]
@@ -60,7 +64,9 @@ class TrainingState:
     history: list[dict[str, Any]] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
     collected: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    recorded: list[tuple[str, np.ndarray]] = field(default_factory=list)
     time_constants: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    mark: Mark | None = None
 
 
 def checkpoint_path(p: Mapping[str, Any], name: str, label: str) -> Path:
@@ -75,15 +81,15 @@ def save(path: Path, state: TrainingState, p: Mapping[str, Any], flat_prefix: st
         "p": dict(p),
         "rate": asdict(state.rate),
         "places": {name: asdict(place) for name, place in state.places.items()},
-        **{k: getattr(state, k) for k in _PLAIN},
+        "journal": None if state.mark is None else asdict(state.mark),
+        **{name: getattr(state, name) for name in _NUMBERS},
     }
     arrays: dict[str, np.ndarray] = {"meta": np.array(json.dumps(meta))}
     arrays |= {f"w/{name}": w for name, w in state.weights.items()}
     arrays |= {f"tau/{q}/{name}": a for q, values in state.time_constants.items() for name, a in values.items()}
     arrays |= {f"{role}/{name}": a for role, values in state.moments.items() for name, a in values.items()}
-    arrays |= {f"collected/{name}": np.stack(rows) for name, rows in state.collected.items() if rows}
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     files.write_bytes(path, buffer.getvalue())
     if flat_prefix:
         label = path.stem.rsplit("_", 1)[1]
@@ -111,50 +117,104 @@ def flat_name(projection: str) -> str:
 
 
 def load(path: Path, network: Network | None, *, to_train: bool = True) -> tuple[TrainingState, dict[str, Any]]:
-    """The state in ``path`` and the ``p`` it was made with.
+    """The state in ``path`` and the parameters that were saved with it.
 
     Args:
-        network: what will take it; None for no check.
-        to_train: whether the optimiser's moments must fit, too.
+        network: what weights and moments must fit; None to look at the parameters alone.
+        to_train: whether training is to go on from it: moments must fit then, too, and the journal is read.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is broken, or of a network of another shape; names the file and what differs.
+        ValueError: it is no whole checkpoint, one of another network, or what belongs to it is damaged; names the file.
     """
-    if not path.exists():
-        raise FileNotFoundError(
-            f"there is no checkpoint {path}; a training run of the same OUT_DIR and NAME writes it "
-            "(the last with CHECKPOINT true, the best with CHECKPOINT_BEST set)"
-        )
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = files.read_archive(path)
         meta = json.loads(str(arrays.pop("meta")))
-        if meta["format"] not in range(1, _FORMAT + 1):
-            raise ValueError(f"it has format {meta['format']}, this version reads 1 to {_FORMAT}")
-        groups: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in arrays.items():
-            group, _, rest = name.partition("/")
-            groups.setdefault(group, {})[rest] = array
-        time_constants: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in groups.pop("tau", {}).items():
-            population, _, rest = name.partition("/")
-            time_constants.setdefault(population, {})[rest] = array
-        collected = {name: list(rows) for name, rows in groups.pop("collected", {}).items()}
-        state = TrainingState(
-            weights=groups.pop("w"),
-            moments=groups,
-            rate=LearningRate(**meta["rate"]),
-            places={name: Place(**place) for name, place in meta["places"].items()},
-            collected=collected,
-            time_constants=time_constants,
-            **{k: meta[k] for k in _PLAIN},
-        )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a whole checkpoint of this program: {error}") from None
+        state = _state(meta, arrays)
+        p = meta["p"]
+        if not isinstance(p, dict):
+            raise ValueError("its parameters are no dictionary")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no checkpoint {path}") from None
+    except PermissionError:
+        raise
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error).removeprefix(f"{path} ")
+        raise ValueError(f"{path} is not a whole checkpoint of this program: {what}") from None
     if network is not None:
         _check(path, state, network, to_train)
-    return state, meta["p"]
+    if network is not None and to_train and state.mark is not None:
+        _recall(path.parent, state, state.mark)
+    return state, p
+
+
+def trained_epochs(path: Path) -> int:
+    """Completed epochs of a checkpoint; 0 where there is no file, 1 where it cannot be read, so that it is kept."""
+    try:
+        return load(path, None)[0].epoch
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError):
+        return 1
+
+
+_NUMBERS: dict[str, type[int] | type[float]] = {"epoch": int, "updates": int, "best": float, "seconds": float}
+
+
+def _state(meta: Any, arrays: Mapping[str, np.ndarray]) -> TrainingState:
+    """The state of what a file holds.
+
+    Raises:
+        LookupError, TypeError, ValueError, ArithmeticError: something is missing or has another form.
+    """
+    if not isinstance(meta["format"], int) or not 1 <= meta["format"] <= _FORMAT:
+        raise ValueError(f"it has format {meta['format']!r}, and this version reads 1 to {_FORMAT}")
+    groups: dict[str, dict[str, np.ndarray]] = {"w": {}, "m": {}, "v": {}, "tau": {}, "collected": {}}
+    for name, array in arrays.items():
+        group, slash, rest = name.partition("/")
+        if slash:  # numpy 1.26 left an array "allow_pickle" of an option that it did not know
+            groups.setdefault(group, {})[rest] = array
+    time_constants: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in groups.pop("tau").items():
+        population, _, rest = name.partition("/")
+        time_constants.setdefault(population, {})[rest] = array
+    history = meta.get("history", [])
+    if not isinstance(history, list) or not all(isinstance(record, dict) for record in history):
+        raise ValueError("its history is no list of records")
+    mark = meta.get("journal")
+    collected = {name: list(rows) for name, rows in groups.pop("collected").items()}
+    return TrainingState(
+        weights=groups.pop("w"),
+        moments=groups,
+        rate=LearningRate(**{name: _number(name, value) for name, value in meta["rate"].items()}),
+        places={
+            name: Place(**{what: int(_number(what, value)) for what, value in place.items()})
+            for name, place in meta["places"].items()
+        },
+        history=history,
+        collected=collected,
+        time_constants=time_constants,
+        mark=None if mark is None else Mark.of(mark),
+        **{name: kind(_number(name, meta[name])) for name, kind in _NUMBERS.items()},  # type: ignore[arg-type]
+    )
+
+
+def _number(name: str, value: Any) -> Any:
+    """``value``, a number that is finite and not negative."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _recall(folder: Path, state: TrainingState, mark: Mark) -> None:
+    """Give ``state`` what its journal holds."""
+    for entry in journal.read(folder, mark):
+        if entry.kind == "history":
+            state.history.append(dict(entry.record))
+        elif entry.array is not None and entry.kind == "collected":
+            state.collected.setdefault(entry.name, []).append(entry.array)
+        elif entry.array is not None:
+            state.recorded.append((entry.name, entry.array))
 
 
 def load_flat(path: Path, network: Network) -> dict[str, Any] | None:
@@ -198,24 +258,25 @@ def _first(path: Path, names: list[str]) -> Path:
 
 
 def _read_flat(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    number = int(np.prod(shape))
+    """Numbers of an array, flat or of the right shape; a transposed one has as many, and other ones in each place."""
+    number = math.prod(shape)
     try:
-        array = np.load(path, allow_pickle=False)
+        array = files.read_array(path)
     except FileNotFoundError:
         raise ValueError(f"{path} is missing; it should hold {number} numbers") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not an array of numbers: {error}") from None
-    if array.size != number or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+    right = array.shape in ((number,), shape)
+    if not right or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise ValueError(
-            f"{path} must hold {number} finite numbers ({' x '.join(map(str, shape))}), but has "
-            f"{array.size} of type {array.dtype} (check {_keys_to_check([])})"
+            f"{path} must hold {number} finite numbers, in one row or as {' x '.join(map(str, shape))}, but has "
+            f"{' x '.join(map(str, array.shape))} of type {array.dtype} (check {_keys_to_check([])})"
         )
     return array.reshape(shape).astype(np.float32)
 
 
 def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -> None:
     """Weights, moments and time constants are there for all that the network has, of its shapes, and finite."""
-    found = {"w": state.weights, **(state.moments if to_train else {})}
+    moments = {role: state.moments.get(role, {}) for role in (*models.ADAM.state, *state.moments)}
+    found = {"w": state.weights, **(moments if to_train else {})}
     weights: dict[str, tuple[int, ...]] = {q.name: q.shape for q in network.projections}
     for role, arrays in found.items():
         _check_shapes(path, arrays, weights if role == "w" else network.trained_shapes())
@@ -225,6 +286,8 @@ def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -
     _check_shapes(path, own, needed | {name: shape for name, shape in shared.items() if name in own})
     for role, arrays in {**found, "tau": own}.items():
         for name, array in arrays.items():
+            if array.dtype != np.float32:
+                raise ValueError(f"{path} holds {array.dtype} and not float32 in {role}/{name}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{path} holds values that are not finite in {role}/{name}")
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import models
+from eventprop import models, network
 from eventprop.backends.devices import problem_with
+from eventprop.choice import meaning
+from eventprop.parameters import LARGEST
 
 __all__ = ["check_together"]
 
 _MOST_CHANNELS = 65535
-_MOST_EXPONENT = 80.0  # exp of it still fits single precision
+_LARGEST_SLOPE = 1e12  # of a penalty: the square of a gradient still fits single precision
+_STEPS_OF_A_TAU = 40.0  # exp of it, and its products, fit single precision
+_LONGEST_NAME = 180  # bytes; file systems take 255, and the longest that is appended has some 60
+_NOT_IN_NAMES = ':*?"<>|'
+_DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", *(f"{d}{n}" for d in ("COM", "LPT") for n in "0123456789")}
 
 Problems = list[str]
 
@@ -27,18 +36,60 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     """
     problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
     problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p) + _check_data(p)
+    problems += _check_decay(p) + _check_penalty(p) + _check_learning(p)
     problems += _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
-    for key in ("NAME", "CHECKPOINT_NAME"):
-        value = p.get(key)
-        if value is not None and (not value.strip() or any(c in value for c in "/\\\0") or value in (".", "..")):
-            problems.append(f"{key}={value!r} must be a file name without slashes")
+    problems += _check_names(p)
     for key in ("SPEAKER_LEFT", "REDUCED_CLASSES"):
         values = p.get(key)
         if values is not None and (not values or len(set(values)) < len(values) or min(values) < 0):
             problems.append(f"{key}={values} must hold different whole numbers from 0, at least one")
     return problems
+
+
+def _check_names(p: Mapping[str, Any]) -> Problems:
+    """Names that any file system takes, with all that is appended to them; paths that this one takes."""
+    problems = []
+    name, other = p.get("NAME"), p.get("CHECKPOINT_NAME")
+    if name is not None and (wrong := _wrong_name(name)):
+        problems.append(f"NAME={name!r} must be a file name {wrong}")
+    if other is not None and (not other.strip() or any(c in other for c in "/\\\0") or other in (".", "..")):
+        problems.append(f"CHECKPOINT_NAME={other!r} must be a file name without slashes")
+    for key in ("OUT_DIR", "DATA_DIR", "DATA_BUFFER_NAME"):
+        path = p.get(key, "")
+        if "\0" in path or _bytes(path) is None:
+            problems.append(f"{key}={path!r} must be a path, and no file system here has one like this")
+    return problems
+
+
+def _wrong_name(name: str) -> str:
+    """What keeps ``name`` from being the beginning of file names everywhere; "" for nothing."""
+    length, device = _bytes(name), name.split(".")[0]
+    bad = sorted(c for c in set(name) if c in _NOT_IN_NAMES or not c.isprintable())
+    if not name.strip():
+        return "with at least one letter"
+    if set(name) & set("/\\"):
+        return "without slashes"
+    if bad:
+        return f"without {' '.join(map(repr, bad))}"
+    if name.strip(" .") != name:
+        return "without blanks and dots at its ends"
+    if device.upper() in _DEVICES:
+        return f"everywhere, and {device} is a device on Windows"
+    if length is None:
+        return f"in the file system's encoding, {sys.getfilesystemencoding()}"
+    if length > _LONGEST_NAME:
+        return f"of at most {_LONGEST_NAME} bytes, as more is appended to it, and this has {length}"
+    return ""
+
+
+def _bytes(text: str) -> int | None:
+    """How many bytes ``text`` has in file names; None where it cannot be in one."""
+    try:
+        return len(os.fsencode(text))
+    except UnicodeEncodeError:
+        return None
 
 
 def _check_steps(p: Mapping[str, Any]) -> Problems:
@@ -72,7 +123,7 @@ def _check_potentials(p: Mapping[str, Any]) -> Problems:
     reset, threshold = p["V_RESET"], p["V_THRESH"]
     if reset >= threshold:
         return [f"V_RESET={reset:g} must be below V_THRESH={threshold:g}"]
-    if p.get("HIDDEN_NEURON_TYPE") == "ALIF" and threshold + p.get("B_INIT", 0.0) <= reset:
+    if _adaptive(p) and threshold + p.get("B_INIT", 0.0) <= reset:
         return [f"B_INIT={p['B_INIT']:g} must be above V_RESET - V_THRESH = {reset - threshold:g}"]
     return []
 
@@ -82,59 +133,114 @@ def _check_outputs(p: Mapping[str, Any]) -> Problems:
     if not {"LOSS_TYPE", "OUTPUT_NEURON_TYPE"} <= p.keys():
         return []
     loss, outputs = p["LOSS_TYPE"], p["OUTPUT_NEURON_TYPE"]
-    problems = []
-    if models.LOSSES[loss].spiking and outputs == "hetLI":
+    problems, spiking = [], meaning("LOSS_TYPE", loss, models.LOSSES).spiking
+    if spiking and outputs == "hetLI":
         problems.append(
             f'OUTPUT_NEURON_TYPE="hetLI" never spikes, and LOSS_TYPE="{loss}" needs spikes; "LIF", or "LI", which this '
             "loss makes spike, would be right"
         )
-    if not models.LOSSES[loss].spiking and outputs == "LIF":
-        spiking = " or ".join(f'"{name}"' for name, other in models.LOSSES.items() if other.spiking)
+    if not spiking and outputs == "LIF":
+        with_spikes = " or ".join(f'"{name}"' for name, other in models.LOSSES.items() if other.spiking)
         problems.append(
             f'OUTPUT_NEURON_TYPE="LIF" spikes, and LOSS_TYPE="{loss}" reads voltages; "LI" or "hetLI", or LOSS_TYPE '
-            f"{spiking}, would be right"
-        )
-    if loss == "first_spike_exp" and {"TRIAL_MS", "TAU_1"} <= p.keys() and p["TRIAL_MS"] / p["TAU_1"] > _MOST_EXPONENT:
-        problems.append(
-            f"TAU_1={p['TAU_1']:g} makes the penalty exp(TRIAL_MS / TAU_1) too large a number; at least "
-            f"{p['TRIAL_MS'] / _MOST_EXPONENT:g} would do"
+            f"{with_spikes}, would be right"
         )
     return problems
 
 
 def _check_time_constants(p: Mapping[str, Any]) -> Problems:
-    """None is below the time step."""
+    """One that is below the time step is a warning: the propagators are exact all the same."""
     if "DT_MS" not in p:
         return []
-    used = ["TAU_MEM", "TAU_SYN"] + (["TAU_B"] if p.get("HIDDEN_NEURON_TYPE") == "ALIF" else [])
+    dt_ms = p["DT_MS"]
+    for key in ["TAU_MEM", "TAU_SYN"] + (["TAU_B"] if _adaptive(p) else []):
+        if p.get(key, dt_ms) < dt_ms:
+            warnings.warn(
+                f"{key}={p[key]:g} is below DT_MS={dt_ms:g}: a spike's effect decays within a step", stacklevel=5
+            )
+    return []
+
+
+def _check_decay(p: Mapping[str, Any]) -> Problems:
+    """What is left of a time constant's decay after a step has an inverse in single precision."""
+    if "DT_MS" not in p:
+        return []
+    used = ["TAU_MEM", "TAU_SYN", *(["TAU_B"] if _adaptive(p) else []), *_bounds_in_use(p).values()]
+    least = p["DT_MS"] / _STEPS_OF_A_TAU
     return [
-        f"{key}={p[key]:g} is below DT_MS={p['DT_MS']:g}; it must be at least one time step"
+        f"{key}={p[key]:g} is too short for steps of DT_MS={p['DT_MS']:g}; at least {least:g} would do"
         for key in used
-        if p.get(key, p["DT_MS"]) < p["DT_MS"]
+        if p.get(key, least) < least
     ]
+
+
+def _check_penalty(p: Mapping[str, Any]) -> Problems:
+    """The penalty of late first spikes, and its derivative, fit single precision to the end of a trial."""
+    loss = p.get("LOSS_TYPE")
+    if not {"TRIAL_MS", "ALPHA", "TAU_1"} <= p.keys() or p["ALPHA"] == 0.0:
+        return []
+    trial, alpha, tau, most = p["TRIAL_MS"], p["ALPHA"], p["TAU_1"], math.log(_LARGEST_SLOPE)
+    if loss == "first_spike_exp" and math.log(alpha) - math.log(tau) + trial / tau > most:
+        return [
+            f"TAU_1={tau:g} makes the penalty exp(TRIAL_MS / TAU_1) too large a number; {trial / 20.0:g} would do, "
+            "with an ALPHA of at most 1"
+        ]
+    if loss == "first_spike" and math.log(alpha) - 2.0 * math.log(0.01 * trial) > most:
+        return [f"ALPHA={alpha:g} is too large for a trial of TRIAL_MS={trial:g}; a smaller one would do"]
+    return []
+
+
+def _check_learning(p: Mapping[str, Any]) -> Problems:
+    """The rate stays within its range to the last epoch; what is 0 or bounds a number by its size is no tiny number."""
+    problems = [
+        f"{key}={p[key]:g} is too small; it must be 0, for none, or at least {1.0 / LARGEST:g}"
+        for key in ("GRAD_CLIP", "MIN_DENOMINATOR")
+        if 0.0 < p.get(key, 0.0) < 1.0 / LARGEST
+    ]
+    if not {"ETA", "ETA_DECAY", "N_EPOCH"} <= p.keys() or p["ETA"] == 0.0:
+        return problems
+    if math.log(p["ETA"]) + p["N_EPOCH"] * math.log(p["ETA_DECAY"]) > math.log(LARGEST):
+        problems.append(
+            f"ETA_DECAY={p['ETA_DECAY']:g} makes ETA={p['ETA']:g} larger than {LARGEST:g} within "
+            f"N_EPOCH={p['N_EPOCH']} epochs"
+        )
+    return problems
+
+
+def _bounds_in_use(p: Mapping[str, Any]) -> dict[str, str]:
+    """By the key of a time constant that is trained or drawn, the key of its lower bound."""
+    bounds: dict[str, str] = {}
+    if p.get("TRAIN_TAU") or p.get("TRAIN_TAU_OUTPUT") or _heterogeneous(p):
+        bounds |= {"TAU_MEM": "MIN_TAU_M", "TAU_SYN": "MIN_TAU_SYN"}
+    if p.get("TRAIN_TAU_B") and _adaptive(p):
+        bounds["TAU_B"] = "MIN_TAU_B"
+    return bounds
 
 
 def _check_bounds(p: Mapping[str, Any]) -> Problems:
     """Time constants that are trained or drawn start at or above their bounds, and these are no shorter than a step."""
     problems = []
-    adaptive = p.get("HIDDEN_NEURON_TYPE") == "ALIF"
-    if p.get("TRAIN_TAU_B") and not adaptive and "HIDDEN_NEURON_TYPE" in p:
+    if p.get("TRAIN_TAU_B") and not _adaptive(p) and "HIDDEN_NEURON_TYPE" in p:
         problems.append(
             f'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got "{p["HIDDEN_NEURON_TYPE"]}", which has no TAU_B'
         )
-    bounds: dict[str, str] = {}
-    if p.get("TRAIN_TAU") or p.get("TRAIN_TAU_OUTPUT") or _heterogeneous(p):
-        bounds |= {"TAU_MEM": "MIN_TAU_M", "TAU_SYN": "MIN_TAU_SYN"}
-    if p.get("TRAIN_TAU_B") and adaptive:
-        bounds["TAU_B"] = "MIN_TAU_B"
-    for key, bound in bounds.items():
+    for key, bound in _bounds_in_use(p).items():
         if {key, bound} <= p.keys() and p[key] < p[bound]:
             problems.append(f"{key}={p[key]:g} is below its lower bound {bound}={p[bound]:g}")
     return problems
 
 
+def _adaptive(p: Mapping[str, Any]) -> bool:
+    """Whether hidden neurons have an adaptive threshold."""
+    model, _ = network.HIDDEN_NEURONS.get(p.get("HIDDEN_NEURON_TYPE", ""), (models.LIF, False))
+    return "tau_b" in model.parameters
+
+
 def _heterogeneous(p: Mapping[str, Any]) -> bool:
-    return p.get("HIDDEN_NEURON_TYPE") == "hetLIF" or p.get("OUTPUT_NEURON_TYPE") == "hetLI"
+    """Whether time constants are drawn for each neuron."""
+    hidden = network.HIDDEN_NEURONS.get(p.get("HIDDEN_NEURON_TYPE", ""))
+    outputs = network.OUTPUT_NEURONS.get(p.get("OUTPUT_NEURON_TYPE", ""), {})
+    return any(drawn for _, drawn in (*([hidden] if hidden else []), *outputs.values()))
 
 
 def _check_delay_line(p: Mapping[str, Any], num_channels: int) -> Problems:
@@ -172,7 +278,7 @@ def _check_exact(p: Mapping[str, Any]) -> Problems:
         problems.append(f"HIDDEN_NOISE={p['HIDDEN_NOISE']:g} must be 0: a noisy potential has no closed form")
     if p.get("LOSS_TYPE") in ("max", "avg_xentropy"):
         problems.append(f'LOSS_TYPE="{p["LOSS_TYPE"]}" has no closed form within a step')
-    if p.get("HIDDEN_NEURON_TYPE") == "ALIF":
+    if _adaptive(p):
         problems += [
             f"{key}={p[key]:g} must not be negative for ALIF neurons: a rising threshold may be met twice in a step"
             for key in ("B_INCR", "B_INIT")

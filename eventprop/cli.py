@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eventprop import parameters, recipes, registry, summary
+from eventprop import ending, parameters, recipes, registry, summary, texts
 from eventprop.backends.cpu.compiler import CompilerError
-from eventprop.simulator import Simulator
-from eventprop.splits import Subset
+from eventprop.keys import ALIASES, OF_OTHERS
+from eventprop.registry import Benchmark
+from eventprop.terminal import blame, entry
 
 __all__ = ["main"]
 
 _EXAMPLES = """examples:
-  {script} {mode}{recipe}
-  {script} train{recipe} ETA=0.002 NAME=mine
-  {script} train --params mine.json LOAD_LAST=true
-  {script} test --params mine.json LOAD_BEST=true"""
+  python {script}{recipe}
+  python {script} train{recipe} ETA=0.002 N_EPOCH=5 NAME=mine
+  python {script} --params {folder}/mine.json N_EPOCH=6 LOAD_LAST=true
+  python {script} test --params {folder}/mine.json LOAD_LAST=true"""
 
 
+@entry
 def main(simulator: str, arguments: Sequence[str] | None = None) -> int:
     """Run a benchmark from the command line; the exit status.
 
@@ -35,15 +36,12 @@ def main(simulator: str, arguments: Sequence[str] | None = None) -> int:
         arguments: the command line; None for the program's own.
     """
     benchmark = registry.find(simulator)
-    script, keys, modes = f"train_{benchmark.name}.py", benchmark.keys, benchmark.modes()
+    script, modes = f"train_{benchmark.name}.py", benchmark.modes()
 
     def warn(message: Warning | str, *_: object, **__: object) -> None:
         print(f"{script}: warning: {message}", file=sys.stderr)
 
-    there = recipes.list_recipes(simulator)
-    example = next((name for name in ("demo", "quick", *there) if name in there), None)
-    parser = _parser(script, keys, modes, example)
-    options = parser.parse_intermixed_args(arguments)
+    options = _parser(script, benchmark).parse_intermixed_args(arguments)
     try:
         if options.list_recipes:
             _list_recipes(simulator)
@@ -51,17 +49,17 @@ def main(simulator: str, arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("once", UserWarning)
             warnings.showwarning = warn
-            mode, p = _settings(options, keys, list(modes), simulator)
-            model = benchmark.load()
-            if options.seeds:
-                _repeated(model, modes, mode, p, options.seeds)
+            mode, p, seeds = _settings(options, benchmark)
+            if seeds:
+                _repeated(benchmark, mode, p, seeds)
                 return 0
-            mn = model(p)
-            outcome = modes[mode](mn, p)
-            _summary(mn, mn._for_run(p), mode, outcome)
+            mn = benchmark.load()(p)
+            result = modes[mode](mn, p)
+            ending.tell(mn, mn._for_run(p), mode, result)
     except (ValueError, OSError, ArithmeticError, MemoryError, CompilerError) as error:
+        blame(error)
         text = str(error) if isinstance(error, CompilerError) else "; ".join(str(error).split("\n"))
-        print(f"{script}: error: {text}", file=sys.stderr)
+        print(f"{script}: error: {text or type(error).__name__}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(
@@ -72,23 +70,27 @@ def main(simulator: str, arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser(script: str, keys: Sequence[Any], modes: Mapping[str, Any], recipe: str | None) -> argparse.ArgumentParser:
-    mode = "train_test" if "train_test" in modes else next(iter(modes))
-    examples = _EXAMPLES.format(script=script, mode=mode, recipe=f" --recipe {recipe}" if recipe else "")
+def _parser(script: str, benchmark: Benchmark) -> argparse.ArgumentParser:
+    modes, there = list(benchmark.methods), recipes.list_recipes(benchmark.name)
+    name = next((name for name in ("demo", "quick", *there) if name in there), None)
+    folder = recipes.load_recipe(name, benchmark.name).overrides.get("OUT_DIR", ".") if name else "."
+    examples = _EXAMPLES.format(script=script, recipe=f" --recipe {name}" if name else "", folder=folder)
     parser = argparse.ArgumentParser(
         prog=script,
         usage=f"{script} [{'|'.join(modes)}] [--recipe NAME] [--params FILE.json] [--seeds N ...] [--list-recipes] "
         "[KEY=VALUE ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=f"Train and test spiking networks by Eventprop. Without a mode: {next(iter(modes))}.",
-        epilog=f"{examples}\n\nkeys:\n{parameters.describe(keys)}",
+        description="Train and test spiking networks by Eventprop. Without a mode: the recipe's, or that in which the "
+        f"run of FILE.json was made, else {modes[0]}.",
+        epilog=f"{examples}\n\nkeys:\n{parameters.describe(benchmark.keys)}",
     )
-    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="settings; values are JSON or bare words")
+    parser.add_argument(
+        "words", nargs="*", metavar="KEY=VALUE", help="settings; texts may be bare words, lists as JSON"
+    )
     parser.add_argument("--recipe", help="a named set of settings (see --list-recipes), or a TOML file")
     parser.add_argument("--params", metavar="FILE", help="a JSON file of settings, e.g. one saved with results")
     parser.add_argument(
         "--seeds",
-        type=int,
         nargs="+",
         metavar="N",
         help="repeat the run with each as MODEL_SEED and TRAIN_DATA_SEED, as NAME_s1, NAME_s2, ...; NAME_seeds.csv "
@@ -98,29 +100,51 @@ def _parser(script: str, keys: Sequence[Any], modes: Mapping[str, Any], recipe: 
     return parser
 
 
-def _settings(
-    options: argparse.Namespace, keys: Sequence[Any], modes: list[str], simulator: str
-) -> tuple[str, dict[str, Any]]:
-    """The mode and ``p``: defaults, then recipe, then file, then ``KEY=VALUE``."""
-    words = list(options.words)
-    mode = words.pop(0) if words and "=" not in words[0] else modes[0]
-    if mode not in modes:
-        raise ValueError(f"there is no mode {mode!r}; there are: {', '.join(modes)}")
-    p = parameters.defaults(keys)
-    if options.recipe:
-        p = recipes.apply(p, recipes.load_recipe(options.recipe, simulator))
-    if options.params:
+def _settings(options: argparse.Namespace, benchmark: Benchmark) -> tuple[str, dict[str, Any], list[int]]:
+    """The mode, ``p`` (defaults, then recipe, then file, then ``KEY=VALUE``) and the seeds."""
+    words, modes = list(options.words), list(benchmark.methods)
+    numbers = [word for word in options.seeds or () if re.fullmatch(r"[+-]?\d+", word)]
+    if options.seeds is not None and not numbers:
+        raise ValueError(f"--seeds must be whole numbers, got {' '.join(options.seeds)}")
+    words += [word for word in options.seeds or () if word not in numbers]  # they follow --seeds all the same
+    mode = next((word for word in words if word in modes), None)
+    if mode is not None:
+        words.remove(mode)
+    elif words and "=" not in words[0]:
+        raise ValueError(f"there is no mode {words[0]!r}; there are: {', '.join(modes)}")
+    p = parameters.defaults(benchmark.keys)
+    if options.recipe is not None:
+        p = recipes.apply(p, recipes.load_recipe(options.recipe, benchmark.name))
+    if options.params is not None:
         p |= _read_params(Path(options.params))
-    return mode, parameters.at_home(p | parameters.parse_settings(words))
+    p |= parameters.parse_settings(words, benchmark.keys, {**OF_OTHERS, **ALIASES})
+    declared = next(key for key in benchmark.keys if key.name == "METHOD").check(p["METHOD"])
+    p["METHOD"] = mode or declared or modes[0]
+    return p["METHOD"], parameters.at_home(p), list(map(int, numbers))
 
 
-def _repeated(
-    model: Callable[[dict[str, Any]], Simulator],
-    modes: Mapping[str, Callable[[Any, dict[str, Any]], Any]],
-    mode: str,
-    p: dict[str, Any],
-    seeds: Sequence[int],
-) -> None:
+def _read_params(path: Path) -> dict[str, Any]:
+    if path.suffix == ".toml":
+        raise ValueError(f"{path} is not a JSON file: a recipe, in TOML, is for --recipe")
+    found = texts.read_json(path)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold one JSON object of keys and values")
+    try:
+        if found.get("SPK_REC_STEPS") == round(found["TRIAL_MS"] / found["DT_MS"]):
+            found["SPK_REC_STEPS"] = None  # as saved; another step or trial has other steps
+    except (KeyError, TypeError, ArithmeticError, ValueError):
+        pass  # one of them is not given, or wrong, which is told of its key
+    return found
+
+
+def _list_recipes(simulator: str) -> None:
+    for name in recipes.list_recipes(simulator):
+        recipe = recipes.load_recipe(name, simulator)
+        method = f" ({recipe.method})" if recipe.method else ""
+        print(f"{name}\n  {recipe.reason}\n  expect: {recipe.expect}{method}")
+
+
+def _repeated(benchmark: Benchmark, mode: str, p: dict[str, Any], seeds: Sequence[int]) -> None:
     """One run for each seed, and a table of all.
 
     With ``LOAD_LAST`` those that have a checkpoint go on from it, and the others start.
@@ -130,125 +154,22 @@ def _repeated(
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ValueError(f"--seeds must be different whole numbers from 0, got {' '.join(map(str, seeds))}")
     rows, base = {}, str(p["NAME"])
-    for seed in seeds:
-        run = {**p, "MODEL_SEED": seed, "TRAIN_DATA_SEED": seed, "NAME": f"{base}_s{seed}"}
+    runs = {s: {**p, "MODEL_SEED": s, "TRAIN_DATA_SEED": s, "NAME": f"{base}_s{s}"} for s in seeds}
+    for run in runs.values():
+        benchmark.resolve(run)  # none fails when others have been trained
+    for seed, run in runs.items():
         if run.get("LOAD_LAST") is True and run.get("CHECKPOINT_NAME") is None:
             run["LOAD_LAST"] = (Path(run["OUT_DIR"]) / f"{run['NAME']}_state_last.npz").exists()
         print(f"seed {seed}")
-        mn = model(run)
-        modes[mode](mn, run)
+        mn = benchmark.load()(run)
+        benchmark.modes()[mode](mn, run)
         rows[seed] = summary.row(mn.history)
         if p["WRITE_TO_DISK"]:
             summary.write(Path(p["OUT_DIR"]) / f"{base}_seeds.csv", "seed", rows)
-    values = np.array([r["eval_accuracy"] for r in rows.values()])
     what = "test" if mode == "train_test" else "validation"
+    values = np.array([r["eval_accuracy"] for r in rows.values()], float)
+    if np.isnan(values).all():
+        print(f"no {what} samples" + (" (N_VALIDATE=0)" if what == "validation" else ""))
+        what, values = "training", np.array([r["train_accuracy"] for r in rows.values()], float)
     print(f"{what} accuracy of the last epoch, {len(seeds)} seeds: mean {values.mean():.2%}", end="")
     print(f", s.d. {values.std(ddof=1):.2%}" if len(seeds) > 1 else "")
-
-
-def _read_params(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} must hold one JSON object of keys and values")
-    return found
-
-
-def _list_recipes(simulator: str) -> None:
-    for name in recipes.list_recipes(simulator):
-        recipe = recipes.load_recipe(name, simulator)
-        print(f"{name}\n  {recipe.reason}\n  expect: {recipe.expect}")
-
-
-def _summary(simulator: Simulator, p: Mapping[str, Any], mode: str, outcome: Any) -> None:
-    """What came out and where it lies."""
-    if mode == "cross_validate":
-        accuracies = np.array(outcome[0])
-        trained, left_out = accuracies.mean(axis=0)
-        print(f"mean over {len(accuracies)} folds: training {trained:.1%}, left out {left_out:.1%}")
-    elif simulator.evaluated is not None:
-        subset, result = simulator.evaluated
-        if mode != "test":  # test() has said so itself
-            what = "test" if mode == "train_test" else "validation"
-            print(f"{what} accuracy {result.accuracy:.2%} of {len(subset)} samples")
-        _by_speaker(simulator, subset, result.predictions == result.labels)
-    if not p["WRITE_TO_DISK"]:
-        return
-    if simulator.evaluated is not None and mode != "cross_validate":
-        _raster(simulator, p, simulator.evaluated[0])
-        _confusion(simulator, p, *simulator.evaluated)
-    folder = Path(p["OUT_DIR"])
-    print(f"\nIn {folder}:")
-    for path in sorted(folder.glob(f"{p['NAME']}*")):
-        print(f"  {path.name:<40} {_describe(path.name.removeprefix(p['NAME']))}")
-
-
-def _by_speaker(simulator: Simulator, subset: Subset, correct: np.ndarray) -> None:
-    """Accuracy on speakers that the training file has and on those that it has not."""
-    if subset.part.speakers is None or simulator.data.train.speakers is None:
-        return
-    speakers = subset.part.speakers[subset.indices]
-    known = np.isin(speakers, np.unique(simulator.data.train.speakers))
-    if known.any() and not known.all():
-        print(
-            f"  speakers of the training file {correct[known].mean():.2%} of {known.sum()}, "
-            f"new speakers {correct[~known].mean():.2%} of {(~known).sum()}"
-        )
-
-
-def _raster(simulator: Simulator, p: Mapping[str, Any], subset: Subset) -> None:
-    """A picture of three evaluation samples of different classes."""
-    from eventprop import plots
-
-    _, first = np.unique(subset.labels, return_index=True)
-    chosen = Subset(subset.part, subset.indices[np.sort(first)[:3]])
-    inputs = simulator.spikes(p, chosen, "input")
-    layers = [simulator.spikes(p, chosen, layer.name) for layer in simulator.network(p).hidden]
-    scores, predictions = simulator.scores(p, chosen), simulator.predictions(p, chosen)
-    samples = []
-    for i, label in enumerate(chosen.labels):
-        times = np.concatenate([spikes[i][0] for spikes in layers])
-        ids = np.concatenate([spikes[i][1] + k * p["NUM_HIDDEN"] for k, spikes in enumerate(layers)])
-        sample = {"input": inputs[i], "hidden": (times, ids), "scores": scores[i], "label": int(label)}
-        samples.append({**sample, "prediction": int(predictions[i])})
-    figure = plots.raster(samples, p["TRIAL_MS"], simulator.data.num_channels, p["NUM_HIDDEN"] * len(layers))
-    plots.save(figure, Path(p["OUT_DIR"]) / f"{p['NAME']}_raster.png")
-
-
-def _confusion(simulator: Simulator, p: Mapping[str, Any], subset: Subset, outcome: Any) -> None:
-    """A picture of the last evaluation's confusion matrix."""
-    from eventprop import plots
-
-    matrix = outcome.confusion(simulator.data.num_classes)
-    title = f"{outcome.accuracy:.1%} of {len(subset)} samples"
-    figure = plots.confusion(matrix, simulator.data.class_names, title)
-    plots.save(figure, Path(p["OUT_DIR"]) / f"{p['NAME']}_confusion.png")
-
-
-def _describe(rest: str) -> str:
-    known = {
-        ".json": "the parameters, seeds included",
-        "_learning.png": "learning curves",
-        "_raster.png": "spikes of three samples",
-        "_confusion.png": "what was taken for what in the last evaluation",
-        "_seeds.csv": "one row for each seed, mean and standard deviation",
-        "_folds.csv": "one row for each fold, mean and standard deviation",
-        "_best.txt": "the line of the best epoch",
-        "_results.txt": "one line per epoch, the classic columns",
-        "_results.csv": "the same and more, with named columns",
-        "_state_last.npz": "checkpoint: LOAD_LAST=true goes on from it",
-        "_state_best.npz": "checkpoint of the best epoch (LOAD_BEST=true)",
-        "_state_last_previous.npz": "checkpoint of an earlier run of this name",
-        "_state_best_previous.npz": "best checkpoint of an earlier run of this name",
-    }
-    if "_w_" in rest:
-        return "weights, flat: element pre * n_post + post"
-    if rest.endswith("_classes.png"):
-        return "points in the colour of the class they are taken for"
-    if rest.endswith("_first_spikes.png"):
-        return "when each output first spikes"
-    if re.search("_tau_?(m|syn|b)_", rest):
-        return "time constants of neurons (ms)"
-    return known.get(re.sub(r"^_f\d+", "", rest), "")

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from eventprop import dvs
-from eventprop.keys import LONG_TRIALS, declare, resolve_benchmark
+from eventprop.choice import meaning
+from eventprop.keys import LONG_TRIALS, METHODS, declare, resolve_benchmark
 from eventprop.parameters import Key
 
-__all__ = ["KEYS", "OWN", "resolve_dvs", "source"]
+__all__ = ["KEYS", "OWNER", "OWN", "resolve_dvs", "source"]
 
 OWN = (
     Key(
@@ -57,6 +58,7 @@ OWN = (
         "random",
         "How the validation set is formed: training recordings at random, or all of one user, who is left out.",
         choices=("random", "user"),
+        elsewhere=("speaker", "validation_set"),
     ),
     Key("SPEAKER_LEFT", "Loss", "ints", [0], "Users to leave out, numbers in the ascending list of training users."),
 )
@@ -70,13 +72,17 @@ KEYS = declare(
         "N_VALIDATE": 32,
         **LONG_TRIALS,
     },
+    methods=(*METHODS, "cross_validate"),
 )
+
+OWNER = ("simulator_DVS_gesture", "DVSG_model")
+"""Module and class of the simulator."""
 
 
 def resolve_dvs(p: Mapping[str, Any]) -> dict[str, Any]:
     """``p`` complete and checked, as a new dict, ``DOWNSAMPLE`` a number; see
     :func:`eventprop.keys.resolve_benchmark`."""
-    resolved = resolve_benchmark(p, KEYS, _num_channels(p), own=_check_camera)
+    resolved = resolve_benchmark(p, KEYS, _num_channels(p), own=_check_camera, owner=OWNER)
     if resolved["DOWNSAMPLE"] is None:
         resolved["DOWNSAMPLE"] = source(resolved["DATA_SET"]).downsample
     return resolved
@@ -97,13 +103,13 @@ def _check_camera(p: Mapping[str, Any]) -> list[str]:
 
 def source(name: str) -> dvs.Source:
     """The data set, or the one whose layout it has."""
-    return dvs.SETS.get(name, dvs.SETS["DVSGesture"])
+    return meaning("DATA_SET", name, {**dvs.SETS, "DEMO": dvs.SETS["DVSGesture"]})
 
 
 def _num_channels(p: Mapping[str, Any]) -> int:
     """Input channels; where a value by itself is wrong, which is told elsewhere, those of the default."""
     name, downsample = p.get("DATA_SET"), p.get("DOWNSAMPLE")
-    kind = source(name if isinstance(name, str) else "")
+    kind = dvs.SETS.get(name if isinstance(name, str) else "", dvs.SETS["DVSGesture"])
     if not isinstance(downsample, int) or downsample < 1:
         downsample = kind.downsample
     return dvs.Window(kind.side, 1.0, 1.0, downsample=downsample).num_channels

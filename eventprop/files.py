@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import stat
 import tempfile
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 __all__ = [
-    *("check_folder", "check_regular", "read_array", "read_bytes", "start_of", "why"),
+    *("append_bytes", "check_folder", "check_regular", "read_archive", "read_array", "read_bytes", "start_of", "why"),
     *("write_array", "write_bytes", "write_json", "write_text"),
 ]
 
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error of the system that names no file (a full disk's does not) names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -29,14 +43,41 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
-        with temporary.open("wb") as file:
+        with _named(path), temporary.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _sync(descriptor: int) -> None:
+    """Flush to the disk, where the file system can."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
+
+
+def append_bytes(path: Path, data: bytes) -> int:
+    """Add ``data`` to the end of a file, which is made if it is missing, and flush it to the disk; where it begins.
+
+    Where that fails, what was written of it is taken away again.
+    """
+    with _named(path), path.open("ab", buffering=0) as file:
+        first, left = file.seek(0, os.SEEK_END), memoryview(data)
+        try:
+            while left:
+                left = left[file.write(left) :]
+            _sync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                file.truncate(first)
+            raise
+    return first
 
 
 def write_text(path: Path, text: str) -> None:
@@ -119,6 +160,26 @@ def read_array(path: Path) -> np.ndarray:
     return array
 
 
+def read_archive(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a ``.npz`` file by name, without pickles; each is held against the archive's own checksum.
+
+    Raises:
+        ValueError: it is no such file, or damaged; names it.
+        FileNotFoundError, PermissionError: as of any file.
+    """
+    data = read_bytes(path)
+    try:
+        with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {
+                entry.filename.removesuffix(".npy"): np.asarray(
+                    np.lib.format.read_array(io.BytesIO(archive.read(entry)), allow_pickle=False)
+                )
+                for entry in archive.infolist()
+            }
+    except Exception as error:  # whatever a damaged archive, or a damaged header in it, can raise
+        raise ValueError(f"{path} is no readable .npz file ({why(error)})") from None
+
+
 def why(error: BaseException) -> str:
     """What an error says, as part of a line: without its number and file, and not without end."""
     words = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
@@ -128,14 +189,18 @@ def why(error: BaseException) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Make ``folder`` and see that a file can be written there.
+    """Make ``folder`` and see that something can be written there.
 
     Raises:
         OSError: names OUT_DIR and why it cannot be used.
     """
     try:
+        if folder.is_symlink() and not folder.exists():
+            raise FileNotFoundError(f"it is a link to {os.readlink(folder)}, which is not there")
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError("it is a file, not a folder")
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\n" * 4096)
     except OSError as error:
         raise OSError(f'OUT_DIR="{folder}" cannot be written: {error.strerror or error}') from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from eventprop import dvs, mnist, shd
 from eventprop.backends import devices
 from eventprop.backends.cache import CompilerError, cache_folder
-from eventprop.backends.cpu.compiler import find_compiler
+from eventprop.backends.cpu.compiler import find_compiler, version_of
 from eventprop.backends.cpu.engine import available_threads
 from eventprop.files import why
 
@@ -83,11 +82,11 @@ def _processor() -> str:
 
 def _compiler() -> str:
     try:
-        path = find_compiler()
+        words = find_compiler()
+        shown = version_of(words)
     except CompilerError as error:
         return str(error).partition(";")[0]
-    shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-    return f"{path}: {shown.partition(chr(10))[0]}"
+    return f"{' '.join(words)}: {shown.partition(chr(10))[0]}"
 
 
 def _size(folder: Path) -> str:

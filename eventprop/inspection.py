@@ -109,6 +109,7 @@ class Inspection(ABC):
         p = self._for_run(p)
         spikes = self._sample_spikes(X, p)
         result = self._ready(p).run(spikes, np.arange(len(spikes)), None)
+        result.check()
         return Prediction(result.predictions, result.scores)
 
     def gradients(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]], Y: Sequence[int]) -> Gradients:
@@ -122,6 +123,7 @@ class Inspection(ABC):
         labels = self._checked_labels(Y, len(spikes))
         engine = self._ready(p, plain=True)
         result = engine.run(spikes, np.arange(len(spikes)), labels, learn=True)
+        result.check()
         return Gradients(float(result.loss.mean()), engine.gradients(), engine.time_constant_gradients())
 
     def spikes(
@@ -193,7 +195,9 @@ class Inspection(ABC):
         return figure
 
     def _present(self, p: Mapping[str, Any], subset: Subset) -> backends.BatchResult:
-        return self._ready(self._for_run(p)).run(subset.part.spikes, subset.indices, None)
+        result = self._ready(self._for_run(p)).run(subset.part.spikes, subset.indices, None)
+        result.check()
+        return result
 
     def _sample_spikes(self, X: Sequence[Mapping[str, Any]], p: Mapping[str, Any]) -> SpikeSet:
         if len(X) == 0:

@@ -10,11 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import models
+from eventprop import models, network
+from eventprop.backends import devices
 from eventprop.checks import check_together
-from eventprop.parameters import Key, at_home, resolve
+from eventprop.parameters import Defaults, Key, at_home, resolve
 
-__all__ = ["ALIASES", "DEAD", "LONG_TRIALS", "SHARED", "declare", "resolve_benchmark"]
+__all__ = ["ALIASES", "DEAD", "LONG_TRIALS", "METHODS", "OF_OTHERS", "SHARED", "declare", "resolve_benchmark"]
+
+METHODS = ("train", "test", "train_test")
+"""What every benchmark can do; some also cross-validate."""
 
 _NEURONS = (("hidden", "hidden0"),)
 _SYNAPSES = (("hid_to_hid", "hid_to_hid0"),)
@@ -22,6 +26,15 @@ _SYNAPSES = (("hid_to_hid", "hid_to_hid0"),)
 
 _GENERAL = (
     Key("NAME", "General", "str", "test", "Name of the experiment; results of a name that exists are appended."),
+    Key(
+        "METHOD",
+        "General",
+        "str",
+        None,
+        "What the command line and scans do where they are not told; a run saves here how it was made.",
+        optional=True,
+        choices=METHODS,
+    ),
     Key("DEBUG_HIDDEN_N", "General", "bool", False, "Whether the results file has columns on hidden activity."),
     Key("OUT_DIR", "General", "str", ".", "Folder for results; made if it is missing."),
     Key(
@@ -38,7 +51,7 @@ _GENERAL = (
         "str",
         "grid",
         "When neurons spike: at the ends of steps (grid), as published, or at the true times within steps (exact).",
-        choices=("grid", "exact"),
+        choices=tuple(network.SPIKE_TIMINGS),
     ),
     Key(
         "BUILD",
@@ -62,7 +75,7 @@ _GENERAL = (
         "auto",
         "What computes the network: this project's own CPU backend (cpu), or GeNN; auto takes GeNN where it is "
         "installed and finds a GPU, else cpu.",
-        choices=("auto", "cpu", "cuda", "hip", "single_threaded_cpu"),
+        choices=devices.BACKENDS,
     ),
     Key(
         "PIPELINE",
@@ -122,6 +135,7 @@ _EXPERIMENT = (
         "says so. The CPU backend's spike log has no limit.",
         "spikes",
         least=2,
+        most=1000000,
     ),
     Key("N_BATCH", "Experiment", "int", 32, "Samples in a batch.", least=1, most=65536),
     Key("N_TRAIN", "Experiment", "int", 7644, "Training samples.", least=1),
@@ -172,7 +186,7 @@ _MODEL = (
         "str",
         "LIF",
         "Hidden neurons; hetLIF draws time constants around TAU_MEM and TAU_SYN for each, ALIF adapts its threshold.",
-        choices=("LIF", "hetLIF", "ALIF"),
+        choices=tuple(network.HIDDEN_NEURONS),
     ),
     Key(
         "OUTPUT_NEURON_TYPE",
@@ -180,7 +194,7 @@ _MODEL = (
         "str",
         "LI",
         "Output neurons; hetLI draws time constants for each; first-spike losses take LIF, and LI as LIF.",
-        choices=("LI", "hetLI", "LIF"),
+        choices=tuple(network.OUTPUT_NEURONS),
     ),
     Key("TAU_B", "Model", "float", 100.0, "Time constant of the adaptation of ALIF neurons.", "ms", above=0.0),
     Key("B_INCR", "Model", "float", 0.1, "What a spike of an ALIF neuron adds to its threshold."),
@@ -258,7 +272,7 @@ def _when(key: str, what: str) -> Key:
 
 
 _LEARNING = (
-    Key("ETA", "Learning", "float", 5e-3, "Learning rate.", above=0.0),
+    Key("ETA", "Learning", "float", 5e-3, "Learning rate; with 0 nothing is learned.", least=0.0),
     Key("ETA_DECAY", "Learning", "float", 1.0, "Factor on the learning rate at the start of each epoch.", above=0.0),
     Key("ADAM_BETA1", "Learning", "float", 0.9, "Adam's decay of the mean gradient.", least=0.0, below=1.0),
     Key("ADAM_BETA2", "Learning", "float", 0.999, "Adam's decay of the mean squared gradient.", least=0.0, below=1.0),
@@ -307,7 +321,7 @@ _LEARNING = (
         "reference",
         "Scale of gradients in training: reference divides the loss's by TAU_MEM (max: TRIAL_MS; first spikes: 1), as "
         "published strengths of regularisation expect; true takes them as they are.",
-        choices=("reference", "true"),
+        choices=tuple(network.LOSS_SCALES),
     ),
     Key("TRAIN_TAU", "Learning", "bool", False, "Whether tau_mem and tau_syn of hidden neurons are trained."),
     Key("TRAIN_TAU_B", "Learning", "bool", False, "Whether tau_b of ALIF neurons is trained."),
@@ -425,6 +439,23 @@ DEAD = {
 }
 """Keys of old scripts that have no effect, with what to use instead."""
 
+OF_OTHERS = {
+    **dict.fromkeys((key.name for key in SHARED), ""),
+    **dict.fromkeys(
+        ("N_TEST", "SPEAKER_LEFT", "EVALUATION", "DATA_SET", "DATA_BUFFER_NAME", "RESCALE_T", "RESCALE_X"), ""
+    ),
+    **dict.fromkeys(("BALANCE_TRAIN_CLASSES", "BALANCE_EVAL_CLASSES", "PROFILE", "TEST_ST_INTEGRITY"), ""),
+    **dict.fromkeys(("T_START_MS", "DOWNSAMPLE", "EVENT_THRESHOLD"), ""),
+    **dict.fromkeys(("ENCODING", "NUM_INPUT", "DUPLICATE", "PIXEL_MS", "PERMUTE"), ""),
+    **dict.fromkeys(("TRAINING_PLOT", "TRAINING_PLOT_INTERVAL", "FANCY_PLOTS"), ""),
+    "DATASET": "DATA_SET",
+    "PDROP": "PDROP_HIDDEN",
+    "W_REPORT_INTERVAL": "W_OUTPUT_EPOCH_TRIAL",
+    "W_EPOCH_INTERVAL": "W_OUTPUT_EPOCH_TRIAL",
+    "W_OUTPUT_EPOCH_TRIAL": "W_REPORT_INTERVAL",
+}
+"""Keys that some benchmarks have, with what to use instead where they have no effect."""
+
 
 LONG_TRIALS: dict[str, Any] = {
     "INPUT_HIDDEN_MEAN": 0.02,
@@ -449,18 +480,23 @@ LONG_TRIALS: dict[str, Any] = {
 
 
 def declare(
-    own: Sequence[Key], defaults: Mapping[str, Any] | None = None, without: Sequence[str] = ()
+    own: Sequence[Key],
+    defaults: Mapping[str, Any] | None = None,
+    without: Sequence[str] = (),
+    methods: Sequence[str] = METHODS,
 ) -> tuple[Key, ...]:
     """The keys of a benchmark, group by group: the shared ones and its own.
 
     Args:
         defaults: its own defaults of shared keys.
         without: shared keys that it has not.
+        methods: what it can do.
     """
     values = defaults or {}
     assert set(values) | set(without) <= {key.name for key in SHARED}
     kept = [key for key in SHARED if key.name not in without]
     found = [replace(key, default=values[key.name]) if key.name in values else key for key in kept]
+    found = [replace(key, choices=tuple(methods)) if key.name == "METHOD" else key for key in found]
     groups = list(dict.fromkeys(key.group for key in [*found, *own]))
     return tuple(sorted([*found, *own], key=lambda key: groups.index(key.group)))
 
@@ -472,6 +508,7 @@ def resolve_benchmark(
     aliases: Mapping[str, str] = ALIASES,
     dead: Mapping[str, str] = DEAD,
     own: Callable[[Mapping[str, Any]], list[str]] | None = None,
+    owner: tuple[str, str] = ("", ""),
 ) -> dict[str, Any]:
     """``p`` complete and checked, as a new dict; the caller's is not changed.
 
@@ -479,11 +516,14 @@ def resolve_benchmark(
         num_channels: of the benchmark's input; a function where it depends on what is right in ``p``.
         aliases, dead: as in :func:`eventprop.parameters.resolve`.
         own: what else is wrong in this benchmark, a line each, given what is right by itself.
+        owner: the benchmark's module and class.
 
     Raises:
-        ValueError: everything that is wrong, one line each.
+        ValueError: everything that is wrong, one line each; or that ``p`` is another benchmark's.
     """
-    resolved, problems = resolve(p, keys, aliases, dead)
+    if isinstance(p, Defaults):
+        p.check(owner)
+    resolved, problems = resolve(p, keys, aliases, dead, OF_OTHERS)
     resolved = at_home(resolved)
     problems += check_together(resolved, num_channels(resolved) if callable(num_channels) else num_channels)
     problems += own(resolved) if own else []
@@ -493,6 +533,8 @@ def resolve_benchmark(
         resolved["SPK_REC_STEPS"] = round(resolved["TRIAL_MS"] / resolved["DT_MS"])
     if resolved["CHECKPOINT_BEST"] == "validation" and resolved["N_VALIDATE"] == 0:
         warnings.warn('CHECKPOINT_BEST="validation" with N_VALIDATE=0: train() has nothing to choose by', stacklevel=4)
+    if resolved["ETA"] == 0.0:
+        warnings.warn("ETA=0: nothing is learned", stacklevel=4)
     if resolved["REWIRE_LIFT"] != 0.0 and not resolved["REWIRE_SILENT"]:
         warnings.warn(f"REWIRE_LIFT={resolved['REWIRE_LIFT']:g} has no effect without REWIRE_SILENT", stacklevel=4)
     return resolved

@@ -8,7 +8,7 @@ from typing import Any
 from eventprop.keys import declare, resolve_benchmark
 from eventprop.parameters import Key
 
-__all__ = ["KEYS", "OF_THE_FILES", "resolve_mnist"]
+__all__ = ["KEYS", "OWNER", "OF_THE_FILES", "resolve_mnist"]
 
 OF_THE_FILES = (
     Key("N_TEST", "Experiment", "int", 10000, "Test samples, drawn from the test file.", least=1),
@@ -19,6 +19,7 @@ OF_THE_FILES = (
         "random",
         "How the validation set is formed: samples of the training file, drawn by TRAIN_DATA_SEED.",
         choices=("random",),
+        elsewhere=("speaker", "validation_set", "user"),
     ),
 )
 """Keys of every benchmark on MNIST's files."""
@@ -42,7 +43,10 @@ KEYS = declare(
     without=("AUGMENTATION",),
 )
 
+OWNER = ("simulator_MNIST", "mnist_model")
+"""Module and class of the simulator."""
+
 
 def resolve_mnist(p: Mapping[str, Any]) -> dict[str, Any]:
     """``p`` complete and checked, as a new dict; see :func:`eventprop.keys.resolve_benchmark`."""
-    return resolve_benchmark(p, KEYS, 28 * 28)
+    return resolve_benchmark(p, KEYS, 28 * 28, owner=OWNER)

@@ -7,19 +7,53 @@ to 1, ...) and ``hid_to_out``. Weights are ``(n_pre, n_post)`` arrays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-import models
+from eventprop import models
+from eventprop.choice import meaning
 from eventprop.streams import stream
 
-__all__ = ["TIME_CONSTANTS", "Network", "Population", "Projection", "Randomness", "adam_parameters", "describe"]
+__all__ = [
+    "HIDDEN_NEURONS",
+    "LOSS_SCALES",
+    "OUTPUT_NEURONS",
+    "SPIKE_TIMINGS",
+    "TIME_CONSTANTS",
+    "Network",
+    "Population",
+    "Projection",
+    "Randomness",
+    "adam_parameters",
+    "describe",
+]
 
 TIME_CONSTANTS = {"tau_mem": "MIN_TAU_M", "tau_syn": "MIN_TAU_SYN", "tau_b": "MIN_TAU_B"}
 """Time constants of neurons, with the key of the lower bound that holds where they are trained."""
+
+
+HIDDEN_NEURONS = {"LIF": (models.LIF, False), "hetLIF": (models.LIF, True), "ALIF": (models.ALIF, False)}
+"""By ``HIDDEN_NEURON_TYPE``, the model, and whether time constants are drawn for each neuron."""
+
+OUTPUT_NEURONS = {
+    "LI": {False: (models.LI, False), True: (models.LIF, False)},
+    "hetLI": {False: (models.LI, True)},
+    "LIF": {True: (models.LIF, False)},
+}
+"""As ``HIDDEN_NEURONS``, by ``OUTPUT_NEURON_TYPE`` and whether the loss is one of spikes."""
+
+LOSS_SCALES: dict[str, Callable[[models.Loss, Mapping[str, Any]], float]] = {
+    "reference": lambda loss, p: 1.0 / {"": 1.0, "tau_mem": p["TAU_MEM"], "trial": p["TRIAL_MS"]}[loss.reference_scale],
+    "true": lambda loss, p: 1.0,
+}
+"""By ``LOSS_SCALE``, the factor on a loss's drive, given the loss and ``p``."""
+
+SPIKE_TIMINGS = {"grid": "grid", "exact": "exact"}
+"""By ``SPIKE_TIMING``, what engines call it."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +153,9 @@ class Network:
     bounds: Mapping[str, float] = field(default_factory=dict)
     spike_timing: str = "grid"
 
+    def __post_init__(self) -> None:
+        meaning("SPIKE_TIMING", self.spike_timing, SPIKE_TIMINGS)
+
     @property
     def populations(self) -> tuple[Population, ...]:
         """Hidden populations and the output."""
@@ -213,16 +250,14 @@ def _checked(what: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def adam_parameters(p: Mapping[str, float], rate: float, step: int) -> dict[str, float]:
-    """Values of :data:`models.ADAM`'s parameters for update number ``step`` (1, 2, ...)."""
-    beta1, beta2 = p["ADAM_BETA1"], p["ADAM_BETA2"]
-    return {
-        "rate": rate,
-        "beta1": beta1,
-        "beta2": beta2,
-        "epsilon": p["ADAM_EPS"],
-        "correction1": 1.0 / (1.0 - beta1**step),
-        "correction2": 1.0 / (1.0 - beta2**step),
-    }
+    """Values of :data:`models.ADAM`'s parameters for update number ``step`` (1, 2, ...), for any decay below 1."""
+    values = {"rate": rate, "epsilon": p["ADAM_EPS"]}
+    for number in (1, 2):
+        beta = p[f"ADAM_BETA{number}"]
+        rest = 1.0 - beta
+        left = 1.0 if rest == 1.0 else -math.expm1(step * math.log1p(-rest))  # 1 - beta^step
+        values |= {f"beta{number}": beta, f"rest{number}": rest, f"correction{number}": 1.0 / left}
+    return values
 
 
 def describe(p: Mapping[str, Any], num_input: int, num_output: int, *, plain: bool = False) -> Network:
@@ -232,8 +267,8 @@ def describe(p: Mapping[str, Any], num_input: int, num_output: int, *, plain: bo
         plain: without what training adds to the loss's own gradient: regularisation, the bound of the jump's
             denominator and the scale of the read-out's drive; every weight and time constant has its gradient.
     """
-    loss = models.LOSSES[p["LOSS_TYPE"]]
-    regulariser = models.REGULARISERS["none" if plain else p["REG_TYPE"]]
+    loss = meaning("LOSS_TYPE", p["LOSS_TYPE"], models.LOSSES)
+    regulariser = meaning("REG_TYPE", "none" if plain else p["REG_TYPE"], models.REGULARISERS)
     copies = p["N_INPUT_DELAY"] + 1
     hidden = tuple(_hidden(p, f"hidden{i}", plain) for i in range(p["N_HID_LAYER"]))
     return Network(
@@ -245,34 +280,30 @@ def describe(p: Mapping[str, Any], num_input: int, num_output: int, *, plain: bo
         regulariser=regulariser,
         regulariser_parameters={name: p[name.upper()] for name in regulariser.parameters},
         average_counts=bool(p["AVG_SNSUM"]) and regulariser.name != "none",
-        loss_scale=1.0 if plain or p["LOSS_SCALE"] == "true" else _reference_scale(loss, p),
+        loss_scale=meaning("LOSS_SCALE", "true" if plain else p["LOSS_SCALE"], LOSS_SCALES)(loss, p),
         dt_ms=p["DT_MS"],
         num_steps=round(p["TRIAL_MS"] / p["DT_MS"]),
         loss_parameters={name: p[name.upper()] for name in loss.parameters},
         copies=copies,
         delay_steps=round(p["INPUT_DELAY"] / p["DT_MS"]) if copies > 1 else 0,
         bounds={} if plain else {name: p[key] for name, key in TIME_CONSTANTS.items()},
-        spike_timing=p["SPIKE_TIMING"],
+        spike_timing=meaning("SPIKE_TIMING", p["SPIKE_TIMING"], SPIKE_TIMINGS),
     )
 
 
-def _reference_scale(loss: models.Loss, p: Mapping[str, Any]) -> float:
-    divisors = {"": 1.0, "tau_mem": p["TAU_MEM"], "trial": p["TRIAL_MS"]}
-    return 1.0 / divisors[loss.reference_scale]
-
-
 def _hidden(p: Mapping[str, Any], name: str, plain: bool) -> Population:
-    adaptive = p["HIDDEN_NEURON_TYPE"] == "ALIF"
+    model, drawn = meaning("HIDDEN_NEURON_TYPE", p["HIDDEN_NEURON_TYPE"], HIDDEN_NEURONS)
     trained = ["tau_mem", "tau_syn"] if plain or p["TRAIN_TAU"] else []
-    trained += ["tau_b"] if adaptive and (plain or p["TRAIN_TAU_B"]) else []
-    model = models.ALIF if adaptive else models.LIF
-    return _population(p, name, p["NUM_HIDDEN"], model, trained, p["HIDDEN_NEURON_TYPE"] == "hetLIF", plain)
+    trained += ["tau_b"] if "tau_b" in model.parameters and (plain or p["TRAIN_TAU_B"]) else []
+    return _population(p, name, p["NUM_HIDDEN"], model, trained, drawn, plain)
 
 
 def _output(p: Mapping[str, Any], loss: models.Loss, size: int, plain: bool) -> Population:
     trained = ["tau_mem", "tau_syn"] if plain or p["TRAIN_TAU_OUTPUT"] else []
-    model = models.LIF if loss.spiking else models.LI
-    return _population(p, "output", size, model, trained, p["OUTPUT_NEURON_TYPE"] == "hetLI", plain)
+    kind = meaning("OUTPUT_NEURON_TYPE", p["OUTPUT_NEURON_TYPE"], OUTPUT_NEURONS)
+    goes_with = {name: own[loss.spiking] for name, own in OUTPUT_NEURONS.items() if loss.spiking in own}
+    model, drawn = kind.get(loss.spiking) or meaning("OUTPUT_NEURON_TYPE", p["OUTPUT_NEURON_TYPE"], goes_with)
+    return _population(p, "output", size, model, trained, drawn, plain)
 
 
 def _population(

@@ -1,19 +1,32 @@
-"""The files that a training run leaves: parameters, checkpoints, results, picture."""
+"""The files that a training run leaves: parameters, checkpoints, journal, results, picture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import glob
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eventprop import checkpoint, files, results
 from eventprop.checkpoint import TrainingState
+from eventprop.journal import Journal, Mark
+from eventprop.pictures import attempt
 
-__all__ = ["Outputs"]
+__all__ = ["Outputs", "journal_name"]
+
+
+def journal_name(name: str) -> str:
+    """The file in which a run called ``name`` keeps what its checkpoints do not repeat."""
+    return f"{name}_journal.bin"
 
 
 class Outputs:
     """The files of a training run.
+
+    A run that goes on from its own last checkpoint takes over its files. Any other one adds to the results; as soon as
+    its first epoch is complete, and not before, it renames the trained checkpoints that it would replace.
 
     Args:
         p: its parameters.
@@ -25,48 +38,101 @@ class Outputs:
         self.p, self.name = p, name
         self.folder = Path(p["OUT_DIR"])
         self.out = results.RunFiles(self.folder, p["NAME"], run, p["DEBUG_HIDDEN_N"])
+        self._replaced: list[Path] = []
+        self._kept: dict[str, int] = {}  # how many of the collected arrays are in the journal
 
-    def begin(self, state: TrainingState, loaded: bool) -> None:
-        """Write the parameters and the checkpoint that a run killed in its first epoch resumes from.
+    def _path(self, label: str) -> Path:
+        return checkpoint.checkpoint_path(self.p, self.name, label)
 
-        A run that goes on from its own last checkpoint takes over its files. Any other one adds to the results
-        and renames the checkpoints that it would replace.
+    def begin(self, state: TrainingState, source: Path | None) -> None:
+        """Write what a run that is killed in its first epoch resumes from; nothing trained is touched.
+
+        Args:
+            source: the checkpoint that the run goes on from.
         """
         files.check_folder(self.folder)
-        p = self.p
-        own = p["CHECKPOINT_NAME"] in (None, p["NAME"])
-        if loaded and own and not p["LOAD_BEST"]:
+        goes_on = source == self._path("last")
+        if goes_on or source == self._path("start"):
             state.places = self.out.resume(state.places, state.history)
+            self.out.write(state.places, state.history)
         else:
             state.places = self.out.begin(len(state.history))
-            for label in ("last",) if loaded and own else ("last", "best"):
-                self._keep_previous(checkpoint.checkpoint_path(p, self.name, label))
-        files.write_json(self.folder / f"{self.name}.json", self.p)
-        self._checkpoint(state, "last")
+        if not goes_on:
+            labels = ("last",) if source == self._path("best") else ("last", "best")
+            self._replaced = [path for path in map(self._path, labels) if checkpoint.trained_epochs(path)]
+        self._journal = self._begin_journal(state)
+        if not self._replaced:
+            files.write_json(self.folder / f"{self.name}.json", self.p)
+        if not goes_on:
+            self._checkpoint(state, "start" if self._replaced else "last")
 
-    @staticmethod
-    def _keep_previous(path: Path) -> None:
-        if path.exists():
-            kept = path.with_name(f"{path.stem}_previous.npz")
+    def _begin_journal(self, state: TrainingState) -> Journal:
+        """The journal, with what the state brought from elsewhere to be kept in it, too."""
+        own = journal_name(self.name)
+        self._kept = {name: len(arrays) for name, arrays in state.collected.items()}
+        if state.mark is not None and state.mark.file == own:
+            return Journal(self.folder, state.mark)
+        journal = Journal(self.folder, Mark(own))
+        if not any(self.folder.glob(f"{glob.escape(self.name)}_state_*.npz")):
+            journal.path.unlink(missing_ok=True)  # of checkpoints that are gone
+        for record in state.history:
+            journal.add("history", "", record)
+        for name, arrays in state.collected.items():
+            for array in arrays:
+                journal.add("collected", name, array)
+        for name, array in state.recorded:
+            journal.add("recorded", name, array)
+        state.mark = journal.commit()
+        return journal
+
+    def _replace(self) -> None:
+        """Once a new epoch is complete: trained checkpoints of an earlier run stay, numbered, under other names."""
+        for path in filter(Path.exists, self._replaced):
+            number = 1
+            while (kept := path.with_name(f"{path.stem}_previous_{number}.npz")).exists():
+                number += 1
             path.replace(kept)
             print(f"The checkpoint of an earlier run is now {kept}")
 
     def _checkpoint(self, state: TrainingState, label: str) -> None:
         if self.p["CHECKPOINT"]:
-            checkpoint.save(checkpoint.checkpoint_path(self.p, self.name, label), state, self.p, self.name)
+            checkpoint.save(self._path(label), state, self.p, self.name if state.epoch else "")
 
-    def epoch(self, state: TrainingState, best: bool) -> None:
-        """Checkpoint first: a resumed run brings the results files up to date from it."""
+    def epoch(self, state: TrainingState, best: bool, recorded: Iterable[tuple[str, np.ndarray]]) -> None:
+        """The files after an epoch.
+
+        The checkpoint comes before the results: a resumed run brings these up to date from it.
+
+        Args:
+            recorded: what was recorded in this epoch, by name.
+        """
+        if self._replaced:
+            self._replace()
+            files.write_json(self.folder / f"{self.name}.json", self.p)
+        if self.p["CHECKPOINT"] or self.p["CHECKPOINT_BEST"] != "neither":
+            self._journal.add("history", "", state.history[-1])
+            for name, arrays in state.collected.items():
+                for array in arrays[self._kept.get(name, 0) :]:
+                    self._journal.add("collected", name, array)
+                self._kept[name] = len(arrays)
+            for name, array in recorded:
+                self._journal.add("recorded", name, array)
+            if best or self.p["CHECKPOINT"]:
+                state.mark = self._journal.commit()
         if best:
-            checkpoint.save(checkpoint.checkpoint_path(self.p, self.name, "best"), state, self.p, self.name)
+            checkpoint.save(self._path("best"), state, self.p, self.name)
             files.write_text(self.folder / f"{self.name}_best.txt", self.out.line(state.history[-1]))
         self._checkpoint(state, "last")
-        self.out.write(state.places, state.history)
+        if self._replaced:
+            self._path("start").unlink(missing_ok=True)
+            self._replaced = []
+        self.out.append(state.history[-1])
 
     def finish(self, state: TrainingState, evaluated: str) -> None:
-        self.out.write(state.places, state.history)
+        """What is made of the whole run: collected arrays, the picture."""
         results.write_collected(self.folder, self.name, state.collected)
-        from eventprop import plots
+        path = self.folder / f"{self.name}_learning.png"
+        with attempt(path):
+            from eventprop import plots
 
-        figure = plots.learning_curves(state.history, evaluated=evaluated)
-        plots.save(figure, self.folder / f"{self.name}_learning.png")
+            plots.save(plots.learning_curves(state.history, evaluated=evaluated), path)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import difflib
 import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Key", "at_home", "defaults", "describe", "markdown", "parse_settings", "parse_value", "resolve"]
+__all__ = ["Defaults", "Key", "at_home", "defaults", "describe", "markdown", "parse_settings", "parse_value"]
+__all__ += ["resolve"]
+
+
+LARGEST = 1e9
+"""Floats are at most this in size, and times at least its inverse, unless they are declared otherwise: engines compute
+in single precision, whose numbers, and products and quotients of several, must not overflow or vanish."""
+
+_TINY = 1e-30  # what else must be above 0 is at least this, a number of single precision
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class Key:
         least, most: range, inclusive; ``above`` and ``below`` exclude their bound.
         renames: other names that entries of "names" and populations of "variables" may have, with what they stand
             for.
+        elsewhere: values of other benchmarks, which are taken for the default, with a warning.
     """
 
     name: str
@@ -46,6 +56,7 @@ class Key:
     above: float | None = None
     below: float | None = None
     renames: tuple[tuple[str, str], ...] = ()
+    elsewhere: tuple[Any, ...] = ()
 
     def check(self, value: Any) -> Any:
         """``value`` in its plain Python type.
@@ -53,11 +64,15 @@ class Key:
         Raises:
             ValueError: names the key, what is wrong and what would be right.
         """
-        if value is None:
+        if value is None and self.kind != "dict":
             if self.optional:
                 return None
             raise ValueError(f"{self.name} must not be None; its default is {self.default!r}")
         value = _CONVERT[self.kind](self.name, value)
+        if self.elsewhere and value in self.elsewhere:
+            what = f"{self.name}={json.dumps(value)} has no effect here; {json.dumps(self.default)} is taken"
+            warnings.warn(what, stacklevel=5)
+            return copy.deepcopy(self.default)
         if self.choices is not None and value not in self.choices:
             near = difflib.get_close_matches(str(value), [str(c) for c in self.choices], 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -80,9 +95,19 @@ class Key:
             (self.most, lambda b: value > b, "at most"),
             (self.above, lambda b: value <= b, "above"),
             (self.below, lambda b: value >= b, "below"),
+            *self._of_single_precision(value),
         ):
             if bound is not None and broken(bound):
                 raise ValueError(f"{self.name} must be {words} {bound:g}, got {value!r}")
+
+    def _of_single_precision(self, value: float) -> list[tuple[float | None, Callable[[float], bool], str]]:
+        """Further bounds, as above, of floats."""
+        if self.kind != "float":
+            return []
+        tiny = 1.0 / LARGEST if self.unit == "ms" else _TINY
+        least = self.least if self.least is not None else tiny if self.above == 0.0 else -LARGEST
+        most = self.most if self.most is not None else LARGEST
+        return [(least, lambda b: value < b, "at least"), (most, lambda b: value > b, "at most")]
 
     def allowed(self) -> str:
         """The values that it takes, in words."""
@@ -162,6 +187,8 @@ def _variables(name: str, value: Any) -> list[list[str]]:
 
 
 def _dict(name: str, value: Any) -> dict[str, Any]:
+    if value is None or (isinstance(value, list | tuple) and not value):
+        return {}  # of old settings
     if isinstance(value, Mapping) and all(isinstance(k, str) for k in value):
         return {str(k): _plain(v) for k, v in value.items()}
     raise ValueError(f"{name} must be a dictionary with names as keys, got {value!r}")
@@ -191,13 +218,45 @@ _CONVERT = {
 }
 
 
-def defaults(keys: Iterable[Key]) -> dict[str, Any]:
-    """A new dict of all keys at their defaults, JSON-serialisable."""
-    return {key.name: copy.deepcopy(key.default) for key in keys}
+class Defaults(dict[str, Any]):
+    """``p`` of a simulator's module: a dict that knows whose it is, so that another's is not taken for it.
+
+    ``{**p}``, ``p | {...}`` and ``p.copy()`` are ordinary dicts; deep copies and pickles know it still.
+
+    Args:
+        values: the parameters.
+        owner: module and class.
+    """
+
+    def __init__(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), owner: tuple[str, str] = ("", "")):
+        super().__init__(values)
+        self.owner = owner
+
+    def check(self, owner: tuple[str, str]) -> None:
+        """See that it is the dict of ``owner``.
+
+        Raises:
+            ValueError: it is another's; says how to import both.
+        """
+        if self.owner != owner and all((*self.owner, *owner)):
+            own = f"p_{owner[0].removeprefix('simulator_')}"
+            raise ValueError(
+                f"this p is that of {self.owner[0]}, and {owner[1]} has its own: from {owner[0]} import {owner[1]}, "
+                f"p as {own}, or {own} = {owner[1]}.defaults()"
+            )
+
+
+def defaults(keys: Iterable[Key], owner: tuple[str, str] = ("", "")) -> dict[str, Any]:
+    """A new dict of all keys at their defaults, JSON-serialisable; ``owner`` as of :class:`Defaults`."""
+    return Defaults({key.name: copy.deepcopy(key.default) for key in keys}, owner)
 
 
 def resolve(
-    p: Mapping[str, Any], keys: Sequence[Key], aliases: Mapping[str, str], dead: Mapping[str, str]
+    p: Mapping[str, Any],
+    keys: Sequence[Key],
+    aliases: Mapping[str, str],
+    dead: Mapping[str, str],
+    elsewhere: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """``p`` complete and converted, as a new dict, and the list of everything that is wrong with it.
 
@@ -206,6 +265,7 @@ def resolve(
     Args:
         aliases: other spellings of keys, with the key that each stands for.
         dead: keys of old scripts that never had an effect, with what to use instead ("" for nothing).
+        elsewhere: keys of other benchmarks, which have no effect here, likewise.
 
     Raises:
         ValueError: ``p`` is no dictionary.
@@ -213,6 +273,7 @@ def resolve(
     if not isinstance(p, Mapping):
         raise ValueError(f"p must be a dictionary of parameters, got {p!r}")
     declared = {key.name: key for key in keys}
+    others = elsewhere or {}
     problems: list[str] = []
     given: dict[str, Any] = {}
     for name, value in p.items():
@@ -220,9 +281,10 @@ def resolve(
             continue
         if name in declared:
             given[name] = value
-        elif name in dead:
-            instead = f"; use {dead[name]}" if dead[name] else ""
-            warnings.warn(f"{name} has no effect{instead}", stacklevel=4)
+        elif name in dead or name in others:
+            other = dead.get(name) or others.get(name)
+            instead = f"; use {other}" if other in declared else ""
+            warnings.warn(f"{name} has no effect{'' if name in dead else ' here'}{instead}", stacklevel=4)
         else:
             near = difflib.get_close_matches(str(name).upper(), [*declared, *aliases], 1, 0.5)
             hint = f"; did you mean {near[0]}?" if near else "; --help of the training script lists all keys"
@@ -236,6 +298,8 @@ def resolve(
             resolved[name] = key.check(given[name]) if name in given else copy.deepcopy(key.default)
         except ValueError as error:
             problems.append(str(error))
+        except RecursionError:
+            problems.append(f"{name} is nested too deeply, or holds itself")
     return resolved, problems
 
 
@@ -292,27 +356,74 @@ def at_home(p: Mapping[str, Any]) -> dict[str, Any]:
     return {**p, **{name: os.path.expanduser(p[name]) for name in names if isinstance(p.get(name), str)}}
 
 
-def parse_settings(words: Iterable[str]) -> dict[str, Any]:
+def parse_settings(
+    words: Iterable[str], keys: Sequence[Key] = (), aliases: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Values by key of words of the form ``KEY=VALUE``.
+
+    Args:
+        keys: declarations, by which values are read.
+        aliases: other spellings of keys, with the key that each stands for.
 
     Raises:
         ValueError: a word has another form.
     """
+    declared = {key.name: key for key in keys}
+    declared |= {other: declared[name] for other, name in (aliases or {}).items() if name in declared}
     found = {}
     for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
             raise ValueError(f"{word!r} is not of the form KEY=VALUE")
-        found[key] = parse_value(value)
+        try:
+            found[name] = parse_value(text, declared.get(name))
+        except (RecursionError, MemoryError):
+            raise ValueError(f"the value of {name} is nested too deeply") from None
     return found
 
 
-def parse_value(text: str) -> Any:
-    """A value of the command line: JSON, one of True, False and None, or a bare word."""
-    words = {"True": True, "False": False, "None": None, "NaN": text, "Infinity": text, "-Infinity": text}
-    if text in words:
-        return words[text]
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+def parse_value(text: str, key: Key | None = None) -> Any:
+    """A value of the command line, by its key's kind where there is one; what is no such value stays text.
+
+    Truth values and None in any case of letters; numbers as Python writes them; lists and dictionaries as JSON or
+    Python writes them; texts as they are, or in double quotes.
+    """
+    word = text.strip().lower()
+    if word in ("none", "null") and (key is None or key.kind != "str" or key.optional):
+        return None
+    if key is None:
+        return _literal(text, _WORDS.get(word, text))
+    if key.kind == "str":
+        quoted = _literal(text, text) if text.startswith('"') else text
+        return quoted if isinstance(quoted, str) else text
+    if key.kind == "bool":
+        return _WORDS.get(word, text)
+    if key.kind in ("int", "float"):
+        return _number(text)
+    return _literal(text, text)
+
+
+_WORDS = {"true": True, "false": False}
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _literal(text: str, otherwise: Any) -> Any:
+    """``text`` read as JSON or as Python's; ``otherwise`` where it is neither."""
+    if text in ("NaN", "Infinity", "-Infinity"):  # json's, and nobody else's
+        return otherwise
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of Python's parser, about texts that only look like Python
+                return parse(text)
+        except (ValueError, SyntaxError, TypeError):
+            pass
+    return otherwise

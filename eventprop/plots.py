@@ -1,4 +1,7 @@
-"""Pictures: functions of arrays that return a matplotlib figure; only :func:`show` opens a window."""
+"""Pictures: functions of arrays that return a matplotlib figure; only :func:`show` opens a window.
+
+A notebook shows a figure that is the value of a cell, whatever matplotlib's backend is there.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from eventprop import files
+from eventprop.pictures import import_matplotlib
 
-__all__ = ["confusion", "decision_map", "examples", "first_spikes", "learning_curves", "points_by_class", "raster"]
-__all__ += ["save", "show", "voltages"]
+import_matplotlib()  # before anything of it is imported
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import MaxNLocator, PercentFormatter  # noqa: E402
+
+__all__ = [
+    "Picture",
+    "confusion",
+    "decision_map",
+    "examples",
+    "first_spikes",
+    "learning_curves",
+    "points_by_class",
+    "raster",
+]
+__all__ += ["as_png", "save", "show", "voltages"]
 
 _BLUE, _ORANGE, _GREY = "#2a6fb0", "#d9730d", "#6b7280"
 _CLASSES = ("#2a6fb0", "#d9a30d", "#3d8b5f", "#8a4fa3", "#b5533c", "#5c7a99", "#a3a13d", "#7a5c3d")
+
+
+class Picture(Figure):
+    """A figure that notebooks show as an image; without a window it is no more than text to them."""
+
+    def _repr_png_(self) -> bytes:
+        return as_png(self, 72)
+
+
+def as_png(figure: Figure, dpi: int) -> bytes:
+    """The content of a PNG file, without what made it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=dpi, format="png", metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], title: str = "", evaluated: str = "evaluation") -> Figure:
@@ -27,17 +56,17 @@ def learning_curves(history: Sequence[Mapping[str, Any]], title: str = "", evalu
     Args:
         history: one record per epoch, as in a simulator's ``history``.
     """
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure = Picture(figsize=(9, 3.4), layout="constrained")
     axes = figure.subplots(1, 2)
     epochs = np.array([r["epoch"] + 1 for r in history])
     for what, label, colour in (("train", "training", _GREY), ("eval", evaluated, _BLUE)):
         loss = np.array([r[f"{what}_loss"] for r in history], float)
         if np.isfinite(loss).any():
-            accuracy = np.array([r[f"{what}_accuracy"] for r in history])
+            accuracy = np.array([r[f"{what}_accuracy"] for r in history], float)
             style = {"color": colour, "label": label, "marker": "o", "markersize": 3}
             axes[0].plot(epochs, accuracy, **style)
             axes[1].plot(epochs, loss, **style)
-            if what == "eval":
+            if what == "eval" and np.isfinite(accuracy[-1]):
                 axes[0].annotate(
                     f"{accuracy[-1]:.1%}",
                     (epochs[-1], accuracy[-1]),
@@ -70,7 +99,7 @@ def raster(
         samples: each with "input" and "hidden" (times in ms, neuron numbers), "scores" ``(classes,)``, "label" and
             "prediction", -1 for none.
     """
-    figure = Figure(figsize=(3.1 * len(samples) + 0.6, 7), layout="constrained")
+    figure = Picture(figsize=(3.1 * len(samples) + 0.6, 7), layout="constrained")
     grid = figure.subplots(3, len(samples), squeeze=False, sharey="row", height_ratios=[3, 2, 1.2])
     for column, sample in zip(grid.T, samples, strict=True):
         last = max([t.max() for t, _ in (sample["input"], sample["hidden"]) if t.size], default=trial_ms)
@@ -111,7 +140,7 @@ def examples(
     """
     columns = math.ceil(math.sqrt(len(samples)))
     rows = math.ceil(len(samples) / columns)
-    figure = Figure(figsize=(3.1 * columns + 0.6, 2.6 * rows + 0.6), layout="constrained")
+    figure = Picture(figsize=(3.1 * columns + 0.6, 2.6 * rows + 0.6), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for ax, (t, channels) in zip(grid.flat, samples, strict=False):
         ax.plot(t, channels, ".", color=_GREY, markersize=1.4)
@@ -138,7 +167,7 @@ def voltages(
         traces, adjoints: by name, ``(steps, neurons)``; a pair of rows for each, in their order.
     """
     rows = [*traces.items(), *adjoints.items()]
-    figure = Figure(figsize=(8, 1.0 + 1.8 * len(rows)), layout="constrained")
+    figure = Picture(figsize=(8, 1.0 + 1.8 * len(rows)), layout="constrained")
     for ax, (name, values) in zip(figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0], rows, strict=True):
         for number, trace in enumerate(np.atleast_2d(values.T)):
             ax.plot(times_ms, trace, linewidth=1.0, label=f"neuron {number}")
@@ -159,7 +188,7 @@ def confusion(matrix: np.ndarray, names: Sequence[str] = (), title: str = "") ->
         names: of the classes; their numbers by default.
     """
     n = len(matrix)
-    figure = Figure(figsize=(2.2 + 0.28 * n, 1.8 + 0.28 * n), layout="constrained")
+    figure = Picture(figsize=(2.2 + 0.28 * n, 1.8 + 0.28 * n), layout="constrained")
     ax = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=0), 1)
     image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -185,7 +214,7 @@ def points_by_class(
         coordinates: ``(n, 2)``.
         predictions, labels: ``(n,)``; a prediction of -1 is none, and grey.
     """
-    figure = Figure(figsize=(5.6, 5), layout="constrained")
+    figure = Picture(figsize=(5.6, 5), layout="constrained")
     ax = figure.subplots()
     wrong = predictions != labels
     for number, name in [*enumerate(names), (-1, "none")]:
@@ -210,7 +239,7 @@ def decision_map(classes: np.ndarray, names: Sequence[str], title: str = "") -> 
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(5.6, 5), layout="constrained")
+    figure = Picture(figsize=(5.6, 5), layout="constrained")
     ax = figure.subplots()
     colours = [_GREY, *_CLASSES[: len(names)]]
     ax.imshow(
@@ -240,7 +269,7 @@ def first_spikes(
         predictions: ``(n,)``.
     """
     n = times_ms.shape[1]
-    figure = Figure(figsize=(4.2 * n + 0.8, 4.2), layout="constrained")
+    figure = Picture(figsize=(4.2 * n + 0.8, 4.2), layout="constrained")
     axes = figure.subplots(1, n, squeeze=False, sharey=True)[0]
     finite = times_ms[np.isfinite(times_ms)] if np.isfinite(times_ms).any() else np.array([0.0, 1.0])
     limits = {"vmin": finite.min(), "vmax": finite.max(), "cmap": "viridis_r"}
@@ -275,18 +304,13 @@ def show(figure: Figure) -> None:
 
     if plt.get_backend().lower() not in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
         return
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=100, format="png")
-    buffer.seek(0)
     window = plt.figure("Eventprop", figsize=figure.get_size_inches())
     window.clear()
-    window.figimage(plt.imread(buffer))
+    window.figimage(plt.imread(io.BytesIO(as_png(figure, 100))))
     plt.show(block=False)
     plt.pause(0.001)
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as PNG, whole or not at all."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=130, format="png")
-    files.write_bytes(path, buffer.getvalue())
+    files.write_bytes(path, as_png(figure, 130))

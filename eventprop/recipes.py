@@ -5,29 +5,30 @@ from __future__ import annotations
 import copy
 import difflib
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eventprop.registry import BENCHMARKS
+from eventprop import texts
+from eventprop.registry import BENCHMARKS, find
 
 __all__ = ["Recipe", "apply", "list_recipes", "load_recipe"]
 
-_TEXTS = ("why", "expect", "source")
+_TEXTS = ("why", "expect", "source", "method")
 _PREFIXES = tuple(f"{name}_" for name in BENCHMARKS if name != "SHD")  # SHD's recipes are called as their files are
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Overrides of ``p`` and the words that go with them."""
+    """Overrides of ``p`` and the words that go with them; ``method`` is what it is for, as the command line has it."""
 
     name: str
     reason: str
     expect: str
     source: str
     overrides: dict[str, Any]
+    method: str | None = None
 
 
 def _prefix(simulator: str) -> str:
@@ -65,10 +66,7 @@ def load_recipe(name: str | os.PathLike[str], simulator: str = "SHD") -> Recipe:
         near = difflib.get_close_matches(name, there, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"there is no recipe {name!r}; there are: {', '.join(there)}{hint}")
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: {error}") from None
+    found = texts.read_toml(path)
     unknown = sorted(set(found) - {*_TEXTS, "p"})
     if unknown or not isinstance(found.get("p"), dict):
         what = f"unknown: {', '.join(unknown)}" if unknown else "a table [p] is missing"
@@ -76,10 +74,16 @@ def load_recipe(name: str | os.PathLike[str], simulator: str = "SHD") -> Recipe:
     for key in _TEXTS:
         if not isinstance(found.get(key, ""), str):
             raise ValueError(f"{path}: {key} must be text, got {found[key]!r}")
-    why, expect, source = (found.get(key, "") for key in _TEXTS)
-    return Recipe(path.stem.removeprefix(_prefix(simulator)), why, expect, source, found["p"])
+    benchmark = find(simulator)
+    if found.get("method", "train") not in benchmark.methods:
+        raise ValueError(f"{path}: method={found['method']!r} is not one of {', '.join(benchmark.methods)}")
+    why, expect, source = (found.get(key, "") for key in _TEXTS[:3])
+    none = {key.name for key in benchmark.keys if key.optional and found["p"].get(key.name) == "None"}  # TOML has none
+    overrides = {key: None if key in none else value for key, value in found["p"].items()}
+    return Recipe(path.stem.removeprefix(_prefix(simulator)), why, expect, source, overrides, found.get("method"))
 
 
 def apply(p: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """A new dict: ``p`` with the recipe's overrides; it shares no list with either."""
-    return copy.deepcopy({**p, **recipe.overrides})
+    """A new dict: ``p`` with the recipe's overrides, and its method as ``METHOD``; it shares no list with either."""
+    method = {} if recipe.method is None else {"METHOD": recipe.method}
+    return copy.deepcopy({**p, **recipe.overrides, **method})

@@ -5,7 +5,7 @@ A trial is one batch; training trials of an epoch are numbered from 0, evaluatio
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,33 @@ class Recorder:
                 )
         if p["REC_NEURONS"] and p["SPIKE_TIMING"] != "grid":
             raise ValueError('REC_NEURONS takes values at the ends of steps and needs SPIKE_TIMING="grid"')
-        self._rows: dict[str, list[Any]] = {}
+        self._rows: dict[str, list[np.ndarray]] = {}
+        self._new: list[tuple[str, np.ndarray]] = []
+
+    def restore(self, recorded: Sequence[tuple[str, np.ndarray]], saved: Mapping[str, Any]) -> None:
+        """Take over what was recorded before a stop, so that this run's files are those of an unbroken one.
+
+        Args:
+            recorded: what :meth:`taken` gave then, in order.
+            saved: the parameters of then.
+
+        Raises:
+            ValueError: it cannot be joined with what ``p`` would record; names the key.
+        """
+        for key in ("N_BATCH", "TRIAL_MS", "DT_MS"):
+            if recorded and saved.get(key) != self.p[key]:
+                raise ValueError(
+                    f"the run so far recorded with {key}={saved.get(key)!r}, and recordings with {key}={self.p[key]!r} "
+                    f"have another shape: go on with {key}={saved.get(key)!r}, or under another NAME (CHECKPOINT_NAME "
+                    "names the run to go on from)"
+                )
+        for name, values in recorded:
+            self._rows.setdefault(name, []).append(values)
+
+    def taken(self) -> list[tuple[str, np.ndarray]]:
+        """What was recorded since this was last asked for, by name, in order."""
+        new, self._new = self._new, []
+        return new
 
     def wanted(self, epoch: int, trial: int) -> Collection[tuple[str, str]] | None:
         """Populations and variables that the engine must record in this trial; empty for spikes alone, None for
@@ -134,6 +160,7 @@ class Recorder:
 
     def _add(self, name: str, values: np.ndarray) -> None:
         self._rows.setdefault(name, []).append(values)
+        self._new.append((name, values))
 
     def _name(self, population: str) -> str:
         """The name that the user gave it."""

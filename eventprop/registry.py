@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from eventprop import dvs_parameters, mnist_parameters, shd_parameters, smnist_parameters, yinyang_parameters
@@ -42,8 +46,11 @@ class Benchmark:
     fold_key: str | None = None
 
     def load(self) -> Any:
-        """The simulator's class."""
-        return getattr(importlib.import_module(self.module), self.model)
+        """The simulator's class; its module is the one beside this package, whatever else is called so."""
+        file = Path(__file__).parents[1] / f"{self.module}.py"
+        return getattr(
+            _beside(self.module, file) if file.exists() else importlib.import_module(self.module), self.model
+        )
 
     def modes(self) -> dict[str, Callable[[Any, dict[str, Any]], Any]]:
         """What can be run, by name, as functions of a simulator and ``p``."""
@@ -57,37 +64,31 @@ BENCHMARKS = {
         Benchmark(
             "SHD",
             "SHD, SSC",
-            "simulator_SHD",
-            "SHD_model",
+            *shd_parameters.OWNER,
             shd_parameters.KEYS,
             shd_parameters.resolve_shd,
             {**_MODES, "cross_validate": "cross_validate_SHD"},
             "SPEAKER_LEFT",
         ),
-        Benchmark(
-            "MNIST", "MNIST", "simulator_MNIST", "mnist_model", mnist_parameters.KEYS, mnist_parameters.resolve_mnist
-        ),
+        Benchmark("MNIST", "MNIST", *mnist_parameters.OWNER, mnist_parameters.KEYS, mnist_parameters.resolve_mnist),
         Benchmark(
             "SMNIST",
             "sequential MNIST",
-            "simulator_SMNIST",
-            "SMNIST_model",
+            *smnist_parameters.OWNER,
             smnist_parameters.KEYS,
             smnist_parameters.resolve_smnist,
         ),
         Benchmark(
             "yinyang",
             "Yin-Yang",
-            "simulator_yinyang",
-            "yinyang",
+            *yinyang_parameters.OWNER,
             yinyang_parameters.KEYS,
             yinyang_parameters.resolve_yinyang,
         ),
         Benchmark(
             "DVS_gesture",
             "DVS gesture",
-            "simulator_DVS_gesture",
-            "DVSG_model",
+            *dvs_parameters.OWNER,
             dvs_parameters.KEYS,
             dvs_parameters.resolve_dvs,
             {**_MODES, "cross_validate": "cross_validate"},
@@ -95,6 +96,22 @@ BENCHMARKS = {
         ),
     )
 }
+
+
+def _beside(name: str, file: Path) -> ModuleType:
+    """The module of that file, where it exists: imported as usual, unless ``name`` means another file here."""
+    if not file.exists():
+        return importlib.import_module(name)
+    usual = importlib.util.find_spec(name)
+    if usual is not None and usual.origin is not None and Path(usual.origin).exists() and file.samefile(usual.origin):
+        return importlib.import_module(name)
+    own = f"eventprop.{name}"
+    if own not in sys.modules:
+        spec = importlib.util.spec_from_file_location(own, file)
+        assert spec is not None and spec.loader is not None
+        sys.modules[own] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[own])
+    return sys.modules[own]
 
 
 def find(name: str) -> Benchmark:

@@ -3,8 +3,9 @@
 ``<NAME>_results.txt`` has one line per epoch: epoch, training accuracy, training loss, evaluation accuracy,
 evaluation loss, with ``DEBUG_HIDDEN_N`` nine columns of activity for each hidden layer, and seconds since the run
 began. The CSV always has nine such columns, of all hidden neurons together. Runs of one name follow each other in both
-files. After each epoch a run's lines are written anew from its history, so that a run that was killed and resumed
-leaves what an unbroken one leaves; lines of other runs are never touched.
+files. After each epoch a line is appended; where a run goes on, its lines are first made what its history says, so that
+a run that was killed and resumed leaves what an unbroken one leaves. Lines of other runs are never touched. What was
+not measured is ``nan``.
 """
 
 from __future__ import annotations
@@ -72,20 +73,29 @@ class RunFiles:
     @staticmethod
     def _resume(path: Path, render: Render, place: Place, history: Sequence[Record]) -> Place:
         there = path.read_bytes()[place.start :] if path.exists() else b""
-        for n in range(len(history), place.first - 1, -1):
-            lines = render(history[place.first : n], place.start == 0)
-            if there == lines or (n == place.first and not there):
-                return place
-            if lines and there.startswith(lines):
-                return Place(_size(path), n)
-        return Place(_size(path), place.first)
+        lines = [render([record], place.start == 0 and i == 0) for i, record in enumerate(history[place.first :])]
+        known = 0  # lines of this run that are there
+        while known < len(lines) and lines[known] and there.startswith(lines[known]):
+            there = there[len(lines[known]) :]
+            known += 1
+        if not there or (known < len(lines) and lines[known].startswith(there)):  # whole, or cut short within a line
+            return place
+        return Place(_size(path), place.first + known)
 
     def write(self, places: Mapping[str, Place], history: Sequence[Record]) -> None:
         """Make each file end with the run's lines, behind what it held when the run began."""
         for path, render in self._files():
             place = places[path.name]
-            before = path.read_bytes()[: place.start] if path.exists() else b""
-            files.write_bytes(path, before + render(history[place.first :], not before))
+            there = path.read_bytes() if path.exists() else b""
+            before = there[: place.start]
+            right = before + render(history[place.first :], not before)
+            if right != there:
+                files.write_bytes(path, right)
+
+    def append(self, record: Record) -> None:
+        """Add an epoch's line to each file."""
+        for path, render in self._files():
+            files.append_bytes(path, render([record], not _size(path)))
 
     def line(self, record: Record) -> str:
         """An epoch's line of the classic file."""

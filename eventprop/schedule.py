@@ -36,9 +36,10 @@ class LearningRate:
         self.working *= p.get("ETA_DECAY", 1.0)
 
     def after_update(self, p: Mapping[str, Any]) -> None:
-        """Ease-in: called after each update of the weights."""
+        """Ease-in: called after each update of the weights. Where there is none, the rate is the nominal one."""
         if self.working < self.nominal:
-            self.working = min(self.working * p["LR_EASE_IN_FACTOR"], self.nominal)
+            factor = p["LR_EASE_IN_FACTOR"]
+            self.working = self.nominal if factor is None else min(self.working * factor, self.nominal)
 
     def after_epoch(self, p: Mapping[str, Any], epoch: int, accuracy: float | None) -> bool:
         """Update the averages with this epoch's ``accuracy`` (None: nothing to go by); True if the rate dropped."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from eventprop import keys
-from eventprop.keys import declare, resolve_benchmark
+from eventprop.keys import METHODS, declare, resolve_benchmark
 from eventprop.parameters import Key
 from eventprop.shd import BUFFER, NUM_CHANNELS
 
-__all__ = ["KEYS", "resolve_shd"]
+__all__ = ["KEYS", "OWNER", "resolve_shd"]
 
 _OWN = (
     Key(
@@ -90,7 +90,7 @@ _OWN = (
     ),
 )
 
-KEYS = declare(_OWN, without=("ETA_DECAY",))
+KEYS = declare(_OWN, without=("ETA_DECAY",), methods=(*METHODS, "cross_validate"))
 
 ALIASES = {**keys.ALIASES, "DATASET": "DATA_SET"}
 
@@ -101,7 +101,10 @@ DEAD = {
     "W_EPOCH_INTERVAL": "W_OUTPUT_EPOCH_TRIAL",
 }
 
+OWNER = ("simulator_SHD", "SHD_model")
+"""Module and class of the simulator."""
+
 
 def resolve_shd(p: Mapping[str, Any]) -> dict[str, Any]:
     """``p`` complete and checked, as a new dict; see :func:`eventprop.keys.resolve_benchmark`."""
-    return resolve_benchmark(p, KEYS, NUM_CHANNELS, ALIASES, DEAD)
+    return resolve_benchmark(p, KEYS, NUM_CHANNELS, ALIASES, DEAD, owner=OWNER)

@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-import models
-from eventprop import backends, checkpoint, results, summary, timing, trainer
+from eventprop import backends, checkpoint, models, results, summary, timing, trainer
 from eventprop.checkpoint import TrainingState
 from eventprop.dataset import Dataset
 from eventprop.inspection import Gradients, Inspection, Prediction, TimeConstants, with_own
 from eventprop.lock import alone
 from eventprop.network import Network, describe
-from eventprop.outputs import Outputs
+from eventprop.outputs import Outputs, journal_name
 from eventprop.presentation import Preparation, verify
 from eventprop.progress import Progress
 from eventprop.recording import Recorder
@@ -76,7 +76,8 @@ class RunResult(NamedTuple):
     Attributes:
         spike_t, spike_ID: recorded spikes by population.
         rec_vars_n, rec_vars_s: recorded neuron and synapse variables.
-        correct, correct_eval: accuracy (0 to 1) of the last epoch in training and evaluation.
+        correct, correct_eval: accuracy (0 to 1) of the last epoch in training and evaluation; not a number where
+            there was none.
     """
 
     spike_t: dict[str, np.ndarray]
@@ -85,6 +86,14 @@ class RunResult(NamedTuple):
     rec_vars_s: dict[str, np.ndarray]
     correct: float
     correct_eval: float
+
+
+class _Loaded(NamedTuple):
+    """A state to go on from, with the checkpoint that it is from (None: flat arrays) and the parameters in that."""
+
+    state: TrainingState | None = None
+    path: Path | None = None
+    saved: Mapping[str, Any] = MappingProxyType({})
 
 
 class Simulator(Inspection):
@@ -117,6 +126,14 @@ class Simulator(Inspection):
         self.evaluated: tuple[Subset, trainer.Outcome] | None = None
         self._network = self.network(self.p)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy in another process needs; the data set is not part of it, and is loaded there again."""
+        return {name: value for name, value in vars(self).items() if name != "data"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.data = self.load_data(self.p)
+
     # What a benchmark supplies
 
     @abstractmethod
@@ -143,12 +160,22 @@ class Simulator(Inspection):
                 )
         return run
 
-    def _ready(self, p: Mapping[str, Any], *, plain: bool = False) -> backends.Engine:
+    def _ready(self, p: Mapping[str, Any], *, plain: bool = False, trained: bool = False) -> backends.Engine:
         """An engine for a run without training: with what a checkpoint holds if ``p`` says so, else with the object's
-        own weights and time constants, trained or set; without these as ``p`` has them."""
+        own weights and time constants, trained or set; without these as ``p`` has them.
+
+        Args:
+            trained: whether weights as they were drawn are an error.
+        """
         drawn = {**p, "MODEL_SEED": self.p["MODEL_SEED"]}
         network = self.network(drawn)
-        state = self._load(p, p["NAME"], network)
+        state, path, _ = self._load(p, p["NAME"], network)
+        if trained and (not (self._current or self._given) if state is None else path is not None and not state.epoch):
+            where = "" if path is None else f" (no epoch of {path} is complete)"
+            raise ValueError(
+                f"there are no trained weights to test{where}: LOAD_LAST=True or LOAD_BEST=True takes those of a "
+                "checkpoint of NAME, or of CHECKPOINT_NAME; in a script, train or set_weights come first"
+            )
         weights = self._current or self._given if state is None else state.weights
         weights = weights or network.initial_weights(self.p["MODEL_SEED"])
         own = self._current_time_constants or self._given_time_constants if state is None else state.time_constants
@@ -159,36 +186,49 @@ class Simulator(Inspection):
 
     def _load(
         self, p: Mapping[str, Any], name: str, network: Network, *, to_train: bool = False, missing_is_new: bool = False
-    ) -> TrainingState | None:
-        """The state that ``LOAD_BEST`` or ``LOAD_LAST`` asks for; other settings are a warning, without ``to_train``
-        only those that make other spikes or another network.
+    ) -> _Loaded:
+        """The state that ``LOAD_BEST`` or ``LOAD_LAST`` asks for; other settings than its own are a warning, without
+        ``to_train`` only those that make other spikes or another network.
 
         ``missing_is_new`` is for folds: one that has no checkpoint yet starts.
         """
         path = self._load_path(p, name)
         if path is None:
-            return None
+            return _Loaded()
         if not path.exists():
             found = checkpoint.load_flat(path, network)
             if found is not None:
-                return TrainingState(**found, moments=self._no_moments(network), rate=LearningRate.start(p))
+                return _Loaded(TrainingState(**found, moments=self._no_moments(network), rate=LearningRate.start(p)))
             if missing_is_new:
-                return None
+                return _Loaded()
         state, saved = checkpoint.load(path, network, to_train=to_train)
-        may_change = _MAY_CHANGE | ({"SPEAKER_LEFT"} if missing_is_new else set())
-        changed = [k for k in p if k not in may_change and k in saved and saved[k] != p[k]]
+        changed = _differing(p, saved, {"SPEAKER_LEFT"} if missing_is_new else set())
         if not to_train:
             matter = _OF_THE_NETWORK | (set(self.data_keys) - _OF_THE_SAMPLES)
             changed = [k for k in changed if k in matter]
         if changed:
             words = ", ".join(f"{k} {saved[k]!r} -> {p[k]!r}" for k in changed)
             warnings.warn(f"settings differ from those of {path}: {words}", stacklevel=4)
-        return state
+        return _Loaded(state, path, saved)
 
     @staticmethod
     def _load_path(p: Mapping[str, Any], name: str) -> Path | None:
-        label = "best" if p["LOAD_BEST"] else "last" if p["LOAD_LAST"] else None
-        return None if label is None else checkpoint.checkpoint_path(p, p["CHECKPOINT_NAME"] or name, label)
+        """The checkpoint that ``p`` asks for.
+
+        A run that has not completed an epoch yet leaves a trained checkpoint of its name alone, and its start beside
+        it. ``LOAD_LAST`` goes on from the one of the two whose settings are nearer to ``p``, else the trained one.
+        """
+        if not (p["LOAD_BEST"] or p["LOAD_LAST"]):
+            return None
+        of = p["CHECKPOINT_NAME"] or name
+        if p["LOAD_BEST"]:
+            return checkpoint.checkpoint_path(p, of, "best")
+        last, start = (checkpoint.checkpoint_path(p, of, label) for label in ("last", "start"))
+        if not start.exists():
+            return last
+        if not last.exists():
+            return start
+        return min((last, start), key=lambda path: len(_differing(p, checkpoint.load(path, None)[1], set())))
 
     def _saved_seeds(self, p: Mapping[str, Any]) -> dict[str, int]:
         """Seeds of the run that ``p`` goes on from; empty where it starts a new one."""
@@ -196,6 +236,8 @@ class Simulator(Inspection):
             path = self._load_path(p, name)
             if path is not None and path.exists():
                 saved = checkpoint.load(path, None)[1]
+                if not all(isinstance(saved.get(key), int) for key in _SEEDS):
+                    raise ValueError(f"{path} has no whole numbers for {', '.join(_SEEDS)}")
                 return {key: saved[key] for key in _SEEDS}
         return {}
 
@@ -214,6 +256,7 @@ class Simulator(Inspection):
             each_epoch: what else is to be done after each epoch, with the engine and the epoch's number.
         """
         p = _without_test_data(p) if evaluated == "test" else p
+        _note_what_trains(p, training, "cross_validate" if fold else "train_test" if evaluated == "test" else "train")
         with self._alone(p):
             return self._train_alone(p, training, evaluation, evaluated, fold, each_epoch)
 
@@ -259,19 +302,21 @@ class Simulator(Inspection):
         start = time.perf_counter()
         name = p["NAME"] + fold
         network = self.network(p)
-        loaded = self._load(p, name, network, to_train=True, missing_is_new=bool(fold))
+        loaded, source, saved = self._load(p, name, network, to_train=True, missing_is_new=bool(fold))
         state = loaded or self._fresh(p, network)
         preparation = Preparation(p, training)
-        run = Outputs(p, name, fold.lstrip("_") or "train") if p["WRITE_TO_DISK"] else None
-        if run is not None:
-            run.begin(state, loaded is not None)
-        if state.epoch >= p["N_EPOCH"]:
-            print(f"All {p['N_EPOCH']} epochs (N_EPOCH) are done; nothing is left to train")
         recorder = Recorder(p, network, self._as_given, name)
+        if state.mark is not None and state.mark.file == journal_name(name):
+            recorder.restore(state.recorded, saved)
         time_constants = network.check_time_constants(with_own(network, state.time_constants))
         engine = _engine(backends.Settings.of(p), network, network.check_weights(state.weights), time_constants)
         if p.get("TEST_ST_INTEGRITY"):
             verify(engine, preparation.training(training, state.epoch), p["N_BATCH"])
+        run = Outputs(p, name, fold.lstrip("_") or "train") if p["WRITE_TO_DISK"] else None
+        if run is not None:
+            run.begin(state, source)
+        if state.epoch >= p["N_EPOCH"]:
+            print(f"All {p['N_EPOCH']} epochs (N_EPOCH) are done; nothing is left to train")
         building = time.perf_counter() - start
         samples = preparation.size(training, learn=True)
         batches = -(-samples // p["N_BATCH"])
@@ -280,7 +325,7 @@ class Simulator(Inspection):
 
         def after_epoch(now: TrainingState, best: bool) -> None:
             if run is not None:
-                run.epoch(now, best)
+                run.epoch(now, best, recorder.taken())
             if each_epoch is not None:
                 each_epoch(engine, now.epoch - 1)
 
@@ -288,6 +333,9 @@ class Simulator(Inspection):
             outcome = trainer.train(
                 engine, p, training, evaluation, state, progress, after_epoch, recorder, preparation
             )
+        if outcome is None and evaluation is not None:  # a run that was stopped behind its last epoch
+            shown = preparation.evaluation(evaluation, state.epoch - 1)
+            outcome = trainer.evaluate(engine, p, shown)
         self.evaluated = None if outcome is None else (outcome.subset, outcome)
         self._network, self._current, self._current_time_constants = network, state.weights, state.time_constants
         self.history = state.history
@@ -329,13 +377,15 @@ class Simulator(Inspection):
     def _test_alone(self, p: dict[str, Any], evaluation: Subset, training: Subset | None) -> RunResult:
         start = time.perf_counter()
         preparation = Preparation(p, evaluation if training is None else training)
-        engine = self._ready(p)
+        engine = self._ready(p, trained=True)
         recorder = Recorder(p, engine.network, self._as_given)
         outcome = trainer.evaluate(engine, p, preparation.evaluation(evaluation, 0), recorder)
+        trainer.warn_of_silence(engine.network, outcome, "testing")
         self.evaluated = (outcome.subset, outcome)
         state = TrainingState(weights={}, moments={}, rate=LearningRate.start(p))
         trainer.collect(p, state, {"train": None, "eval": outcome}, engine)
-        record = trainer.epoch_record(0, p, engine.network, None, outcome, 0.0, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        record = trainer.epoch_record(0, p, engine.network, None, outcome, float("nan"), seconds)
         self.history, self.collected = [record], {w: np.stack(r) for w, r in state.collected.items()}
         if p["WRITE_TO_DISK"]:
             folder = Path(p["OUT_DIR"])
@@ -344,12 +394,40 @@ class Simulator(Inspection):
             results.write_collected(folder, p["NAME"], state.collected)
             recorder.write()
         print(f"test {outcome.accuracy:.1%} of {len(outcome.labels)} samples (loss {outcome.mean_loss:.3f})")
-        return _result(recorder, 0.0, outcome.accuracy)
+        return _result(recorder, float("nan"), outcome.accuracy)
 
 
 def _result(recorder: Recorder, correct: float, correct_eval: float) -> RunResult:
     spike_t, spike_ID, neurons, synapses = (recorder.arrays(kind) for kind in ("spike_t", "spike_ID", "n", "s"))
     return RunResult(spike_t, spike_ID, neurons, synapses, correct, correct_eval)
+
+
+def _differing(p: Mapping[str, Any], saved: Mapping[str, Any], also: set[str]) -> list[str]:
+    """Keys of which a checkpoint has other values than ``p``, but for those that change nothing, ``also``, and seeds
+    that are still to be drawn."""
+    also = also | {key for key in _SEEDS if p[key] is None}
+    if "METHOD" not in saved:  # an earlier version's, whose N_TRAIN is not the number of samples that train
+        also = also | {"N_TRAIN"}
+    return [k for k in p if k not in _MAY_CHANGE | also and k in saved and saved[k] != p[k]]
+
+
+def _note_what_trains(p: dict[str, Any], training: Subset, method: str) -> None:
+    """Let ``p`` say what a run really takes, so that its saved parameters repeat it: the method, and the number of
+    training samples where that is another one than ``N_TRAIN``, which is told."""
+    n, wanted = len(training), p["N_TRAIN"]
+    p["METHOD"] = method
+    if n == wanted or method == "cross_validate" or ("blend" in p.get("AUGMENTATION", {}) and n < wanted):
+        return
+    if method == "train_test":
+        why = "train_test takes the whole training file"
+    elif p["N_VALIDATE"] == 0:
+        why = "with N_VALIDATE=0 the whole training file trains"
+    elif p.get("EVALUATION") == "validation_set":
+        why = "with a validation file the whole training file trains"
+    else:
+        why = "there are no more without those of validation"
+    print(f"{n} samples train, not N_TRAIN={wanted}: {why}")
+    p["N_TRAIN"] = n
 
 
 def _without_test_data(p: dict[str, Any]) -> dict[str, Any]:

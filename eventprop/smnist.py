@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from eventprop import mnist
+from eventprop.choice import meaning
 from eventprop.dataset import Dataset, Part
 from eventprop.mnist import SIDE
 from eventprop.spikes import SpikeSet, bin_events, joined
 from eventprop.streams import stream
 
-__all__ = ["Code", "encode", "load_smnist", "pixel_order", "row_events", "threshold_events", "thresholds"]
+__all__ = ["PIXELS", "Code", "encode", "load_smnist", "pixel_order", "row_events", "threshold_events", "thresholds"]
 
 PIXELS = SIDE * SIDE
 _BLOCK = 500  # images worked on at a time
@@ -49,6 +50,9 @@ class Code:
     duplicate: bool
     pixel_ms: float
     permute: int | None = None
+
+    def __post_init__(self) -> None:
+        meaning("ENCODING", self.encoding, dict.fromkeys(("thresholds", "rows")))
 
     @property
     def num_channels(self) -> int:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from eventprop import mnist_parameters
 from eventprop.keys import LONG_TRIALS, declare, resolve_benchmark
 from eventprop.parameters import Key
-from eventprop.smnist import SIDE, Code
+from eventprop.smnist import PIXELS, SIDE, Code
 
-__all__ = ["KEYS", "code_of", "resolve_smnist"]
+__all__ = ["KEYS", "OWNER", "code_of", "resolve_smnist"]
 
 _OWN = (
     *mnist_parameters.OF_THE_FILES,
@@ -35,7 +36,7 @@ _OWN = (
         most=511,
     ),
     Key("DUPLICATE", "Input", "bool", True, "Whether thresholds repeats each spike half of PIXEL_MS later."),
-    Key("PIXEL_MS", "Input", "float", 2.0, "Time of a pixel; a row takes 28 of them.", "ms", above=0.0),
+    Key("PIXEL_MS", "Input", "float", 2.0, "Time of a pixel; a row takes 28 of them.", "ms", above=0.0, most=1e6),
     Key(
         "PERMUTE",
         "Input",
@@ -59,10 +60,17 @@ KEYS = declare(
     },
 )
 
+OWNER = ("simulator_SMNIST", "SMNIST_model")
+"""Module and class of the simulator."""
+
 
 def resolve_smnist(p: Mapping[str, Any]) -> dict[str, Any]:
     """``p`` complete and checked, as a new dict; see :func:`eventprop.keys.resolve_benchmark`."""
-    return resolve_benchmark(p, KEYS, _num_channels, own=_check_input)
+    resolved = resolve_benchmark(p, KEYS, _num_channels, own=_check_input, owner=OWNER)
+    cut = _cut_off(resolved)
+    if cut:
+        warnings.warn(cut, stacklevel=3)
+    return resolved
 
 
 def code_of(p: Mapping[str, Any]) -> Code:
@@ -75,19 +83,28 @@ def _num_channels(p: Mapping[str, Any]) -> int:
 
 
 def _check_input(p: Mapping[str, Any]) -> list[str]:
-    """An odd number of neurons, and time for all pixels."""
+    """An odd number of neurons."""
     problems = []
     number = p.get("NUM_INPUT", 99)
     if "blend" in p.get("AUGMENTATION", {}):
         problems.append('AUGMENTATION={"blend": ...} adds samples up to N_TRAIN, and all N_TRAIN are in the file here')
     if number % 2 == 0 and p.get("ENCODING") != "rows":
         problems.append(f"NUM_INPUT={number} must be odd; {number - 1} and {number + 1} are")
-    if {"ENCODING", "DUPLICATE", "PIXEL_MS", "DT_MS", "TRIAL_MS"} <= p.keys():
-        last = code_of({"NUM_INPUT": number, "PERMUTE": None, **p}).last_ms()
-        needed = math.floor(last / p["DT_MS"] * (1 + 1e-6)) + 2  # a spike takes one step to arrive
-        if round(p["TRIAL_MS"] / p["DT_MS"]) < needed:
-            problems.append(
-                f"TRIAL_MS={p['TRIAL_MS']:g} ends before the last pixel of an image, whose spike is at {last:g} ms; "
-                f"with PIXEL_MS={p['PIXEL_MS']:g} and DT_MS={p['DT_MS']:g} it takes {needed * p['DT_MS']:g}"
-            )
     return problems
+
+
+def _cut_off(p: Mapping[str, Any]) -> str:
+    """What of an image comes after the trial, in words; "" where that is nothing."""
+    code, dt_ms, trial_ms = code_of(p), p["DT_MS"], p["TRIAL_MS"]
+    needed = math.floor(code.last_ms() / dt_ms * (1 + 1e-6)) + 2  # a spike takes one step to arrive
+    if round(trial_ms / dt_ms) >= needed:
+        return ""
+    if code.encoding == "rows":
+        what = f"the last {SIDE - math.floor(trial_ms / (SIDE * code.pixel_ms))} of {SIDE} rows are not shown whole"
+    else:
+        late = max(0, PIXELS - math.ceil(trial_ms / code.pixel_ms * (1 - 1e-9)))
+        what = f"the last {late} of {PIXELS} pixels are cut off" if late else "the last pixel's latest spike is cut off"
+    return (
+        f"TRIAL_MS={trial_ms:g} is too short for an image: {what}; with PIXEL_MS={code.pixel_ms:g} and "
+        f"DT_MS={dt_ms:g} it takes {needed * dt_ms:g}"
+    )

@@ -18,22 +18,28 @@ _ACCURACIES = ("train_accuracy", "eval_accuracy", "best_eval_accuracy", "eval_ac
 
 
 def row(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Accuracies of a run by its history.
+    """Accuracies of a run by its history, not numbers where nothing was evaluated.
 
     The last epoch's; the best evaluation and its epoch, which is chosen by what it reports; and the evaluation in the
     epoch of the best training accuracy, which is not. Epochs are numbered from 0, the first of equal ones counts.
     """
-    evaluated = [record["eval_accuracy"] for record in history]
-    best, by_training = int(np.argmax(evaluated)), int(np.argmax([record["train_accuracy"] for record in history]))
+    evaluated = np.array([record["eval_accuracy"] for record in history], float)
+    trained = np.array([record["train_accuracy"] for record in history], float)
+    best, by_training = _largest(evaluated), _largest(trained)
     return {
         "epochs": len(history),
-        "train_accuracy": history[-1]["train_accuracy"],
-        "eval_accuracy": evaluated[-1],
-        "best_eval_accuracy": evaluated[best],
-        "best_epoch": best,
-        "eval_accuracy_at_best_training": evaluated[by_training],
+        "train_accuracy": float(trained[-1]),
+        "eval_accuracy": float(evaluated[-1]),
+        "best_eval_accuracy": float("nan") if best is None else float(evaluated[best]),
+        "best_epoch": "" if best is None else best,
+        "eval_accuracy_at_best_training": float("nan") if by_training is None else float(evaluated[by_training]),
         "seconds": history[-1]["seconds"],
     }
+
+
+def _largest(values: np.ndarray) -> int | None:
+    """Index of the largest, the first of equal ones; None where nothing was measured."""
+    return None if np.isnan(values).all() else int(np.nanargmax(values))
 
 
 def write(path: Path, what: str, rows: Mapping[Any, Mapping[str, Any]]) -> None:
@@ -49,11 +55,14 @@ def write(path: Path, what: str, rows: Mapping[Any, Mapping[str, Any]]) -> None:
     writer.writerow([what, *columns])
     for name, values in rows.items():
         writer.writerow([name, *(_short(values[column]) for column in columns)])
-    for name, statistic in (("mean", np.mean), ("s.d.", lambda v: np.std(v, ddof=min(1, len(v) - 1)))):
+    for name, statistic in (("mean", np.mean), ("s.d.", lambda v: np.std(v, ddof=1) if len(v) > 1 else np.nan)):
         values = {c: statistic([r[c] for r in rows.values()]) for c in columns if c in _ACCURACIES}
         writer.writerow([name, *(_short(values[column]) if column in values else "" for column in columns)])
     files.write_text(path, buffer.getvalue())
 
 
 def _short(value: Any) -> str:
+    """A field of the table; one that was not measured is empty."""
+    if value != value:
+        return ""
     return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from eventprop.backends import BatchResult, Engine
 from eventprop.checkpoint import TrainingState
+from eventprop.choice import meaning
 from eventprop.network import Network, Randomness, adam_parameters
 from eventprop.presentation import Preparation, Presentation
 from eventprop.progress import Progress
@@ -21,6 +23,12 @@ from eventprop.splits import Subset
 from eventprop.streams import stream_seed
 
 __all__ = ["Outcome", "TrainingDiverged", "evaluate", "train"]
+
+_LARGEST_NORM = 1e18  # Adam's mean of its square fits single precision
+_NOT_LEARNED = (
+    "nothing was learned from this batch. A larger MIN_DENOMINATOR, a GRAD_CLIP or a smaller ETA may help, and so may "
+    "smaller weights, ALPHA, LBD_UPPER, LBD_LOWER, GLB_UPPER or HIDDEN_NOISE, or a B_INCR nearer to 0"
+)
 
 
 class TrainingDiverged(ArithmeticError):
@@ -43,7 +51,7 @@ class Outcome:
 
     @property
     def accuracy(self) -> float:
-        return float(np.mean(self.predictions == self.labels)) if self.labels.size else 0.0
+        return float(np.mean(self.predictions == self.labels)) if self.labels.size else float("nan")
 
     def confusion(self, classes: int) -> np.ndarray:
         """How often each class was taken for each, ``[predicted, true]``; samples without a prediction are left out."""
@@ -96,10 +104,11 @@ def train(
             shown = preparation.evaluation(evaluation, epoch)
             evaluated = evaluate(engine, p, shown, recorder, progress, epoch, trials)
         best = _is_best(p, state, trained, evaluated)
-        monitored = trained if p["EMA_WHICH"] == "training" else evaluated
+        monitored = meaning("EMA_WHICH", p["EMA_WHICH"], {"training": trained, "validation": evaluated})
         rate = state.rate.working
         state.rate.after_epoch(p, epoch, None if monitored is None else monitored.accuracy)
-        silent = _silent(trained, evaluated)
+        silent = _silent(trained)
+        warn_of_silence(engine.network, trained, "training")
         if p["REWIRE_SILENT"] and silent.any():
             engine.set_weights(rewire(engine.network, engine.weights(), silent, p, epoch))
         _take(state, engine, epoch)
@@ -139,7 +148,7 @@ def _train_epoch(
         except ArithmeticError as error:
             raise TrainingDiverged(f"{error} (epoch {epoch}, batch {trial})") from None
         where = f"epoch {epoch}, batch {trial}"
-        if not np.isfinite(result.loss).all():
+        if not (np.isfinite(result.loss).all() and np.isfinite(result.scores).all()):
             raise TrainingDiverged(_diverged(engine, where))
         if engine.has_gradient:
             _learn(engine, p, state, where)
@@ -158,8 +167,12 @@ def _learn(engine: Engine, p: Mapping[str, Any], state: TrainingState, where: st
     norm = engine.gradient_norm()
     if not np.isfinite(norm):
         raise TrainingDiverged(_diverged(engine, where))
-    state.updates += 1
     factor = min(1.0, p["GRAD_CLIP"] / norm) if p["GRAD_CLIP"] > 0 and norm > 0 else 1.0
+    if norm * factor > _LARGEST_NORM:
+        raise TrainingDiverged(
+            f"the gradient's norm is {norm:g} in {where}, and single precision does not hold its square; {_NOT_LEARNED}"
+        )
+    state.updates += 1
     engine.update(adam_parameters(p, state.rate.working, state.updates), factor)
     state.rate.after_update(p)
 
@@ -179,7 +192,7 @@ def evaluate(
     engine: Engine,
     p: Mapping[str, Any],
     presented: Presentation,
-    recorder: Recorder,
+    recorder: Recorder | None = None,
     progress: Progress | None = None,
     epoch: int = 0,
     first_trial: int = 0,
@@ -190,8 +203,11 @@ def evaluate(
         batches = progress.batches(epoch, progress.evaluated, batches)
     results = []
     for trial, batch in enumerate(batches, first_trial):
-        result = engine.run(batch.spikes, batch.samples, batch.labels, record=recorder.wanted(epoch, trial))
-        recorder.take(engine, epoch, trial, batch.labels, result.predictions)
+        wanted = recorder.wanted(epoch, trial) if recorder else None
+        result = engine.run(batch.spikes, batch.samples, batch.labels, record=wanted)
+        result.check("evaluation samples", batch.first)
+        if recorder:
+            recorder.take(engine, epoch, trial, batch.labels, result.predictions)
         results.append(result)
     return _outcome(presented, results)
 
@@ -207,16 +223,46 @@ def _outcome(presented: Presentation, results: list[BatchResult]) -> Outcome:
 
 
 def _is_best(p: Mapping[str, Any], state: TrainingState, trained: Outcome, evaluated: Outcome | None) -> bool:
-    which = {"training": trained, "validation": evaluated}.get(p["CHECKPOINT_BEST"])
+    which = meaning(
+        "CHECKPOINT_BEST", p["CHECKPOINT_BEST"], {"neither": None, "training": trained, "validation": evaluated}
+    )
     if which is None or which.accuracy <= state.best:
         return False
     state.best = which.accuracy
     return True
 
 
-def _silent(*passes: Outcome | None) -> np.ndarray:
-    """Hidden neurons without a spike in any of the passes, ``(hidden neurons,)``."""
-    return np.sum([o.spike_counts.sum(axis=0) for o in passes if o is not None], axis=0) == 0
+def _silent(outcome: Outcome) -> np.ndarray:
+    """Hidden neurons without a spike in a pass, ``(hidden neurons,)``."""
+    return np.asarray(outcome.spike_counts.sum(axis=0) == 0)
+
+
+def _by_layer(network: Network, values: np.ndarray) -> list[np.ndarray]:
+    """Arrays whose last axis is that of all hidden neurons, layer by layer."""
+    return np.split(values, np.cumsum([layer.size for layer in network.hidden])[:-1], axis=-1)
+
+
+def warn_of_silence(network: Network, outcome: Outcome, what: str) -> None:
+    """Say where a whole layer never spiked, or no output where first spikes decide: nothing reaches what comes then.
+
+    Args:
+        what: what the samples were for.
+    """
+    n = len(outcome.labels)
+    for layer, silent in zip(network.hidden, _by_layer(network, _silent(outcome)), strict=True):
+        if silent.all() and n:
+            weights = "INPUT_HIDDEN_MEAN or _STD" if layer == network.hidden[0] else "HIDDEN_HIDDENFWD_MEAN or _STD"
+            warnings.warn(
+                f"none of the {layer.size} neurons of {layer.name} spiked in {what} ({n} samples), so nothing but "
+                f"chance is left: larger {weights}, a lower V_THRESH, or REG_TYPE with LBD_LOWER may wake them",
+                stacklevel=2,
+            )
+    if network.loss.spiking and n and (outcome.predictions < 0).all():
+        warnings.warn(
+            f"no output neuron spiked in {what} ({n} samples), so no sample has a class: larger HIDDEN_OUTPUT_MEAN or "
+            "_STD may help",
+            stacklevel=2,
+        )
 
 
 def epoch_record(
@@ -228,19 +274,21 @@ def epoch_record(
     rate: float,
     seconds: float,
 ) -> dict[str, Any]:
-    """One row of the results files: columns on activity are of all hidden neurons, and of each layer if several."""
-    counts = next(o for o in (trained, evaluated) if o is not None).spike_counts
-    silent = _silent(trained, evaluated)
-    ends = np.cumsum([layer.size for layer in network.hidden])[:-1]
+    """One row of the results files: columns on activity are of all hidden neurons, and of each layer if several.
+
+    Activity is that of training; of evaluation where nothing was trained. What was not measured is not a number.
+    """
+    shown = next(o for o in (trained, evaluated) if o is not None)
+    counts, silent = shown.spike_counts, _silent(shown)
     layers = [
         activity_columns(c, p["N_BATCH"], int(s.sum()))
-        for c, s in zip(np.split(counts, ends, axis=1), np.split(silent, ends), strict=True)
+        for c, s in zip(_by_layer(network, counts), _by_layer(network, silent), strict=True)
     ]
     return {
         "epoch": epoch,
-        "train_accuracy": trained.accuracy if trained else 0.0,
+        "train_accuracy": trained.accuracy if trained else float("nan"),
         "train_loss": trained.mean_loss if trained else float("nan"),
-        "eval_accuracy": evaluated.accuracy if evaluated else 0.0,
+        "eval_accuracy": evaluated.accuracy if evaluated else float("nan"),
         "eval_loss": evaluated.mean_loss if evaluated else float("nan"),
         "learning_rate": rate,
         **activity_columns(counts, p["N_BATCH"], int(silent.sum())),
@@ -256,11 +304,12 @@ def collect(p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, O
     A sample without a prediction (-1) is in no matrix: what its column lacks, was not recognised as anything.
     """
     for phase, outcome in outcomes.items():
+        if outcome is None:
+            continue
         if p["COLLECT_CONFUSION"]:
-            n = engine.network.output.size
-            matrix = np.zeros((n, n)) if outcome is None else outcome.confusion(n)
+            matrix = outcome.confusion(engine.network.output.size)
             state.collected.setdefault(f"confusion_{phase}", []).append(matrix)
-        if p["REC_PREDICTIONS"] and outcome is not None:
+        if p["REC_PREDICTIONS"]:
             state.collected.setdefault(f"predictions_{phase}", []).append(outcome.predictions)
             state.collected.setdefault(f"labels_{phase}", []).append(outcome.labels)
 
@@ -269,10 +318,7 @@ def _diverged(engine: Engine, where: str) -> str:
     bad = [name for name, g in engine.gradients().items() if not np.isfinite(g).all()]
     bad += _not_finite(engine.time_constant_gradients())
     what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
-    return (
-        f"{what} is not finite in {where}; nothing was learned from this batch. "
-        "A larger MIN_DENOMINATOR, a GRAD_CLIP or a smaller ETA may help"
-    )
+    return f"{what} is not finite in {where}; {_NOT_LEARNED}"
 
 
 def _not_finite(values: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:

@@ -9,7 +9,7 @@ from eventprop import keys
 from eventprop.keys import declare, resolve_benchmark
 from eventprop.parameters import Key
 
-__all__ = ["KEYS", "resolve_yinyang"]
+__all__ = ["KEYS", "OWNER", "resolve_yinyang"]
 
 _OWN = (
     Key("N_TEST", "Experiment", "int", 800, "Test samples.", least=1),
@@ -48,7 +48,10 @@ KEYS = declare(
     without=("DATA_DIR", "REDUCED_CLASSES", "W_OUTPUT_EPOCH_TRIAL", "AUGMENTATION"),
 )
 
+OWNER = ("simulator_yinyang", "yinyang")
+"""Module and class of the simulator."""
+
 
 def resolve_yinyang(p: Mapping[str, Any]) -> dict[str, Any]:
     """``p`` complete and checked, as a new dict; see :func:`eventprop.keys.resolve_benchmark`."""
-    return resolve_benchmark(p, KEYS, 5, {**keys.ALIASES, "PDROP": "PDROP_HIDDEN"})
+    return resolve_benchmark(p, KEYS, 5, {**keys.ALIASES, "PDROP": "PDROP_HIDDEN"}, owner=OWNER)

@@ -12,6 +12,7 @@ import pytest
 
 from eventprop import checkpoint, files, results
 from eventprop.checkpoint import TrainingState
+from eventprop.journal import Journal, Mark
 from eventprop.network import Network, describe
 from eventprop.results import Place
 from eventprop.schedule import LearningRate
@@ -38,15 +39,18 @@ def state(epoch: int = 2) -> TrainingState:
         updates=7,
         best=0.5,
         seconds=1.25,
-        history=[{"epoch": 0, "train_loss": float("nan"), "eval_loss": 0.1}],
         places={"a.txt": Place(3, 1)},
-        collected={"predictions_eval": [np.array([1, 2], np.int32), np.array([2, 2], np.int32)]},
     )
 
 
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
     """Fails if anything that a resumed run needs is lost or rounded."""
     path, s = tmp_path / "x_state_last.npz", state()
+    journal = Journal(tmp_path, Mark("x_journal.bin"))
+    journal.add("history", "", {"epoch": 0, "train_loss": float("nan"), "eval_loss": 0.1})
+    for predicted in ([1, 2], [2, 2]):
+        journal.add("collected", "predictions_eval", np.array(predicted, np.int32))
+    s.mark = journal.commit()
     checkpoint.save(path, s, {"ETA": 0.1, "NAME": "x"}, "x")
     found, p = checkpoint.load(path, network())
     assert p == {"ETA": 0.1, "NAME": "x"}

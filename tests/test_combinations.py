@@ -114,6 +114,7 @@ def simulator(small_data: Path) -> Iterator[tuple[SHD_model, Subset, dict[str, A
         yield mn, Subset(mn.data.train, np.arange(4)), p
 
 
+@pytest.mark.filterwarnings("ignore:no(ne of the .* neurons of hidden0| output neuron) spiked")
 @pytest.mark.parametrize("name", ALLOWED)
 def test_each_combination_trains(name: str, simulator: tuple[SHD_model, Subset, dict[str, Any]]) -> None:
     """Fails if a combination crashes, gives a loss, weight or time constant that is not finite, or trains only part of

@@ -6,6 +6,12 @@ taken instead.
 
 from __future__ import annotations
 
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -181,6 +187,27 @@ def test_twenty_updates(kind: str) -> None:
                 assert relative(engine.optimiser_state()[role][name], m) < 10 * bound, (real, name)
     engine.set_optimiser_state(ours.optimiser_state())
     assert all(np.array_equal(engine.optimiser_state()["m"][n], m) for n, m in ours.optimiser_state()["m"].items())
+
+
+def test_adam_for_any_decay_and_epsilon() -> None:
+    """Fails if 1 - beta is taken in single precision, or there is an update, or 0 / 0, without a gradient."""
+    case = random_case(3, "LIF", sizes=(9,), n=2)
+    case = replace(case, samples=tuple([(k, i) for k, i in sample if i != 0] for sample in case.samples))
+    engine, ours = engine_of(case, "float"), case.engine(1, "float")
+    shapes = case.network().trained_shapes().items()
+    for e in (engine, ours):
+        case.learn(e)
+    for beta1, beta2, epsilon in ((0.9, 0.9999999, 1e-8), (1 - 1e-12, 1 - 1e-15, 0.0), (0.0, 0.0, 1e-50)):
+        p = {"ADAM_BETA1": beta1, "ADAM_BETA2": beta2, "ADAM_EPS": epsilon}
+        for e in (engine, ours):
+            e.set_weights(case.weights)
+            e.set_optimiser_state({role: {n: np.zeros(s, np.float32) for n, s in shapes} for role in models.ADAM.state})
+            for step in (1, 2, 3):
+                e.update(adam_parameters(p, 0.01, step))
+        for name, w in ours.weights().items():
+            assert np.allclose(engine.weights()[name], w, rtol=1e-6, atol=1e-6)
+            assert relative(w, case.weights[name]) > 1e-3
+        assert np.array_equal(engine.weights()["in_to_hid"][0], case.weights["in_to_hid"][0])
 
 
 def test_pipeline_lags_by_a_batch_and_loses_none() -> None:
@@ -402,6 +429,60 @@ def test_code_that_was_not_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     with pytest.raises(ValueError, match=r"N_MAX_SPIKE was 1500, is 77"):
         build(network, replace(settings, max_spikes=77))
     assert [path.name for path in Path().iterdir()] == ["cache"]
+
+
+@pytest.mark.parametrize("damage", ["library", "cut off", "facts", "nothing"])
+def test_damaged_code_is_built_again(
+    damage: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Fails if a library that is not whole is loaded, which ends Python, or one that is whole is built again."""
+    monkeypatch.setenv("EVENTPROP_CACHE", "cache")
+    case = random_case(sizes=(6,), n_in=4, steps=20)
+    settings = Settings(backend=BACKEND, batch=1)
+    build(case.network(), settings)
+    shutil.copytree("cache", "other")  # this process runs the first one's code
+    monkeypatch.setenv("EVENTPROP_CACHE", "other")
+    (library,), (facts,) = Path("other").rglob("librunner*"), Path("other").rglob("built.json")
+    whole = library.read_bytes()
+    contents = {"library": whole[:-1] + bytes([whole[-1] ^ 1]), "cut off": whole[: len(whole) // 2]}
+    library.write_bytes(contents.get(damage, whole))
+    if damage == "facts":
+        facts.write_text(facts.read_text()[:100])
+    if damage != "nothing":
+        with pytest.raises(ValueError, match=r"BUILD=False.* is damaged. Set BUILD=True"):
+            build(case.network(), replace(settings, build=False))
+    capfd.readouterr()
+    engine = build(case.network(), settings)
+    assert ("is damaged and is not used\nBuilding" in capfd.readouterr().err) is (damage != "nothing")
+    assert engine.run(case.spikes, case.numbers[:1], case.labels[:1], learn=True).loss > 0
+    assert len(list(Path("other").iterdir())) == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_build(how: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if GeNN's make goes on, or the next build does not begin anew."""
+    monkeypatch.setenv("EVENTPROP_CACHE", "cache")
+    code = f"import sys; sys.path[:] = {sys.path!r}\nfrom test_genn import small_build; small_build()"
+    Path("bin").mkdir()
+    os.mkfifo("alive")  # make, and a process that it started, hold it open as long as they live
+    Path("bin/make").write_text(f"#!/bin/sh\nexec 8>{Path('alive').absolute()}\nsleep 1000 &\necho x >&8\nwait\n")
+    Path("bin/make").chmod(0o755)
+    path = {"PATH": f"{Path('bin').absolute()}:{os.environ['PATH']}"}
+    alive = os.open("alive", os.O_RDONLY | os.O_NONBLOCK)
+    child = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **path}, stderr=subprocess.DEVNULL)
+    for expected in (b"x\n", b""):
+        assert select.select([alive], [], [], 60)[0]
+        assert os.read(alive, 2) == expected
+        child.send_signal(how)
+        child.wait()
+    os.close(alive)
+    small_build()
+    (folder,) = Path("cache").iterdir()
+    assert (folder / "built.json").exists()
+
+
+def small_build() -> None:
+    build(random_case(sizes=(6,), n_in=4, steps=20).network(), Settings(backend=BACKEND, batch=1))
 
 
 def test_spikes_within_steps_are_refused() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import json
+import pickle
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +16,7 @@ import pytest
 import simulator_MNIST
 import simulator_SHD
 import simulator_yinyang
-from eventprop import parameters, recipes, shd_parameters
+from eventprop import parameters, recipes, registry, shd_parameters
 from eventprop.__main__ import keys_page
 from eventprop.backends.devices import problem_with
 from eventprop.mnist_parameters import resolve_mnist
@@ -99,8 +102,8 @@ class Watched(dict[str, Any]):
         return super().__getitem__(key)
 
 
-# Read by the GeNN backend alone, or made for data that has them; the sentence of each says so.
-WITHOUT_EFFECT_HERE = {"BUILD", "N_MAX_SPIKE", "SPK_REC_STEPS", "CUDA_VISIBLE_DEVICES", "TEST_DATA_SEED"}
+# Read by the GeNN backend or the command line alone, or made for data that has them; the sentence of each says so.
+WITHOUT_EFFECT_HERE = {"BUILD", "N_MAX_SPIKE", "SPK_REC_STEPS", "CUDA_VISIBLE_DEVICES", "TEST_DATA_SEED", "METHOD"}
 
 
 def test_every_key_is_read(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +139,7 @@ def test_every_key_is_read(small_data: Path, monkeypatch: pytest.MonkeyPatch) ->
     for key in KEYS:
         assert key.name in Watched.read or key.name in WITHOUT_EFFECT_HERE, key.name
     for name in WITHOUT_EFFECT_HERE:
-        assert re.search("GeNN|test file", next(k.sentence for k in KEYS if k.name == name))
+        assert re.search("GeNN|test file|command line", next(k.sentence for k in KEYS if k.name == name))
 
 
 def test_help_lists_every_key() -> None:
@@ -270,8 +273,11 @@ ODD: list[tuple[Any, list[str]]] = [
     ({"REC_SPIKES_EPOCH_TRIAL": [[1]]}, ["each entry of REC_SPIKES_EPOCH_TRIAL must be a pair"]),
     ({"AUGMENTATION": {1: 2}}, ["AUGMENTATION must be a dictionary with names as keys"]),
     ({"AUGMENTATION": {"NORMALISE_SPIKE_NUMBER": np.array([1, 2])}}, ["AUGMENTATION=", "it takes True or False"]),
-    ({"TRIAL_MS": 1e308, "DT_MS": 1e-308}, ["make inf steps; 3 to 65535 are possible"]),
-    ({"DT_MS": 5e-324}, ["make inf steps; 3 to 65535 are possible"]),
+    ({"TRIAL_MS": 1e9, "DT_MS": 1e-9}, ["make 1e+18 steps; 3 to 65535 are possible"]),
+    (
+        {"TRIAL_MS": 1e308, "DT_MS": 5e-324},
+        ["TRIAL_MS must be at most 1e+09", "DT_MS must be at least 1e-09, got 5e-324"],
+    ),
     ({"TRIAL_MS": 2.0}, ["make 2 steps; 3 to 65535 are possible"]),
     ({"TRIAL_MS": 1400.25}, ["TRIAL_MS=1400.25 is no whole multiple of DT_MS=1; 1400 would be"]),
     ({"TRAIL_MS": np.array([1.0, 2.0])}, ["TRIAL_MS must be a number, got array"]),
@@ -352,9 +358,10 @@ TOGETHER: list[tuple[dict[str, Any], str]] = [
         '"first_spike" or "first_spike_exp", would be right',
     ),
     ({"LOSS_TYPE": "first_spike_exp", "TAU_1": 1.0}, "TAU_1=1 makes the penalty exp(TRIAL_MS / TAU_1) too large"),
-    ({"DT_MS": 10.0}, "TAU_SYN=5 is below DT_MS=10; it must be at least one time step"),
-    ({"TAU_MEM": 0.5}, "TAU_MEM=0.5 is below DT_MS=1"),
-    ({**ALIF, "TAU_B": 0.5}, "TAU_B=0.5 is below DT_MS=1"),
+    ({"TAU_SYN": 0.019}, "TAU_SYN=0.019 is far below DT_MS=1; it must be at least 0.02"),
+    ({"TAU_MEM": 1e-300}, "TAU_MEM=1e-300 is far below DT_MS=1"),
+    ({**ALIF, "TAU_B": 0.01}, "TAU_B=0.01 is far below DT_MS=1"),
+    ({"TRAIN_TAU": True, "MIN_TAU_SYN": 1e-9}, "MIN_TAU_SYN=1e-09 is far below DT_MS=1"),
     ({"HIDDEN_NEURON_TYPE": "hetLIF", "MIN_TAU_M": 20.5}, "TAU_MEM=20 is below its lower bound MIN_TAU_M=20.5"),
     ({"OUTPUT_NEURON_TYPE": "hetLI", "MIN_TAU_SYN": 6.0}, "TAU_SYN=5 is below its lower bound MIN_TAU_SYN=6"),
     ({"TRAIN_TAU": True, "TAU_MEM": 2.0}, "TAU_MEM=2 is below its lower bound MIN_TAU_M=3"),
@@ -424,6 +431,71 @@ def test_a_check_of_several_keys_waits_for_each() -> None:
     for key in ("HIDDEN_NEURON_TYPE", "OUTPUT_NEURON_TYPE", "LOSS_TYPE", "SPIKE_TIMING"):
         with pytest.raises(ValueError, match=f"^{key}='x' is not one of [^\n]*$"):
             resolve_shd({"TRAIN_TAU_B": True, **ALIF, key: "x"})
+
+
+@pytest.mark.parametrize(
+    "change", [{"DT_MS": 10.0}, {"DT_MS": 20.0}, {"TAU_MEM": 0.5}, {**ALIF, "TAU_B": 0.5}], ids=str
+)
+def test_a_time_constant_below_the_step_is_a_warning(change: dict[str, Any]) -> None:
+    """Propagators are exact at any step; that a spike's effect is gone by its end is said."""
+    with pytest.warns(
+        UserWarning, match=r"TAU_(SYN|MEM|B)=.* is below DT_MS=.*: a spike's effect decays within a step"
+    ):
+        assert {k: resolve_shd(change)[k] for k in change} == change
+
+
+@pytest.mark.filterwarnings("ignore:TAU_SYN=5 is below DT_MS")
+@pytest.mark.parametrize("neurons", ["LIF", "hetLIF", "ALIF"])
+def test_steps_longer_than_time_constants(neurons: str, small_data: Path) -> None:
+    """With exact spike times the gradient is the same at steps of 1, 10 and 20 ms; on the grid it is finite."""
+    rng = np.random.default_rng(1)
+    X = [{"x": rng.integers(0, 700, 900), "t": 20.0 * rng.integers(0, 8, 900)} for _ in range(4)]
+    p = {**simulator_SHD.p, "DATA_DIR": str(small_data), "TRIAL_MS": 800.0, "NUM_HIDDEN": 30, "MODEL_SEED": 3}
+    p |= {"LOSS_TYPE": "sum", "INPUT_HIDDEN_MEAN": 0.1, "INPUT_HIDDEN_STD": 0.08, "RECURRENT": True}
+    p |= {"HIDDEN_HIDDEN_MEAN": 0.0, "HIDDEN_HIDDEN_STD": 0.02, "HIDDEN_NEURON_TYPE": neurons, "TRAIN_TAU": True}
+
+    def gradient(timing: str, dt_ms: float) -> np.ndarray:
+        q = {**p, "SPIKE_TIMING": timing, "DT_MS": dt_ms}
+        found = simulator_SHD.SHD_model(q).gradients(q, X, [0, 1, 2, 3])
+        assert found.grads["in_to_hid"].any()
+        arrays = [*found.grads.values(), *(a for own in found.time_constants.values() for a in own.values())]
+        return np.concatenate([array.ravel() for array in arrays])
+
+    expected = gradient("exact", 1.0)
+    for dt_ms in (10.0, 20.0):
+        assert np.linalg.norm(gradient("exact", dt_ms) - expected) < 1e-4 * np.linalg.norm(expected)
+        assert np.isfinite(gradient("grid", dt_ms)).all()
+
+
+@pytest.mark.parametrize("name", registry.BENCHMARKS)
+def test_defaults_know_whose_they_are(name: str) -> None:
+    """Copies made for changes are plain dicts; whole copies know it still; all of them are taken."""
+    model, benchmark = registry.find(name).load(), registry.find(name)
+    p = model.defaults()
+    assert p == importlib.import_module(benchmark.module).p == parameters.defaults(benchmark.keys)
+    assert (
+        p is not model.defaults()
+        and p["SPEAKER_LEFT" if "SPEAKER_LEFT" in p else "REC_SPIKES"]
+        is not (model.defaults()["SPEAKER_LEFT" if "SPEAKER_LEFT" in p else "REC_SPIKES"])
+    )
+    for plain in ({**p}, p | {}, p.copy(), dict(p), json.loads(json.dumps(p))):
+        assert type(plain) is dict and plain == p and benchmark.resolve(plain) == benchmark.resolve(p)
+    p |= {"N_EPOCH": 3}
+    for whole in (p, copy.copy(p), copy.deepcopy(p), pickle.loads(pickle.dumps(p))):
+        assert whole == p and whole.owner == (benchmark.module, benchmark.model)
+        assert benchmark.resolve(whole)["N_EPOCH"] == 3
+        for other in registry.BENCHMARKS.values():
+            if other is not benchmark:
+                with pytest.raises(ValueError, match=f"this p is that of {benchmark.module}, and {other.model} has"):
+                    other.resolve(whole)
+    assert parameters.Defaults.fromkeys(["ETA"], 0.1) == {"ETA": 0.1}
+
+
+def test_a_call_with_another_benchmarks_p(small_data: Path) -> None:
+    """Two simulators imported with * overwrite each other's p: methods say it, too."""
+    mn = simulator_SHD.SHD_model({**simulator_SHD.p, "DATA_DIR": str(small_data), "N_TRAIN": 80, "N_VALIDATE": 20})
+    with pytest.raises(ValueError, match="from simulator_SHD import SHD_model, p as p_SHD"):
+        mn.train(simulator_MNIST.p)
 
 
 def test_the_page_of_keys_is_up_to_date() -> None:

@@ -112,7 +112,9 @@ def test_recording_changes_nothing_else(small_data: Path) -> None:
 def test_recorded_in_a_test(small_data: Path) -> None:
     p = params(small_data, REC_SPIKES=["hidden"], REC_SPIKES_EPOCH_TRIAL=[[0, 0]], REC_NEURONS=[["output", "V"]])
     p |= {"REC_NEURONS_EPOCH_TRIAL": [[0, 4]]}
-    result = SHD_model(p).test(p)
+    mn = SHD_model(p)
+    mn.set_weights(mn.weights())
+    result = mn.test(p)
     assert result.rec_vars_n["Voutput"].shape == (30, 8, 20) and result.spike_t["hidden"].max() <= 8 * 300.0
 
 

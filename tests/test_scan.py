@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -45,6 +46,12 @@ def write(data: Path, *, top: str = "", p: str = "N_EPOCH = 2", tables: str = ""
     return Path(name)
 
 
+@pytest.fixture(autouse=True)
+def _these_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are processes of their own, in another folder."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+
 def scan(*arguments: str) -> int:
     """The command, in this process."""
     return __main__.main(["scan", *arguments])
@@ -53,10 +60,8 @@ def scan(*arguments: str) -> int:
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """The command, in a process group of its own."""
     command = [sys.executable, "-m", "eventprop", "scan", *arguments]
-    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env=environment, start_new_session=True, **pipes, **options)
+    return subprocess.Popen(command, start_new_session=True, **pipes, **options)
 
 
 def rows(out: str = "out") -> list[dict[str, str]]:
@@ -123,6 +128,7 @@ REFUSED: list[tuple[str, dict[str, str], str]] = [
     ("never met", {"tables": "[[when]]\nif = {DT_MS = 7.0}\nthen = {ETA = 1.0}"}, "[[when]] 1 is met by no run"),
     ("own name", {"p": 'NAME = "x"'}, "[p] NAME is set by the scan itself"),
     ("own folder", {"tables": '[grid]\nOUT_DIR = ["a"]'}, "[grid] OUT_DIR is set by the scan itself"),
+    ("own method", {"p": 'METHOD = "train_test"'}, "[p] METHOD is set by the scan itself: use mode"),
     ("own seed", {"p": "MODEL_SEED = 3"}, "[p] MODEL_SEED is set by the scan itself: use seeds"),
     ("mode", {"top": 'mode = "trian"'}, "mode='trian' is not one of train, train_test, cross_validate; did you mean"),
     ("test alone", {"top": 'mode = "test"'}, "mode='test' is not one of"),
@@ -374,7 +380,8 @@ def test_the_table_is_tidy(small_data: Path, capsys: Any) -> None:
         assert float(row["train_loss"]) == float(history[-1]["train_loss"])
         assert int(row["best_epoch"]) == int(np.argmax(accuracies)) and float(row["best_accuracy"]) == max(accuracies)
     found = [float(row["eval_accuracy"]) for row in rows()]
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("0.01 "))
+    table = capsys.readouterr().out.split("validation accuracy")[-1]  # a fast machine also says "0.01 s per epoch"
+    line = next(line for line in table.splitlines() if line.strip().startswith("0.01 "))
     assert line.split() == f"0.01 {100 * np.mean(found):.2f} % {100 * np.std(found, ddof=1):.2f} % 2".split()
 
 
@@ -413,6 +420,91 @@ def test_pictures() -> None:
         many = figures.picture(names, values, accuracy, "test")
         many.draw_without_rendering()
         assert [ax.get_xlabel() for ax in many.axes if ax.get_visible()] == (names or [""])
+
+
+def test_the_mode_is_the_recipes_where_none_is_given(small_data: Path) -> None:
+    """The id of a run is that of the same mode given; without a recipe it is train."""
+    Path("mine_recipe.toml").write_text('method = "train_test"\n[p]\nTAU_MEM = 15.0\n')
+    found, (one,) = expand(write(small_data, top='recipe = "mine_recipe.toml"'))
+    assert found.mode == "train_test" and found.evaluated == "test"
+    given, (same,) = expand(write(small_data, top='recipe = "mine_recipe.toml"\nmode = "train_test"'))
+    assert same.digest == one.digest and given.mode == "train_test"
+    assert expand(write(small_data, top='recipe = "mine_recipe.toml"\nmode = "train"'))[0].mode == "train"
+    assert expand(write(small_data))[0].mode == "train"
+    with pytest.raises(ValueError, match="folds need mode"):
+        reader.read(write(small_data, top='recipe = "mine_recipe.toml"\nfolds = [0]'))
+
+
+def test_what_was_not_measured_is_empty_and_never_the_best(small_data: Path, capsys: Any) -> None:
+    """Without validation samples a table has empty fields, and its summary is of training."""
+    path = write(small_data, p='N_EPOCH = 2\nCHECKPOINT_BEST = "training"', tables="[grid]\nN_VALIDATE = [0, 40]")
+    path.write_text(path.read_text().replace("N_VALIDATE = 40\n", ""))
+    do_here(path)
+    without, with_ = rows()
+    assert (without["eval_accuracy"], without["eval_loss"], without["evaluation"]) == ("", "", "")
+    assert without["best_epoch"] != "" and with_["eval_accuracy"] != ""
+    assert "0.00 %" not in capsys.readouterr().out
+    folder = Path("out", with_["run"])
+    lines = (folder / "run_results.csv").read_text().splitlines()
+    names = lines[0].split(",")
+    for i, accuracy in ((1, "nan"), (2, "0.25")):
+        fields = dict(zip(names, lines[i].split(","), strict=True)) | {"eval_accuracy": accuracy}
+        lines[i] = ",".join(fields.values())
+    (folder / "run_results.csv").write_text("\n".join(lines) + "\n")
+    settings = json.loads((folder / "settings.json").read_text())
+    settings["p"]["CHECKPOINT_BEST"] = "validation"
+    found, runs = expand(
+        write(small_data, p='N_EPOCH = 2\nCHECKPOINT_BEST = "validation"', tables="[grid]\nETA = [1.0]")
+    )
+    folder.rename(f"out/x-{runs[0].digest}")
+    (row,) = table.rows(found, runs)
+    assert (row.best, row.best_accuracy) == (1, 0.25)
+
+
+DAMAGED = [
+    ("status.json", '{"state": "finished"}', "status.json is damaged"),
+    ("status.json", '{"state": 3, "message": "", "seconds": 1.0}', "status.json is damaged"),
+    ("status.json", "[" * 100_000, "status.json is not a JSON file: it is nested too deeply"),
+    ("settings.json", '{"p": 3}', "settings.json is damaged"),
+    ("settings.json", "\0", "settings.json is not a JSON file"),
+    ("run_results.csv", "run,epoch\ntrain,0\n", "run_results.csv is damaged"),
+    ("run_results.csv", "\xff", "run_results.csv is damaged"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), DAMAGED, ids=range(len(DAMAGED)))
+def test_what_a_scan_wrote_is_checked_when_it_is_read(
+    name: str, content: str, message: str, small_data: Path, capsys: Any
+) -> None:
+    do_here(write(small_data, tables="[grid]\nETA = [0.01]"))
+    Path("out", rows()[0]["run"], name).write_bytes(content.encode("latin-1"))
+    capsys.readouterr()
+    assert scan("mine.toml") == 1
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("scan: error: ") and error.count("\n") == 1
+
+
+def test_a_picture_that_fails_leaves_the_table(small_data: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no font")
+
+    do_here(write(small_data, tables="[grid]\nETA = [0.01]"))
+    Path("out/scan.png").unlink()
+    monkeypatch.setattr(figures, "picture", fail)
+    assert scan("mine.toml", "--table") == 0
+    said = capsys.readouterr()
+    assert "warning: the picture out/scan.png has failed: RuntimeError: no font" in said.err
+    assert said.out.endswith("In out: table.csv\n") and len(rows()) == 1
+
+
+@pytest.mark.parametrize("name", ["x.toml", "folder", "missing.toml", "pipe.toml"])
+def test_what_is_no_scan_file(name: str, capsys: Any) -> None:
+    Path("folder").mkdir()
+    Path("x.toml").write_bytes(bytes(range(256)))
+    os.mkfifo("pipe.toml")
+    assert scan(name) == 1
+    error = capsys.readouterr().err
+    assert name in error and error.count("\n") == 1
 
 
 # Clusters and studies
@@ -466,3 +558,50 @@ def test_two_processes_share_a_study_of_which_one_was_killed(small_data: Path, c
     path.write_text(path.read_text().replace("N_EPOCH = 3", "N_EPOCH = 4"))
     assert scan(str(path)) == 1
     assert "is of other settings or space" in capsys.readouterr().err
+
+
+STUDY = "[study]\ntrials = 1\n[study.space]\nETA = {low = 0.001, high = 0.1, log = true}"
+
+
+def test_a_study_closes_its_file(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.13 warns of each connection that is left open. The folder's name is no part of an address."""
+    pytest.importorskip("optuna")
+    made: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def remember(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        made.append(connect(*args, **{**kwargs, "check_same_thread": False}))
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", remember)
+    path = write(small_data, p="N_EPOCH = 1", tables=STUDY)
+    path.write_text(path.read_text().replace('out = "out"', 'out = "{o}u t#?%41"'))
+    assert scan(str(path)) == 0
+    assert scan(str(path), "--table") == 0
+    assert Path("{o}u t#?%41/study.db").is_file() and len(rows("{o}u t#?%41")) == 1
+    assert len(made) > 3
+    for connection in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+
+
+@pytest.mark.parametrize("how", ["no database", "damaged", "a folder"])
+def test_a_study_that_is_damaged(how: str, small_data: Path, capsys: Any) -> None:
+    """One line that names the file; nothing is written over it."""
+    pytest.importorskip("optuna")
+    path = write(small_data, p="N_EPOCH = 1", tables=STUDY)
+    assert scan(str(path)) == 0
+    capsys.readouterr()
+    file = Path("out/study.db")
+    content = file.read_bytes()
+    file.unlink()
+    if how == "a folder":
+        file.mkdir()
+    else:
+        file.write_bytes(
+            b"nothing of the kind" if how == "no database" else content[:4096] + bytes(len(content) - 4096)
+        )
+    for words in ((), ("--table",)):
+        assert scan(str(path), *words) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("scan: error: out/study.db cannot be used (") and error.count("\n") == 1, error

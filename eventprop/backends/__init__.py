@@ -36,6 +36,22 @@ class BatchResult:
     loss: np.ndarray
     spike_counts: np.ndarray
 
+    def check(self, what: str = "samples", first: int = 0) -> None:
+        """See that scores and losses are numbers; the largest of scores that are not would be class 0.
+
+        Args:
+            what, first: what the samples are called, and the number of the first one.
+
+        Raises:
+            ArithmeticError: says of how many samples they are not, and of which first.
+        """
+        wrong = ~(np.isfinite(self.scores).all(axis=1) & np.isfinite(self.loss))
+        if wrong.any():
+            raise ArithmeticError(
+                f"scores of {wrong.sum()} of {wrong.size} {what} are not finite (number {first + int(wrong.argmax())} "
+                "is the first), so they have no class: weights are too large, or input is"
+            )
+
 
 class Engine(Protocol):
     """A built network with its weights and optimiser state."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -10,28 +11,33 @@ import platformdirs
 
 __all__ = ["CompilerError", "cache_folder", "check_cache"]
 
+_ANOTHER = "name a folder that can be written in the environment variable EVENTPROP_CACHE"
+
 
 class CompilerError(RuntimeError):
     """No compiler was found, it failed, or there is no place for what it builds."""
 
 
 def cache_folder() -> Path:
-    """Where built code is kept; ``EVENTPROP_CACHE`` overrides the user's cache folder."""
-    return Path(os.environ.get("EVENTPROP_CACHE") or platformdirs.user_cache_dir("genn-eventprop", appauthor=False))
+    """Where built code is kept, an absolute path; ``EVENTPROP_CACHE`` overrides the user's cache folder."""
+    named = os.environ.get("EVENTPROP_CACHE") or platformdirs.user_cache_dir("genn-eventprop", appauthor=False)
+    return Path(os.path.abspath(os.path.expanduser(named)))
 
 
 def check_cache(folder: Path) -> None:
     """Make ``folder``.
 
     Raises:
-        CompilerError: it cannot be written.
+        CompilerError: it cannot be written, or what is written there may not be run.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise CompilerError(
-            f"built code cannot be kept in {folder} ({error.strerror or error}); "
-            "name a folder that can be written in the environment variable EVENTPROP_CACHE"
-        ) from None
+        raise CompilerError(f"built code cannot be kept in {folder} ({error.strerror or error}); {_ANOTHER}") from None
+    token = re.search(r"\$\{?(ORIGIN|LIB|PLATFORM)\b", str(folder))
+    if token:  # the system's loader would take it for something else
+        raise CompilerError(f"{token[0]} in {folder} has a meaning of its own where code is loaded; {_ANOTHER}")
+    if hasattr(os, "ST_NOEXEC") and os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        raise CompilerError(f"built code in {folder} could not be run (its drive is mounted noexec); {_ANOTHER}")

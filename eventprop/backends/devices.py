@@ -5,10 +5,22 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 
-__all__ = ["GENN_BACKENDS", "choose", "devices_of", "genn_backends", "genn_version", "missing", "problem_with"]
+__all__ = [
+    "BACKENDS",
+    "GENN_BACKENDS",
+    "choose",
+    "devices_of",
+    "genn_backends",
+    "genn_version",
+    "missing",
+    "problem_with",
+]
 
 GENN_BACKENDS = ("cuda", "hip", "single_threaded_cpu")
 """GeNN's own backends, under its names."""
+
+BACKENDS = ("auto", "cpu", *GENN_BACKENDS)
+"""All values of ``BACKEND``."""
 
 TESTED = "5.4"
 _GUIDE = "https://genn-team.github.io/genn/"
@@ -73,6 +85,8 @@ def missing(backend: str) -> str | None:
 
 def problem_with(backend: str, spike_timing: str = "grid") -> str | None:
     """Why ``backend`` cannot be used here, as an error message with its key; None where it can."""
+    if backend not in BACKENDS:
+        return f"BACKEND={backend!r} is not there; there are: {', '.join(map(repr, BACKENDS))}"
     if backend in GENN_BACKENDS and spike_timing != "grid":
         return f'BACKEND="{backend}" has spikes on the grid; SPIKE_TIMING="exact" needs BACKEND="cpu"'
     lack = missing(backend)

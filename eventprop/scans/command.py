@@ -13,9 +13,11 @@ from filelock import FileLock
 
 from eventprop import files
 from eventprop.backends.cpu.engine import available_threads
+from eventprop.pictures import attempt
 from eventprop.scans import points, pool, reader, run, table
 from eventprop.scans.points import Run
 from eventprop.scans.spec import Scan
+from eventprop.terminal import blame
 
 __all__ = ["main"]
 
@@ -28,6 +30,7 @@ def main(options: argparse.Namespace) -> int:
     try:
         return _scan(options)
     except (ValueError, OSError, ModuleNotFoundError) as error:
+        blame(error)
         for line in str(error).split("\n"):
             print(f"scan: error: {line}", file=sys.stderr)
         return 1
@@ -182,9 +185,6 @@ def _draw(scan: Scan, rows: Sequence[table.Row]) -> bool:
     """Write the picture of the runs that are finished, if there are any."""
     import numpy as np
 
-    from eventprop import plots
-    from eventprop.scans import figures
-
     column = table.measured(rows)
     finished = [row for row in rows if column in row.last]
     if not finished:
@@ -192,5 +192,11 @@ def _draw(scan: Scan, rows: Sequence[table.Row]) -> bool:
     accuracy = np.array([row.last[column] for row in finished])
     values = [[row.run.point[key] for key in scan.scanned] for row in finished]
     what = scan.evaluated if column == "eval_accuracy" else "training"
-    plots.save(figures.picture(scan.scanned, values, accuracy, what), scan.out / "scan.png")
-    return True
+    path = scan.out / "scan.png"
+    with attempt(path):
+        from eventprop import plots
+        from eventprop.scans import figures
+
+        plots.save(figures.picture(scan.scanned, values, accuracy, what), path)
+        return True
+    return False

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
+from eventprop.plots import Picture
 from eventprop.scans.points import plain, short
 
 __all__ = ["effects", "heat_map", "picture"]
@@ -41,7 +42,7 @@ def effects(names: Sequence[str], values: Sequence[Sequence[Any]], accuracy: np.
     columns = [list(c) for c in zip(*values, strict=True)] if names else [[""] * len(values)]
     across = min(len(shown), 3)
     down = -(-len(shown) // across)
-    figure = Figure(figsize=(1.2 + 3.6 * across, 0.4 + 3.2 * down), layout="constrained")
+    figure = Picture(figsize=(1.2 + 3.6 * across, 0.4 + 3.2 * down), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False, sharey=True)
     points = len({plain(list(own)) for own in values})
     for ax, name, column in zip(grid.flat, shown, columns, strict=False):
@@ -97,7 +98,7 @@ def heat_map(names: Sequence[str], values: Sequence[Sequence[Any]], accuracy: np
             mean[i, j] = own.mean()
         if own.size > 1:
             sd[i, j] = own.std(ddof=1)
-    figure = Figure(figsize=(2.6 + 1.05 * len(x), 1.6 + 0.7 * len(y)), layout="constrained")
+    figure = Picture(figsize=(2.6 + 1.05 * len(x), 1.6 + 0.7 * len(y)), layout="constrained")
     ax = figure.subplots()
     image = ax.imshow(np.ma.masked_invalid(mean), cmap="viridis", origin="lower", aspect="auto")
     middle = np.nanmean([np.nanmin(mean), np.nanmax(mean)]) if np.isfinite(mean).any() else 0.0

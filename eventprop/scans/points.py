@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eventprop import files
+from eventprop import files, texts
 from eventprop.scans.spec import Scan, assign, lookup
 
 __all__ = ["NAME", "NOT_SETTINGS", "Run", "expand", "folder_of", "plain", "prepare", "runs_of", "short"]
@@ -32,6 +32,7 @@ NOT_SETTINGS = (
     "TIMING",
     "BUILD",
     "CUDA_VISIBLE_DEVICES",
+    "METHOD",
 )
 """Keys of which none changes what is computed; most are set by the scan."""
 _LONGEST = 120
@@ -173,13 +174,15 @@ def prepare(scan: Scan, run: Run) -> Path:
     """The run's folder, with its settings in ``settings.json``.
 
     Raises:
-        ValueError: there are other settings in it, as after a change of a default.
+        ValueError: there are other settings in it, as after a change of a default, or it is damaged.
     """
     folder = folder_of(scan.out, run)
     path = folder / "settings.json"
     settings = {"simulator": scan.benchmark.name, "mode": scan.mode, "p": run.p}
     if path.exists():
-        found = json.loads(path.read_text())
+        found = texts.read_json(path)
+        if not isinstance(found, dict) or not isinstance(found.get("p"), dict):
+            raise ValueError(f"{path} is damaged; delete it, and it is written again")
         other = [k for k in run.p if k not in NOT_SETTINGS and k in found["p"] and found["p"][k] != run.p[k]]
         if other:
             raise ValueError(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eventprop import parameters, recipes, registry
+from eventprop import parameters, recipes, registry, texts
 from eventprop.parameters import Key
 from eventprop.scans.spec import CLUSTER_OPTIONS, Condition, Dimension, Scan, Study, assign
 
@@ -37,6 +36,7 @@ _OWN = {
     ),
     **dict.fromkeys(("MODEL_SEED", "TRAIN_DATA_SEED"), "use seeds"),
     "NUM_THREADS": "use workers, which share the cores",
+    "METHOD": "use mode",
 }
 
 
@@ -48,11 +48,7 @@ def read(path: str | os.PathLike[str]) -> Scan:
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    reader = _Reader(path, found)
+    reader = _Reader(path, texts.read_toml(path))
     scan = reader.scan()
     reader.fail()
     assert scan is not None
@@ -66,6 +62,7 @@ class _Reader:
         self.path, self.found = path, found
         self.problems: list[str] = []
         self.keys: dict[str, Key] = {}
+        self.mode = "train"
 
     def wrong(self, text: str) -> None:
         self.problems.append(f"{self.path}: {text}")
@@ -80,11 +77,11 @@ class _Reader:
         if benchmark is None:
             return None
         self.keys = {key.name: key for key in benchmark.keys}
-        mode = self.found.get("mode", "train")
+        self.mode = self.found.get("mode") or base["METHOD"] or "train"
         modes = [name for name in benchmark.methods if name != "test"]
-        if mode not in modes:
-            self.wrong(f"mode={mode!r} is not one of {', '.join(modes)}{_near(mode, modes)}")
-        folds = self._folds(benchmark, mode)
+        if self.mode not in modes:
+            self.wrong(f"mode={self.mode!r} is not one of {', '.join(modes)}{_near(self.mode, modes)}")
+        folds = self._folds(benchmark)
         fixed = self._settings("[p]", self._table("p"))
         for key, value in fixed.items():
             assign(base, key, value)
@@ -96,7 +93,7 @@ class _Reader:
         return Scan(
             path=self.path,
             benchmark=benchmark,
-            mode=mode,
+            mode=self.mode,
             base=base,
             axes=axes,
             entries=entries,
@@ -153,8 +150,8 @@ class _Reader:
             self.wrong(f"{name} holds a number twice: {values}")
         return values
 
-    def _folds(self, benchmark: registry.Benchmark, mode: str) -> tuple[int, ...]:
-        if mode != "cross_validate":
+    def _folds(self, benchmark: registry.Benchmark) -> tuple[int, ...]:
+        if self.mode != "cross_validate":
             if "folds" in self.found:
                 also = 'mode = "cross_validate"' if benchmark.fold_key else f"another simulator than {benchmark.name}"
                 self.wrong(f"folds need {also}")
@@ -178,7 +175,7 @@ class _Reader:
     def _key(self, where: str, name: str) -> Key | None:
         outer, dot, _ = name.partition(".")
         reason = _OWN.get(outer)
-        if self.found.get("mode") == "cross_validate" and outer == registry.find(self.found["simulator"]).fold_key:
+        if self.mode == "cross_validate" and outer == registry.find(self.found["simulator"]).fold_key:
             reason = "use folds"
         if reason:
             self.wrong(f"{where} {name} is set by the scan itself: {reason}")

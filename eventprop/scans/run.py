@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -23,21 +22,33 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from eventprop import files, registry
+from eventprop import files, registry, texts
 from eventprop.scans.points import NAME
+from eventprop.terminal import entry
 
 __all__ = ["FINISHED", "is_running", "launch", "log_path", "settle", "status"]
 
 WAITING, RUNNING, FINISHED, FAILED = "waiting", "running", "finished", "failed"
+_STATES = (WAITING, RUNNING, FINISHED, FAILED)
+_KINDS = {"state": str, "message": str, "seconds": int | float}
 _TAKEN, _STOPPED = 75, 130
 
 
 def status(folder: Path) -> dict[str, Any]:
-    """How the run stands: "state", "message", "seconds"; that of a run which never began is "waiting"."""
+    """How the run stands: "state", "message", "seconds"; that of a run which never began is "waiting".
+
+    Raises:
+        ValueError: the file that says it is damaged; names it.
+    """
+    path = folder / "status.json"
     try:
-        return dict(json.loads((folder / "status.json").read_text()))
+        found = texts.read_json(path)
     except FileNotFoundError:
         return {"state": WAITING, "message": "", "seconds": 0.0}
+    known = isinstance(found, dict) and set(found) == set(_KINDS) and found["state"] in _STATES
+    if known and all(isinstance(found[name], kind) for name, kind in _KINDS.items()):
+        return dict(found)
+    raise ValueError(f"{path} is damaged; delete it, and the run goes on from its last epoch")
 
 
 def _set(folder: Path, state: str, message: str = "", seconds: float = 0.0) -> None:
@@ -94,6 +105,7 @@ def settle(folder: Path, returncode: int) -> str:
     return str(now["state"])
 
 
+@entry
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do one run; 0 if it is finished."""
     parser = argparse.ArgumentParser(prog="python -m eventprop.scans.run")
@@ -114,7 +126,7 @@ def _do(folder: Path, threads: int | None) -> int:
     _set(folder, RUNNING, "", before)
     state, message = FINISHED, ""
     try:
-        settings = json.loads((folder / "settings.json").read_text())
+        settings = texts.read_json(folder / "settings.json")
         benchmark = registry.find(settings["simulator"])
         going_on = any(folder.glob(f"{NAME}*_state_last.npz"))
         p = {**settings["p"], "OUT_DIR": str(folder), "NUM_THREADS": threads, "LOAD_LAST": going_on}

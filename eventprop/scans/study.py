@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import sqlite3
 import statistics
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -80,7 +81,7 @@ def work(scan: Scan, workers: int, threads: int, ended: Ended) -> int:
     """
     worker = _Worker(scan, threads, ended)
     with worker.alone():
-        worker.open()
+        pass  # it is a study of these settings
     pooled = [threading.Thread(target=worker.loop) for _ in range(workers)]
     for thread in pooled:
         thread.start()
@@ -101,8 +102,8 @@ def runs_so_far(scan: Scan) -> list[Run]:
     """The runs of all trials so far, in the order of the trials."""
     if not (scan.out / "study.db").exists():
         return []
-    with FileLock(scan.out / "study.lock"):
-        trials = _open(scan).trials
+    with FileLock(scan.out / "study.lock"), _open(scan) as study:
+        trials = study.trials
     found: dict[str, Run] = {}
     for trial in trials:
         with contextlib.suppress(ValueError):  # settings that do not go together: the trial has failed and said so
@@ -123,21 +124,18 @@ class _Worker:
         self._mutex = threading.Lock()
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """No other thread or process touches the study meanwhile."""
-        with self._mutex, FileLock(self.scan.out / "study.lock"):
-            yield
-
-    def open(self) -> optuna.Study:
-        return _open(self.scan)
+    def alone(self) -> Iterator[optuna.Study]:
+        """The study, which no other thread or process touches meanwhile."""
+        with self._mutex, FileLock(self.scan.out / "study.lock"), _open(self.scan) as study:
+            yield study
 
     def loop(self) -> None:
         """Do trials until there are enough."""
         try:
             while not self.stop.is_set():
                 with contextlib.ExitStack() as held:
-                    with self.alone():
-                        found = self._take(held)
+                    with self.alone() as study:
+                        found = self._take(study, held)
                     if found == "enough":
                         return
                     if isinstance(found, str):
@@ -148,12 +146,11 @@ class _Worker:
             self.error = error
             self.stop.set()
 
-    def _take(self, held: contextlib.ExitStack) -> tuple[int, dict[str, Any]] | str:
+    def _take(self, study: optuna.Study, held: contextlib.ExitStack) -> tuple[int, dict[str, Any]] | str:
         """A trial's number and parameters, its lock held; "wait" where others are at the last ones, or "enough"."""
         import optuna
 
         states = optuna.trial.TrialState
-        study = self.open()
         trials = study.trials
         for trial in trials:
             if trial.state == states.RUNNING and trial.number not in self._mine and self._claim(trial.number, held):
@@ -196,15 +193,14 @@ class _Worker:
             reached = [accuracy for accuracy in found if accuracy is not None]
             value = statistics.fmean(reached) if len(reached) == len(found) else None
             why = "a run has failed"
-        with self.alone():
+        with self.alone() as study:
             if value is None:
-                self.open().tell(number, state=optuna.trial.TrialState.FAIL)
+                study.tell(number, state=optuna.trial.TrialState.FAIL)
                 self.failed.append(number)
                 print(f"trial {number} FAILED: {why}", flush=True)
             else:
-                best = self.open()
-                best.tell(number, value)
-                print(f"trial {number}: {value:.2%} (best so far {best.best_value:.2%})", flush=True)
+                study.tell(number, value)
+                print(f"trial {number}: {value:.2%} (best so far {study.best_value:.2%})", flush=True)
 
 
 def require() -> None:
@@ -220,23 +216,37 @@ def require() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def _open(scan: Scan) -> optuna.Study:
-    """The study, made if it is not there; to be called by whoever holds ``study.lock``.
+@contextlib.contextmanager
+def _open(scan: Scan) -> Iterator[optuna.Study]:
+    """The study, made if it is not there; for whoever holds ``study.lock``. Its file is closed at the end.
 
     Raises:
-        ValueError: it is of other settings.
+        ValueError: it is of other settings, or its file is damaged.
     """
     import optuna
+    import sqlalchemy
 
-    storage = f"sqlite:///{(scan.out / 'study.db').absolute()}"
-    study = optuna.create_study(storage=storage, study_name="scan", direction="maximize", load_if_exists=True)
-    settings = _settings(scan)
-    found = study.user_attrs.get("settings")
-    if found is None:
-        study.set_user_attr("settings", settings)
-    elif found != settings:
-        raise ValueError(f"{scan.path}: the study in {scan.out} is of other settings or space; choose another out")
-    return study
+    path = scan.out / "study.db"
+    # The file's name stays out of an address, in which its characters may mean something.
+    options = {"creator": lambda: sqlite3.connect(path, timeout=60.0), "poolclass": sqlalchemy.pool.NullPool}
+    try:
+        storage = optuna.storages.RDBStorage("sqlite://", options)
+        try:
+            study = optuna.create_study(storage=storage, study_name="scan", direction="maximize", load_if_exists=True)
+            settings, found = _settings(scan), study.user_attrs.get("settings")
+            if found is None:
+                study.set_user_attr("settings", settings)
+            elif found != settings:
+                raise ValueError(
+                    f"{scan.path}: the study in {scan.out} is of other settings or space; choose another out"
+                )
+            yield study
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, sqlite3.Error) as error:
+        why = str(getattr(error, "orig", None) or error).split("\n")[0]
+        raise ValueError(f"{path} cannot be used ({why}); delete it to begin the study anew") from None
 
 
 def _settings(scan: Scan) -> str:

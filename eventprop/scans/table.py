@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eventprop import results
+from eventprop import results, texts
 from eventprop.scans import run as one
 from eventprop.scans.points import NAME, Run, folder_of, plain, short
 from eventprop.scans.spec import Scan
@@ -57,13 +57,20 @@ class Point:
 
 
 def history(folder: Path, fold: int | None = None) -> list[dict[str, float]]:
-    """One record of numbers for each epoch that the run has done; empty before the first."""
+    """One record of numbers for each epoch that the run has done; empty before the first.
+
+    Raises:
+        ValueError: the file of them is damaged; names it.
+    """
     path = folder / f"{NAME}_results.csv"
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        found = [row for row in csv.DictReader(file) if row["run"] == ("train" if fold is None else f"f{fold}")]
-    records = [{column: float(row[column]) for column in results.COLUMNS[1:]} for row in found]
+    try:
+        rows = list(csv.DictReader(io.StringIO(texts.read_text(path))))
+        found = [row for row in rows if row["run"] == ("train" if fold is None else f"f{fold}")]
+        records = [{column: float(row[column]) for column in results.COLUMNS[1:]} for row in found]
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise ValueError(f"{path} is damaged; delete the run's folder, and it is done again") from None
     first = max((i for i, record in enumerate(records) if record["epoch"] == 0), default=0)
     return records[first:]
 
@@ -87,8 +94,8 @@ def _row(scan: Scan, run: Run) -> Row:
         by = {"training": "train_accuracy", "validation": "eval_accuracy"}.get(run.p["CHECKPOINT_BEST"], "")
         if by in last and not (by == "eval_accuracy" and scan.evaluated == "test"):
             accuracies = [record[by] for record in records]
-            best = accuracies.index(max(accuracies))
-            accuracy = accuracies[best]
+            accuracy = max(value for value in accuracies if value == value)
+            best = accuracies.index(accuracy)
     return Row(run, folder.name, state, len(records), last, best, accuracy, seconds)
 
 

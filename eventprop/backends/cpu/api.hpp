@@ -27,6 +27,8 @@ Engine *engine_create(int K, int per_input_step, int n_input, int copies, int de
     try { return new Engine(K, per_input_step, {n_input, copies, delay}, n_hidden, threads); } catch (...) { return nullptr; }
 }
 void engine_destroy(Engine *e) { delete e; }
+// Threads that work, the caller's included.
+int engine_threads(const Engine *e) { return e->pool.size(); }
 
 // Layer `layer` counts the hidden ones from 0; the read-out comes last. parameters: [parameter][n].
 int engine_layer(Engine *e, int layer, int n, const double *parameters, double dt) {
@@ -71,7 +73,7 @@ int engine_regulariser(Engine *e, int number, int n, const double *parameters) {
 }
 int engine_run(Engine *e, const BatchView *batch) { return guarded([&] { e->run(*batch); }); }
 int engine_zero_gradients(Engine *e) { return guarded([&] { e->zero_gradients(); }); }
-double engine_gradient_norm2(Engine *e) { return e->gradient_norm2(); }
+int engine_gradient_norm2(Engine *e, double *to) { return guarded([&] { *to = e->gradient_norm2(); }); }
 int engine_update(Engine *e, const double *parameters, double factor) {
     return guarded([&] {
         real values[16] = {};

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-import models
+from eventprop import models
 from eventprop.backends.snippets import assigned, names_in
 from eventprop.network import Network, Population
 

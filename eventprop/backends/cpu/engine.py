@@ -5,20 +5,24 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-import models
+from eventprop import models
 from eventprop.backends import BatchResult
 from eventprop.backends.cpu.codegen import generate, losses_of
 from eventprop.backends.cpu.compiler import load_library
+from eventprop.backends.cpu.interface import Batch, address, check, declare
+from eventprop.choice import meaning
 from eventprop.network import Network, Population, Projection, Randomness
 from eventprop.spikes import SpikeSet
 
 __all__ = ["CpuEngine", "available_threads"]
 
+_DTYPES = {"float": np.float32, "double": np.float64}
 _ROLES = ("w", "g", *models.ADAM.state)
 _SAMPLES_PER_THREAD = 4  # presented at a time: their adjoint traces should stay in the caches
 
@@ -28,72 +32,6 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-class _Batch(ctypes.Structure):
-    """``BatchView`` of ``engine.hpp``."""
-
-    _fields_ = (
-        ("offsets", ctypes.c_void_p),
-        ("steps", ctypes.c_void_p),
-        ("channels", ctypes.c_void_p),
-        ("samples", ctypes.c_void_p),
-        ("labels", ctypes.c_void_p),
-        ("n", ctypes.c_int32),
-        ("learn", ctypes.c_int32),
-        ("average_counts", ctypes.c_int32),
-        ("record", ctypes.c_int32),
-        ("input_seed", ctypes.c_uint32),
-        ("hidden_seed", ctypes.c_uint32),
-        ("noise_seed", ctypes.c_uint32),
-        ("input_dropout", ctypes.c_double),
-        ("hidden_dropout", ctypes.c_double),
-        ("noise", ctypes.c_double),
-        ("batch", ctypes.c_double),
-        ("loss_scale", ctypes.c_double),
-        ("scores", ctypes.c_void_p),
-        ("loss", ctypes.c_void_p),
-        ("counts", ctypes.c_void_p),
-        ("silent", ctypes.c_void_p),
-        ("first", ctypes.c_int64),
-    )
-
-
-def _prototypes(lib: ctypes.CDLL) -> None:
-    p, i, d = ctypes.c_void_p, ctypes.c_int, ctypes.c_double
-    for name, result, arguments in (
-        ("engine_panel", i, []),
-        ("engine_row_spare", i, []),
-        ("engine_create", p, [i, i, i, i, i, i, i]),
-        ("engine_destroy", None, [p]),
-        ("engine_layer", i, [p, i, i, p, d]),
-        ("engine_weights", None, [p, i, i, i, i, p, p, p, p]),
-        ("engine_trained", i, [p, i, p, p, p, p, d]),
-        ("engine_take_trained", i, [p]),
-        ("engine_loss", i, [p, i, i, p]),
-        ("engine_regulariser", i, [p, i, i, p]),
-        ("engine_run", i, [p, p]),
-        ("engine_zero_gradients", i, [p]),
-        ("engine_gradient_norm2", d, [p]),
-        ("engine_update", i, [p, p, d]),
-        ("engine_trace", None, [p, i, i, i, i, p]),
-        ("engine_spikes", ctypes.c_int64, [p, i, i, p, p, p]),
-    ):
-        function = getattr(lib, name)
-        function.restype, function.argtypes = result, arguments
-
-
-def _address(array: np.ndarray | None) -> int | None:
-    return None if array is None else array.ctypes.data
-
-
-def _check(status: int) -> None:
-    if status == 2:
-        raise ArithmeticError(
-            "neurons spike without end, a thousand times each in a trial; smaller weights or a larger TAU_MEM may help"
-        )
-    if status:
-        raise MemoryError("the CPU engine ran out of memory; a smaller N_BATCH or NUM_HIDDEN needs less")
 
 
 class CpuEngine:
@@ -112,11 +50,12 @@ class CpuEngine:
     has_gradient = True
 
     def __init__(self, network: Network, num_threads: int | None = None, real: str = "float") -> None:
-        self.network = network
-        self.num_threads = num_threads or available_threads()
-        self._dtype = np.dtype(np.float32 if real == "float" else np.float64)
+        self.network, self._real = network, real
+        self._dtype = np.dtype(meaning("real", real, _DTYPES))
+        self._wanted = num_threads
+        wanted = num_threads or available_threads()
         self._lib = load_library(generate(network, real))
-        _prototypes(self._lib)
+        declare(self._lib)
         self._panel, self._spare = self._lib.engine_panel(), self._lib.engine_row_spare()
         self._fine = _steps_per_step(network)
         self._handle = self._lib.engine_create(
@@ -126,10 +65,19 @@ class CpuEngine:
             network.copies,
             network.delay_steps * self._fine,
             len(network.hidden),
-            self.num_threads,
+            wanted,
         )
         if not self._handle:
-            raise MemoryError("the CPU engine could not be created: out of memory or threads")
+            raise MemoryError("there is no memory for the CPU engine, or a limit on it (ulimit -v) is too low")
+        self.num_threads = self._lib.engine_threads(self._handle)
+        if self.num_threads < wanted:
+            warnings.warn(
+                f"{self.num_threads} of {wanted} threads (NUM_THREADS) work: a limit on memory or processes "
+                "(ulimit -v, ulimit -u) allows no more; results are the same",
+                stacklevel=2,
+            )
+        self._held = range(0)  # samples of the last batch whose spikes are there
+        self._traced = (0, False, False)  # samples of the last batch, whether recorded, whether learned from
         self._layers = {population.name: number for number, population in enumerate(network.populations)}
         self._trained: dict[str, dict[str, np.ndarray]] = {}
         for population in network.populations:
@@ -138,10 +86,15 @@ class CpuEngine:
         self.set_time_constants(network.initial_time_constants())
         self._arrays = {p.name: self._place(p) for p in network.projections}
         number, values = losses_of(network.loss).index(network.loss), _vector(network.loss_parameters, network.loss)
-        _check(self._lib.engine_loss(self._handle, number, values.size, _address(values)))
+        check(self._lib.engine_loss(self._handle, number, values.size, address(values)))
         values = _vector(network.regulariser_parameters, network.regulariser)
         number = list(models.REGULARISERS).index(network.regulariser.name)
-        _check(self._lib.engine_regulariser(self._handle, number, values.size, _address(values)))
+        check(self._lib.engine_regulariser(self._handle, number, values.size, address(values)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An engine that is copied or unpickled is a new one, with the same weights, time constants and moments."""
+        state = self.weights(), self.time_constants(), self.optimiser_state()
+        return _restored, (self.network, self._wanted, self._real, *state)
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):
@@ -154,15 +107,15 @@ class CpuEngine:
         values = np.array(rows, dtype=np.float64)
         dt_ms = self.network.dt_ms / self._fine
         number = self._layers[population.name]
-        _check(self._lib.engine_layer(self._handle, number, population.size, _address(values), dt_ms))
+        check(self._lib.engine_layer(self._handle, number, population.size, address(values), dt_ms))
 
     def _place_trained(self, population: Population, name: str) -> dict[str, np.ndarray]:
         """Arrays of a trained time constant, ``(size,)`` and what fills its last panel."""
         padded = -(-population.size // self._panel) * self._panel
         arrays = {role: _aligned_zeros((padded,), self._dtype) for role in _ROLES}
-        addresses = (_address(arrays[role]) for role in _ROLES)
+        addresses = (address(arrays[role]) for role in _ROLES)
         least = self.network.bounds.get(name, 0.0)
-        _check(self._lib.engine_trained(self._handle, self._layers[population.name], *addresses, least))
+        check(self._lib.engine_trained(self._handle, self._layers[population.name], *addresses, least))
         return arrays
 
     def _place(self, projection: Projection) -> dict[str, np.ndarray]:
@@ -177,7 +130,7 @@ class CpuEngine:
             recurrent,
             n_pre,
             int(projection.trained),
-            *(_address(arrays[role]) for role in _ROLES),
+            *(address(arrays[role]) for role in _ROLES),
         )
         return arrays
 
@@ -219,7 +172,7 @@ class CpuEngine:
             for name in population.trained:
                 self._trained[f"{population.name}.{name}"]["w"][: population.size] = values[population.name][name]
             self._set_layer(population)
-        _check(self._lib.engine_take_trained(self._handle))
+        check(self._lib.engine_take_trained(self._handle))
 
     def time_constant_gradients(self) -> dict[str, dict[str, np.ndarray]]:
         return {
@@ -271,17 +224,18 @@ class CpuEngine:
             loss=np.zeros(n),
             spike_counts=np.zeros((n, sum(h.size for h in network.hidden)), np.float32),
         )
+        self._held, self._traced = range(0), (0, False, False)
         if learn:
-            _check(self._lib.engine_zero_gradients(self._handle))
+            check(self._lib.engine_zero_gradients(self._handle))
         chunk = self._chunk(n, learn) if record is None else n
         for start in range(0, n, chunk):
             part = slice(start, min(n, start + chunk))
-            view = _Batch(
-                offsets=_address(spikes.offsets),
-                steps=_address(spikes.steps),
-                channels=_address(spikes.channels),
-                samples=_address(samples[part]),
-                labels=_address(None if labels is None else labels[part]),
+            view = Batch(
+                offsets=address(spikes.offsets),
+                steps=address(spikes.steps),
+                channels=address(spikes.channels),
+                samples=address(samples[part]),
+                labels=address(None if labels is None else labels[part]),
                 n=part.stop - part.start,
                 learn=int(learn),
                 average_counts=int(network.average_counts),
@@ -294,22 +248,22 @@ class CpuEngine:
                 noise=random.noise,
                 batch=n,
                 loss_scale=network.loss_scale,
-                scores=_address(result.scores[part]),
-                loss=_address(result.loss[part]),
-                counts=_address(result.spike_counts[part]),
-                silent=_address(silent[part]),
+                scores=address(result.scores[part]),
+                loss=address(result.loss[part]),
+                counts=address(result.spike_counts[part]),
+                silent=address(silent[part]),
                 first=first + start,
             )
-            _check(self._lib.engine_run(self._handle, ctypes.byref(view)))
+            check(self._lib.engine_run(self._handle, ctypes.byref(view)))
         result.predictions[:] = np.where(silent, -1, result.scores.argmax(axis=1))
-        self._last = (n, chunk)
-        self._traced = (bool(record), learn)
+        self._held = range((n - 1) // chunk * chunk, n) if n else range(0)
+        self._traced = (n, bool(record), learn)
         return result
 
     def trace(self, population: str, variable: str) -> np.ndarray:
-        recorded, learned = self._traced
+        n, recorded, learned = self._traced
         q = next(q for q in self.network.populations if q.name == population)
-        state, n = ["Isyn", *q.model.state], self._last[0]
+        state = ["Isyn", *q.model.state]
         if not recorded:
             raise RuntimeError("the last batch was not recorded")
         found = np.full((n, self.network.num_steps, q.size), np.nan, np.float32)
@@ -318,15 +272,17 @@ class CpuEngine:
         if learned or not backward:
             for i in range(n):
                 where = self._handle, i, self._layers[population], int(backward), row
-                self._lib.engine_trace(*where, _address(found[i]))
+                self._lib.engine_trace(*where, address(found[i]))
         return found
 
     def gradient_norm(self) -> float:
-        return float(np.sqrt(self._lib.engine_gradient_norm2(self._handle)))
+        square = ctypes.c_double()
+        check(self._lib.engine_gradient_norm2(self._handle, ctypes.byref(square)))
+        return math.sqrt(square.value)
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0) -> None:
         values = np.array([parameters[n] for n in models.ADAM.parameters], dtype=np.float64)
-        _check(self._lib.engine_update(self._handle, _address(values), factor))
+        check(self._lib.engine_update(self._handle, address(values), factor))
 
     def flush(self) -> bool:
         return False
@@ -343,19 +299,34 @@ class CpuEngine:
         return steps * self.network.dt_ms + at, ids
 
     def _spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        n, chunk = self._last
-        held = range((n - 1) // chunk * chunk, n)
+        held = self._held
         if index not in held:
-            raise IndexError(f"sample {index} of the last batch is not held; held: {held.start} to {n - 1}")
+            there = f"held: {held.start} to {held.stop - 1}" if held else "there is none"
+            raise IndexError(f"sample {index} of the last batch is not held; {there}")
         layer = -1 if population == "input" else self._layers[population]
         if population == "output" and not self.network.loss.spiking:
             raise ValueError("the outputs of this network do not spike")
         arguments: tuple[Any, ...] = (self._handle, index - held.start, layer)
         count = self._lib.engine_spikes(*arguments, None, None, None)
         steps, ids, at = np.empty(count, np.uint16), np.empty(count, np.uint16), np.empty(count, np.float32)
-        self._lib.engine_spikes(*arguments, _address(steps), _address(ids), _address(at))
+        self._lib.engine_spikes(*arguments, address(steps), address(ids), address(at))
         at += steps % self._fine * (self.network.dt_ms / self._fine)
         return steps // self._fine, ids, at
+
+
+def _restored(
+    network: Network,
+    num_threads: int | None,
+    real: str,
+    weights: Mapping[str, np.ndarray],
+    time_constants: Mapping[str, Mapping[str, np.ndarray]],
+    moments: Mapping[str, Mapping[str, np.ndarray]],
+) -> CpuEngine:
+    engine = CpuEngine(network, num_threads, real)
+    engine.set_weights(weights)
+    engine.set_time_constants(time_constants)
+    engine.set_optimiser_state(moments)
+    return engine
 
 
 def _steps_per_step(network: Network) -> int:

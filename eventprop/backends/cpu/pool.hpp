@@ -1,9 +1,14 @@
 // A pool of threads for loops over independent tasks.
 #pragma once
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <exception>
+#include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -11,18 +16,26 @@
 namespace eventprop {
 
 // Threads that wait a short while in a loop and then sleep; task i of a loop goes to whoever comes first.
-// Results never depend on it: tasks write to places of their own.
-class Pool {
+// Results never depend on it, nor on how many there are: tasks write to places of their own.
+class Team {
 public:
-    explicit Pool(int n) { for (int i = 1; i < n; ++i) threads.emplace_back([this, i] { work(i); }); }
-    ~Pool() {
+    // As many threads besides the caller as can be had, `n` at most.
+    explicit Team(int n) {
+        threads.reserve(n);
+        try {
+            for (int i = 1; i <= n; ++i) threads.emplace_back([this, i] { work(i); });
+        } catch (...) {}
+    }
+    ~Team() {
         { std::lock_guard<std::mutex> l(m); stop = true; ++generation; }
         cv.notify_all();
         for (auto &t : threads) t.join();
     }
+    // Where f(task, thread) fails, its exception is thrown here, when all tasks are done.
     template <class F> void run(int n, F &&f) {
+        ready();
         auto call = [](void *c, int task, int thread) { (*static_cast<std::remove_reference_t<F> *>(c))(task, thread); };
-        body = call; context = &f; count = n; next = 0; busy = static_cast<int>(threads.size());
+        body = call; context = &f; count = n; next = 0; busy = size();
         if (!threads.empty()) {
             { std::lock_guard<std::mutex> l(m); ++generation; }
             cv.notify_all();
@@ -33,9 +46,11 @@ public:
             if (++spins > 20000) std::this_thread::yield();
         if (failed.exchange(false)) std::rethrow_exception(error);
     }
-    int size() const { return static_cast<int>(threads.size()) + 1; }
+    int size() const { return static_cast<int>(threads.size()); }
 
 private:
+    // A thread's first exception needs memory, without which the process ends: where there is none left, it is too late.
+    static void ready() { [[maybe_unused]] volatile int now = std::uncaught_exceptions(); }
     void take(int thread) {
         try {
             for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(context, i, thread);
@@ -56,6 +71,7 @@ private:
             }
             seen = generation.load(std::memory_order_acquire);
             if (stop) return;
+            ready();
             take(thread);
             busy.fetch_sub(1, std::memory_order_release);
         }
@@ -71,6 +87,50 @@ private:
     bool stop = false;
     void (*body)(void *, int, int) = nullptr;
     void *context = nullptr;
+};
+
+// The caller and a team. A forked process has none of its parent's threads: it gets a team of its own, and leaves the one
+// it inherited, whose threads it cannot wait for and whose mutex may be locked, untouched.
+class Pool {
+public:
+    explicit Pool(int n) : wanted(n) { gather(); }
+    ~Pool() { leave_inherited(); }
+    Pool(const Pool &) = delete;
+    Pool &operator=(const Pool &) = delete;
+
+    template <class F> void run(int n, F &&f) {
+        if (owner != getpid() || !team) {
+            leave_inherited();
+            gather();
+        }
+        team->run(n, f);
+    }
+    int size() const { return 1 + team->size(); }
+
+private:
+    void leave_inherited() {
+        if (owner != getpid()) (void)team.release();
+    }
+    // Threads that use up what the system allows leave nothing to work with: then, with half of them. A little memory is kept
+    // back for what each needs once it runs.
+    void gather() {
+        for (int others = wanted - 1;;) {
+            const std::unique_ptr<char[]> spare(others ? new (std::nothrow) char[SPARE] : nullptr);
+            [[maybe_unused]] char *volatile kept = spare.get();  // or the compiler may leave it out
+            if (!spare) others = 0;
+            team.reset(new Team(others));
+            owner = getpid();
+            const int found = team->size();
+            if (found == others) break;
+            team.reset();
+            others = found / 2;
+        }
+        team->run(0, [](int, int) {});
+    }
+    static constexpr size_t SPARE = 16 << 20;
+    int wanted;
+    pid_t owner = 0;
+    std::unique_ptr<Team> team;
 };
 
 }  // namespace eventprop

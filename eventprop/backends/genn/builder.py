@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-import models
+from eventprop import models
 from eventprop.backends.snippets import evaluate, names_in, renamed
 from eventprop.network import Network, Population
 

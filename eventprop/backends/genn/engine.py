@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-import models
+from eventprop import models
 from eventprop.backends import BatchResult
 from eventprop.backends.genn.builder import Dynamic, Layout, constants_of
 from eventprop.backends.genn.memory import Memory, pulled, pushed

@@ -5,22 +5,22 @@ Custom update groups: ``Reduce`` sums gradients over the batch and clears them; 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
-import models
+from eventprop import models
+from eventprop.backends.building import alone_with
 from eventprop.backends.cache import CompilerError, cache_folder, check_cache
 from eventprop.backends.genn.builder import Layout, Neurons
+from eventprop.backends.genn.kept import facts_of_builds, finish_build, is_damaged, is_finished, make_in, output_to
 from eventprop.backends.genn.neurons import input_neurons, neurons
 from eventprop.network import Network, Projection
 
@@ -238,33 +238,38 @@ class GennModel:
         self.reduced[name], self.learning[name] = reduced, learning
 
     def _build(self, build: bool) -> None:
-        check_cache(self.folder.parent)
-        built = self.folder / "built.json"
-        with FileLock(f"{self.folder}.lock"):
-            if built.exists():
-                self._quietly(True)
-                return
-            if not build:
-                raise ValueError(f"BUILD=False, but there is no code for this network: {self._why_not()}")
-            self.folder.mkdir(exist_ok=True)
-            print("Building GeNN code (once for this network) ...", end=" ", file=sys.stderr, flush=True)
-            start = time.perf_counter()
-            try:
-                self._quietly(False)
-            except Exception as error:
-                print("failed", file=sys.stderr)
-                log = (self.folder / "build.log").read_text(errors="replace").strip()[-4000:]
-                raise CompilerError(f"GeNN could not build this network ({error}):\n{log}") from error
-            built.write_text(json.dumps(self._facts, indent=1))
-            print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+        if not is_finished(self.folder):
+            check_cache(self.folder.parent)
+            with alone_with(self.folder):
+                if not is_finished(self.folder):  # meanwhile another process may have built it
+                    if not build:
+                        raise ValueError(f"BUILD=False, but there is no code for this network: {self._why_not()}")
+                    self._build_anew()
+                    return
+        with output_to(Path(os.devnull)):
+            self.genn.build(str(self.folder), never_rebuild=True)
 
-    def _quietly(self, built: bool) -> None:
-        """GeNN's build; what it and its compiler print goes to a file."""
-        with _output_to(self.folder / ("load.log" if built else "build.log")):
-            self.genn.build(str(self.folder), never_rebuild=built)
+    def _build_anew(self) -> None:
+        if is_damaged(self.folder):
+            print(f"{self.folder.name} in {self.folder.parent} is damaged and is not used", file=sys.stderr)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        print("Building GeNN code (once for this network) ...", end=" ", file=sys.stderr, flush=True)
+        start, log = time.perf_counter(), self.folder / "build.log"
+        try:
+            self.folder.mkdir()
+            with output_to(log), make_in(self.folder):
+                self.genn.build(str(self.folder))
+            finish_build(self.folder, self._facts)
+        except Exception as error:
+            print("failed", file=sys.stderr)
+            printed = log.read_text(errors="replace").strip()[-4000:] if log.exists() else ""
+            raise CompilerError(f"GeNN could not build this network in {self.folder} ({error}):\n{printed}") from error
+        print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
 
     def _why_not(self) -> str:
-        others = [json.loads(path.read_text()) for path in cache_folder().glob("genn_*/built.json")]
+        if is_damaged(self.folder):
+            return f"what is there, {self.folder}, is damaged. Set BUILD=True"
+        others = facts_of_builds(cache_folder())
         if not others:
             return f"nothing has been built yet in {cache_folder()}. Set BUILD=True"
         changes = [{k: o.get(k) for k in self._facts if o.get(k) != self._facts[k]} for o in others]
@@ -280,23 +285,3 @@ def _preferences(backend: str) -> dict[str, Any]:
 
         return {"device_select_method": DeviceSelect.MANUAL, "manual_device_id": 0}
     return {"manual_device_id": 0} if backend == "hip" else {}
-
-
-@contextlib.contextmanager
-def _output_to(path: Path) -> Iterator[None]:
-    """What this process and its children print goes to a file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
-    with path.open("w") as file:
-        try:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            yield
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.dup2(kept[0], 1)
-            os.dup2(kept[1], 2)
-            for descriptor in kept:
-                os.close(descriptor)

@@ -1,0 +1,133 @@
+"""What came out of a run on the command line: accuracies, pictures, and which files lie where."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eventprop.pictures import attempt
+from eventprop.simulator import Simulator
+from eventprop.splits import Subset
+
+__all__ = ["tell"]
+
+
+def tell(simulator: Simulator, p: Mapping[str, Any], mode: str, result: Any) -> None:
+    """Print what came out and where it lies, and draw it.
+
+    Args:
+        p: the run's parameters, resolved.
+        mode: what was run, and ``result`` what it returned.
+    """
+    if mode == "cross_validate":
+        accuracies = np.array(result[0])
+        trained, left_out = accuracies.mean(axis=0)
+        print(f"mean over {len(accuracies)} folds: training {trained:.1%}, left out {left_out:.1%}")
+    else:
+        _accuracy(simulator, p, mode)
+    if not p["WRITE_TO_DISK"]:
+        return
+    folder = Path(p["OUT_DIR"])
+    if simulator.evaluated is not None and mode != "cross_validate":
+        subset, outcome = simulator.evaluated
+        with attempt(path := folder / f"{p['NAME']}_raster.png"):
+            _raster(simulator, p, subset, path)
+        with attempt(path := folder / f"{p['NAME']}_confusion.png"):
+            _confusion(simulator, subset, outcome, path)
+    print(f"\nIn {folder}:")
+    for path in sorted(folder.glob(f"{glob.escape(p['NAME'])}[._]*")):
+        print(f"  {path.name:<39}  {_describe(path.name.removeprefix(p['NAME']))}")
+
+
+def _accuracy(simulator: Simulator, p: Mapping[str, Any], mode: str) -> None:
+    """Accuracy of the last epoch, of what was measured."""
+    what = "test" if mode == "train_test" else "validation"
+    if simulator.evaluated is not None:
+        subset, outcome = simulator.evaluated
+        if mode != "test":  # test() has said so itself
+            print(f"{what} accuracy {outcome.accuracy:.2%} of {len(outcome.labels)} samples")
+        _by_speaker(simulator, subset, outcome.predictions == outcome.labels)
+        return
+    last = simulator.history[-1]
+    if not np.isnan(last["eval_accuracy"]):  # of an epoch that was done before
+        print(f"{what} accuracy {last['eval_accuracy']:.2%} in epoch {last['epoch'] + 1}")
+    else:
+        none = f"no {what} samples" + (" (N_VALIDATE=0)" if p.get("N_VALIDATE") == 0 else "")
+        print(f"{none}; training accuracy {last['train_accuracy']:.2%}")
+
+
+def _by_speaker(simulator: Simulator, subset: Subset, correct: np.ndarray) -> None:
+    """Accuracy on speakers that the training file has and on those that it has not."""
+    if subset.part.speakers is None or simulator.data.train.speakers is None:
+        return
+    speakers = subset.part.speakers[subset.indices]
+    known = np.isin(speakers, np.unique(simulator.data.train.speakers))
+    if known.any() and not known.all():
+        print(
+            f"  speakers of the training file {correct[known].mean():.2%} of {known.sum()}, "
+            f"new speakers {correct[~known].mean():.2%} of {(~known).sum()}"
+        )
+
+
+def _raster(simulator: Simulator, p: Mapping[str, Any], subset: Subset, path: Path) -> None:
+    """A picture of three evaluation samples of different classes."""
+    from eventprop import plots
+
+    _, first = np.unique(subset.labels, return_index=True)
+    chosen = Subset(subset.part, subset.indices[np.sort(first)[:3]])
+    inputs = simulator.spikes(p, chosen, "input")
+    layers = [simulator.spikes(p, chosen, layer.name) for layer in simulator.network(p).hidden]
+    scores, predictions = simulator.scores(p, chosen), simulator.predictions(p, chosen)
+    samples = []
+    for i, label in enumerate(chosen.labels):
+        times = np.concatenate([spikes[i][0] for spikes in layers])
+        ids = np.concatenate([spikes[i][1] + k * p["NUM_HIDDEN"] for k, spikes in enumerate(layers)])
+        sample = {"input": inputs[i], "hidden": (times, ids), "scores": scores[i], "label": int(label)}
+        samples.append({**sample, "prediction": int(predictions[i])})
+    figure = plots.raster(samples, p["TRIAL_MS"], simulator.data.num_channels, p["NUM_HIDDEN"] * len(layers))
+    plots.save(figure, path)
+
+
+def _confusion(simulator: Simulator, subset: Subset, outcome: Any, path: Path) -> None:
+    """A picture of the last evaluation's confusion matrix."""
+    from eventprop import plots
+
+    matrix = outcome.confusion(simulator.data.num_classes)
+    title = f"{outcome.accuracy:.1%} of {len(subset)} samples"
+    figure = plots.confusion(matrix, simulator.data.class_names, title)
+    plots.save(figure, path)
+
+
+def _describe(rest: str) -> str:
+    """What a file is, by the part of its name after ``NAME``."""
+    known = {
+        ".json": "the parameters, seeds included",
+        "_learning.png": "learning curves",
+        "_raster.png": "spikes of three samples",
+        "_confusion.png": "what was taken for what in the last evaluation",
+        "_seeds.csv": "one row for each seed, mean and standard deviation",
+        "_folds.csv": "one row for each fold, mean and standard deviation",
+        "_best.txt": "the line of the best epoch",
+        "_results.txt": "one line per epoch, the classic columns",
+        "_results.csv": "the same and more, with named columns",
+        "_state_last.npz": "checkpoint: LOAD_LAST=true goes on from it",
+        "_state_best.npz": "checkpoint of the best epoch (LOAD_BEST=true)",
+        "_state_start.npz": "checkpoint from before the first epoch",
+        "_journal.bin": "history, recordings and predictions, which checkpoints do not repeat",
+    }
+    if earlier := re.fullmatch(r"(?:_f\d+)?_state_(last|best)_previous(_\d+)?\.npz", rest):
+        return f"{'best ' if earlier[1] == 'best' else ''}checkpoint of an earlier run of this name"
+    if "_w_" in rest:
+        return "weights, flat: element pre * n_post + post"
+    if rest.endswith("_classes.png"):
+        return "points in the colour of the class they are taken for"
+    if rest.endswith("_first_spikes.png"):
+        return "when each output first spikes"
+    if re.search("_tau_?(m|syn|b)_", rest):
+        return "time constants of neurons (ms)"
+    return known.get(re.sub(r"^_f\d+", "", rest), "")

@@ -1,0 +1,92 @@
+"""Output that survives terminals without Unicode, readers that are gone and disks that are full."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
+__all__ = ["blame", "entry", "prepare"]
+
+_BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ends
+_ERRORS = "eventprop.spelt"
+_PLAIN = {"≥": ">=", "≤": "<=", "…": "...", "±": "+-", "×": "x", "–": "-", "—": "-", "→": "->"}
+_PLAIN |= dict.fromkeys("\u00b5\u03bc", "u")
+
+P = ParamSpec("P")
+
+
+def entry(main: Callable[P, int]) -> Callable[P, int]:
+    """``main`` of a program, which returns its exit status, so that what it prints cannot end it with a traceback.
+
+    Where the reader of its output has gone, as ``head`` does, it ends without a word.
+    """
+
+    @functools.wraps(main)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        prepare()
+        try:
+            try:
+                return main(*args, **kwargs)
+            finally:  # --help leaves through an exception
+                sys.stdout.flush()
+        except BrokenPipeError:
+            _discard()
+            return _BROKEN_PIPE
+        except OSError as error:
+            _discard()
+            with contextlib.suppress(OSError):
+                print(f"error: the output cannot be written: {error.strerror or error}", file=sys.stderr)
+            return 1
+
+    return run
+
+
+def prepare() -> None:
+    """Let characters that an output's encoding lacks be spelt in ASCII, or be question marks, instead of errors; and
+    let outputs that are closed take what is printed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    codecs.register_error(_ERRORS, _spelt)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's has not, and takes everything
+            stream.reconfigure(errors=_ERRORS)
+
+
+def blame(error: BaseException) -> None:
+    """Raise an error again, for :func:`entry` to tell, if it is that of an output, which names no file.
+
+    Raises:
+        OSError: the output's.
+    """
+    if isinstance(error, BrokenPipeError):
+        raise error
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        print(flush=True)  # fails once more
+
+
+def _spelt(error: UnicodeError) -> tuple[bytes | str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return b"".join(map(_character, error.object[error.start : error.end])), error.end
+
+
+def _character(character: str) -> bytes:
+    if "\udc80" <= character <= "\udcff":  # a byte of a file's name that is no text
+        return bytes([ord(character) - 0xDC00])
+    return _PLAIN.get(character, "?").encode()
+
+
+def _discard() -> None:
+    """Let what is still to be written to outputs that cannot be written go nowhere, also at the end of Python."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
