@@ -360,6 +360,16 @@ def test_a_run_in_a_terminal_without_unicode() -> None:
     assert done.returncode == 1 and b"there is no recipe 'gr??e'" in done.stderr
 
 
+def test_a_script_of_ones_own_in_a_terminal_without_unicode() -> None:
+    """What is printed in training has the folder's name in it."""
+    settings = {"N_TRAIN": 64, "N_TEST": 20, "N_EPOCH": 1, "NUM_HIDDEN": 8, "DT_MS": 1.0, "OUT_DIR": "数"}
+    script = f"from simulator_yinyang import *\np |= {settings!r}\nfor _ in 'ab': yinyang(p).train(p)\n"
+    Path("mine.py").write_text(script, encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "mine.py"], env=env, capture_output=True)
+    assert done.returncode == 0 and b"is now ?/test_state_last_previous_1.npz" in done.stdout, done.stderr
+
+
 def test_characters_that_an_encoding_lacks() -> None:
     error = UnicodeEncodeError("ascii", "5 ≥数\udcff…\u00b5s", 2, 7, "no")
     assert terminal._spelt(error) == (b">=?\xff...u", 7)
