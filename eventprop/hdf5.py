@@ -61,9 +61,10 @@ class Source:
             what = kind_of(start) or f"is not a readable HDF5 file ({files.why(error)}); {BROKEN}"
             raise ValueError(f"{path} {what}") from None
         try:
-            self._bytes = path.stat().st_size
-            self._usual = self._file.id.get_create_plist().get_sizes() == (8, 8)  # of addresses and sizes, in bytes
-            self._heaps = dict(_heaps(path)) if self._usual else {}
+            with _reading(path):
+                self._bytes = path.stat().st_size
+                self._usual = self._file.id.get_create_plist().get_sizes() == (8, 8)  # of addresses and sizes, in bytes
+                self._heaps = dict(_heaps(path)) if self._usual else {}
         except BaseException:
             self.close()
             raise
@@ -190,7 +191,7 @@ def _heaps(path: Path) -> Iterator[tuple[int, int]]:
     """Where heaps begin, and their sizes.
 
     Raises:
-        ValueError: one has an object without size, which the library would look at again and again; names the file.
+        ValueError: one has an object without size, which the library would look at again and again.
     """
     with path.open("rb", buffering=0) as file:
         for start in _marks(file):
@@ -202,8 +203,7 @@ def _heaps(path: Path) -> Iterator[tuple[int, int]]:
                 number, length = struct.unpack_from("<H6xQ", heap, at)
                 step = (_HEAD + (length + 7 & ~7) if number else length) % (1 << 64)
                 if step == 0:
-                    where = f"an object without size at byte {start + at}"
-                    raise ValueError(f"{path} is damaged ({where}); delete it and get it again")
+                    raise ValueError(f"an object without size at byte {start + at}")
                 at += step
             yield start, size
 

@@ -145,7 +145,7 @@ def _load(
     folder: Path, grid: Grid, key: Mapping[str, Any], damaged: str | None = "is damaged and is made anew"
 ) -> Contents | None:
     """What a folder holds; None where it is not there or not as it was written, which is told as ``damaged``."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # which is False for a name that is too long, too
         return None
     try:
         about = kept.read_record(folder / "about.json")

@@ -132,7 +132,7 @@ def test_runs_go_by_names() -> None:
     write("test", OTHER)
     p = {**simulator_SHD.p, "DATA_DIR": "data", "TRIAL_MS": 300.0, "DT_MS": 5.0, "TAU_SYN": 10.0, "NUM_HIDDEN": 4}
     p |= {"N_TRAIN": 8, "N_VALIDATE": 0, "N_EPOCH": 1, "N_BATCH": 8, "MODEL_SEED": 1, "WRITE_TO_DISK": False}
-    p |= {"REC_PREDICTIONS": True, "TIMING": False}
+    p |= {"REC_PREDICTIONS": True, "TIMING": False, "INPUT_HIDDEN_MEAN": 5.0}
     mn = SHD_model(p)
     mn.train_test(p)
     assert mn.collected["labels_eval"][0].tolist() == [3, 0, 2, 1] * 2

@@ -433,6 +433,7 @@ def test_without_room_for_a_cache_everything_works_in_memory(
         assert printed.count("\n") == 1 and f"cannot be kept at {prefix} ({why}" in printed
 
     check("file/x", "")
+    check("x" * 250, "File name too long")
     with monkeypatch.context() as patch:
         patch.setattr(spike_cache.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=10))
         check("data/SSC/mySSC", "No space left")
