@@ -41,6 +41,7 @@ from oracle_networks import NEURONS, PARAMETERS, Array, EngineTwin, Family, Grad
 
 from eventprop import files, plots
 from eventprop.backends.cpu.engine import available_threads
+from eventprop.terminal import prepare
 
 DOCS = Path(__file__).parents[1] / "docs"
 ARCHITECTURES = ((1, 0), (2, 0), (1, 2))  # hidden layers, delayed copies of the input
@@ -333,6 +334,7 @@ def main() -> None:
     options.add_argument("--processes", type=int, default=available_threads())
     options.add_argument("--folder", type=Path, default=DOCS, help="for gradients.csv and gradients.png")
     given = options.parse_args()
+    prepare()  # the table has characters that a terminal may lack
     start = time.perf_counter()
     comparisons: list[Comparison] = []
     with multiprocessing.Pool(given.processes) as pool:

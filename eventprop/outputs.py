@@ -36,6 +36,7 @@ class Outputs:
 
     def __init__(self, p: Mapping[str, Any], name: str, run: str) -> None:
         self.p, self.name = p, name
+        self.saved = p
         self.folder = Path(p["OUT_DIR"])
         self.out = results.RunFiles(self.folder, p["NAME"], run, p["DEBUG_HIDDEN_N"])
         self._replaced: list[Path] = []
@@ -53,6 +54,10 @@ class Outputs:
         files.check_folder(self.folder)
         goes_on = source == self._path("last")
         if goes_on or source == self._path("start"):
+            self.saved = {
+                **self.p,
+                "LOAD_LAST": False,
+            }  # repeats the run from its beginning
             state.places = self.out.resume(state.places, state.history)
             self.out.write(state.places, state.history)
         else:
@@ -62,7 +67,7 @@ class Outputs:
             self._replaced = [path for path in map(self._path, labels) if checkpoint.trained_epochs(path)]
         self._journal = self._begin_journal(state)
         if not self._replaced:
-            files.write_json(self.folder / f"{self.name}.json", self.p)
+            files.write_json(self.folder / f"{self.name}.json", self.saved)
         if not goes_on:
             self._checkpoint(state, "start" if self._replaced else "last")
 
@@ -108,7 +113,7 @@ class Outputs:
         """
         if self._replaced:
             self._replace()
-            files.write_json(self.folder / f"{self.name}.json", self.p)
+            files.write_json(self.folder / f"{self.name}.json", self.saved)
         if self.p["CHECKPOINT"] or self.p["CHECKPOINT_BEST"] != "neither":
             self._journal.add("history", "", state.history[-1])
             for name, arrays in state.collected.items():

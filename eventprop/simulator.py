@@ -30,6 +30,7 @@ from eventprop.recording import Recorder
 from eventprop.schedule import LearningRate
 from eventprop.splits import Subset, leave_speaker_out
 from eventprop.streams import draw_seed
+from eventprop.terminal import prepare
 
 __all__ = ["Gradients", "Prediction", "RunResult", "Simulator"]
 
@@ -114,6 +115,7 @@ class Simulator(Inspection):
     data_keys: tuple[str, ...] = ()
 
     def __init__(self, p: Mapping[str, Any]) -> None:
+        prepare()  # a folder's name that the terminal cannot show ends no run
         self.p, self._as_given = self.resolve(p), p
         for key in _SEEDS:
             if self.p[key] is None:

@@ -49,12 +49,12 @@ def entry(main: Callable[P, int]) -> Callable[P, int]:
 def prepare() -> None:
     """Let characters that an output's encoding lacks be spelt in ASCII, or be question marks, instead of errors; and
     let outputs that are closed take what is printed."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     codecs.register_error(_ERRORS, _spelt)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a notebook's has not, and takes everything
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure") and stream.errors != _ERRORS:  # a notebook's has not, and takes everything
             stream.reconfigure(errors=_ERRORS)
 
 
