@@ -395,7 +395,7 @@ class Simulator(Inspection):
             out.write(out.begin(), [record])
             results.write_collected(folder, p["NAME"], state.collected)
             recorder.write()
-        print(f"test {outcome.accuracy:.1%} of {len(outcome.labels)} samples (loss {outcome.mean_loss:.3f})")
+        print(f"test accuracy {outcome.accuracy:.2%} of {len(outcome.labels)} samples (loss {outcome.mean_loss:.3f})")
         return _result(recorder, float("nan"), outcome.accuracy)
 
 
