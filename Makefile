@@ -1,14 +1,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST := .venv-oldest
 
-.PHONY: train test lint notebooks bench venv clean
+.PHONY: train test oldest lint notebooks bench venv clean
 
 train: $(VENV)/.ready  ## train on synthetic spoken digits; a minute or two on two cores
 	$(BIN)/python train_SHD.py --recipe demo
 
 test: lint  ## lint, types, tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+oldest: $(OLDEST)/.ready  ## the tests (or TESTS="...") with the lowest version of every dependency; see also PYTHON
+	$(OLDEST)/bin/python -m pytest --numprocesses auto --dist loadfile $(TESTS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -23,6 +27,11 @@ bench: $(VENV)/.ready  ## speed and memory of the CPU engine on this machine
 
 venv: $(VENV)/.ready
 
+$(OLDEST)/.ready: pyproject.toml $(VENV)/.ready
+	$(PYTHON) -m venv $(OLDEST)
+	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	touch $@
+
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
@@ -30,4 +39,4 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info
