@@ -263,7 +263,7 @@ def test_params_says_each_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 REFUSED = ["", " ", "a/b", "a\\b", ".", "..", ".hidden", "x.", " x", "x ", "CON", "nul.1", "com1", "LPT9.x", "CONIN$"]
 REFUSED += [f"a{c}b" for c in ':*?"<>|\t\n\r\0\x1b\x7f\x85\u2028\ud800'] + ["a" * 181, "ü" * 91, "𝄞" * 46]
-TAKEN = ["a", "2024", "-x", "a b", "a.b", "größe-数据", "[x]", "a{b}%c", "$HOME", "it's", "CONE", "a" * 180, "ü" * 90]
+TAKEN = ["-x", "2024 a.b", "größe-数据", "[x]", "it's a{b}%c $HOME", "ü" * 90]
 
 
 @pytest.mark.parametrize("name", REFUSED, ids=ascii)

@@ -17,7 +17,7 @@ from eventprop.network import describe
 from eventprop.schedule import LearningRate
 from eventprop.shd_parameters import resolve_shd
 
-KILLS = 100
+KILLS = 40
 NETWORK = describe(resolve_shd({"NUM_HIDDEN": 24, "TRAIN_TAU": True}), 700, 20)
 
 
