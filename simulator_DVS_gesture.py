@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eventprop import dvs, dvs_parameters, parameters
 from eventprop.choice import meaning
-from eventprop.dataset import Dataset
-from eventprop.simulator import RunResult
-from eventprop.splits import leave_speaker_out, random_split
-from eventprop.two_files import TwoFileSimulator
+from eventprop.data import dvs
+from eventprop.data.dataset import Dataset
+from eventprop.data.splits import leave_speaker_out, random_split
+from eventprop.parameters import declaration as parameters
+from eventprop.parameters import dvs as dvs_parameters
+from eventprop.simulators.simulator import RunResult
+from eventprop.simulators.two_files import TwoFileSimulator
 
 __all__ = ["DVSG_model", "p"]
 
@@ -59,7 +61,7 @@ class DVSG_model(TwoFileSimulator):
             threshold=p["EVENT_THRESHOLD"],
         )
         if p["DATA_SET"] == "DEMO":
-            from eventprop import gestures
+            from eventprop.data import demo_gestures as gestures
 
             return gestures.load_demo(p["DATA_DIR"], window, write=p["WRITE_TO_DISK"])
         return dvs.load(p["DATA_DIR"], p["DATA_SET"], window)

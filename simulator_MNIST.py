@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import mnist, mnist_parameters, parameters
-from eventprop.dataset import Dataset
-from eventprop.digits import DigitSimulator
+from eventprop.data import mnist
+from eventprop.data.dataset import Dataset
+from eventprop.parameters import declaration as parameters
+from eventprop.parameters import mnist as mnist_parameters
+from eventprop.simulators.digits import DigitSimulator
 
 __all__ = ["mnist_model", "p"]
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eventprop import parameters, shd_parameters
 from eventprop.choice import meaning
-from eventprop.simulator import RunResult
-from eventprop.splits import Subset, everything, leave_speaker_out, random_split, reduce_classes
-from eventprop.two_files import TwoFileSimulator
+from eventprop.data.splits import Subset, everything, leave_speaker_out, random_split, reduce_classes
+from eventprop.parameters import declaration as parameters
+from eventprop.parameters import shd as shd_parameters
+from eventprop.simulators.simulator import RunResult
+from eventprop.simulators.two_files import TwoFileSimulator
 
 __all__ = ["SHD_model", "p"]
 
@@ -48,7 +49,8 @@ class SHD_model(TwoFileSimulator):
         return shd_parameters.resolve_shd(p)
 
     def load_data(self, p: Mapping[str, Any]) -> Any:
-        from eventprop import demo, shd
+        from eventprop.data import demo_digits as demo
+        from eventprop.data import shd
 
         grid = shd.Grid(p["DT_MS"], p["TRIAL_MS"], p["RESCALE_T"], p["RESCALE_X"])
         if p["DATA_SET"] == "DEMO":

@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eventprop import parameters, smnist, smnist_parameters
-from eventprop.dataset import Dataset
-from eventprop.digits import DigitSimulator
+from eventprop.data import smnist
+from eventprop.data.dataset import Dataset
+from eventprop.parameters import declaration as parameters
+from eventprop.parameters import smnist as smnist_parameters
+from eventprop.simulators.digits import DigitSimulator
 
 __all__ = ["SMNIST_model", "p"]
 

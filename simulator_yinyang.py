@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventprop import parameters, yinyang_parameters
-from eventprop import yinyang as task
 from eventprop.backends import Engine
-from eventprop.dataset import Dataset
-from eventprop.pictures import attempt
-from eventprop.simulator import RunResult, Simulator
-from eventprop.splits import Subset, everything, first_and_last
+from eventprop.data import yinyang as task
+from eventprop.data.dataset import Dataset
+from eventprop.data.splits import Subset, everything, first_and_last
+from eventprop.parameters import declaration as parameters
+from eventprop.parameters import yinyang as yinyang_parameters
+from eventprop.reports.pictures import attempt
+from eventprop.simulators.simulator import RunResult, Simulator
 
 __all__ = ["p", "yinyang"]
 
@@ -40,7 +41,8 @@ class YinyangResult(_Five):
     """What ``train`` and ``test`` return: five values, and the names of all simulators' six.
 
     The fifth value is the accuracy of the last epoch, or of the test. ``correct`` and ``correct_eval`` are those of
-    :class:`eventprop.simulator.RunResult`: accuracy in training and in evaluation, not a number where there was none.
+    :class:`eventprop.simulators.simulator.RunResult`: accuracy in training and in evaluation, not a number where there
+    was none.
     """
 
     correct: float
@@ -130,7 +132,7 @@ class yinyang(Simulator):
         for what, function, values in pictures:
             path = Path(p["OUT_DIR"]) / f"{p['NAME']}_{title.replace(' ', '')}_{what}.png"
             with attempt(path):
-                from eventprop import plots
+                from eventprop.reports import plots
 
                 figure = getattr(plots, function)(coordinates, *values, task.CLASSES, title)
                 if p["WRITE_TO_DISK"]:

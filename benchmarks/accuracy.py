@@ -14,9 +14,9 @@ import time
 
 import numpy as np
 
-from eventprop import registry
-from eventprop.parameters import defaults, parse_settings
-from eventprop.recipes import load_recipe
+from eventprop.parameters.declaration import defaults, parse_settings
+from eventprop.simulators import registry
+from eventprop.simulators.recipes import load_recipe
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 import simulator_SHD
-from eventprop.parameters import parse_settings
-from eventprop.recipes import load_recipe
-from eventprop.splits import speakers_of
+from eventprop.data.splits import speakers_of
+from eventprop.parameters.declaration import parse_settings
+from eventprop.simulators.recipes import load_recipe
 
 
 def accuracies(p: dict[str, Any]) -> dict[str, float]:

@@ -39,8 +39,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from oracle_networks import NEURONS, PARAMETERS, Array, EngineTwin, Family, Gradients, Sample, oracle, samples
 
-from eventprop import files, plots
+from eventprop import files
 from eventprop.backends.cpu.engine import available_threads
+from eventprop.reports import plots
 from eventprop.terminal import prepare
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -18,7 +18,7 @@ from typing import Any
 
 import simulator_yinyang
 from eventprop.backends import Engine
-from eventprop.splits import everything, first_and_last
+from eventprop.data.splits import everything, first_and_last
 
 
 def measured(epochs: int, collect: bool, folder: Path) -> tuple[list[float], list[int]]:

@@ -19,15 +19,15 @@ from pathlib import Path
 import memory_ssc
 import numpy as np
 
-from eventprop.parameters import parse_settings
-from eventprop.shd import write_shd
+from eventprop.data.shd import write_shd
+from eventprop.parameters.declaration import parse_settings
 
 SAMPLES, SPIKES = 8156, 9000
 
 CHILD = """
 import json, resource, sys, time
 from simulator_SHD import SHD_model, p
-from eventprop.progress import Progress
+from eventprop.reports.progress import Progress
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
@@ -36,8 +36,8 @@ class Told(Progress):
     def epoch(self, record):
         print(f"epoch {record['epoch'] + 1}: {record['seconds']:6.1f} s, peak {peak():.0f} MB", flush=True)
 
-import eventprop.simulator
-eventprop.simulator.Progress = Told
+import eventprop.simulators.simulator
+eventprop.simulators.simulator.Progress = Told
 p |= dict(DATA_DIR=sys.argv[1], OUT_DIR=sys.argv[1], RECURRENT=True)
 p |= dict(N_VALIDATE=0, MODEL_SEED=1, INPUT_HIDDEN_MEAN=0.02, INPUT_HIDDEN_STD=0.01)
 p |= dict(HIDDEN_HIDDEN_MEAN=0.0, HIDDEN_HIDDEN_STD=0.02)

@@ -85,7 +85,7 @@ def run(samples: int | None, hidden: int) -> None:
     Args:
         samples: of training; those of validation in proportion. None for all.
     """
-    from eventprop.shd import write_shd
+    from eventprop.data.shd import write_shd
 
     share = 1.0 if samples is None else samples / SAMPLES["train"]
     sizes = {part: max(64, round(n * share)) for part, n in SAMPLES.items()}

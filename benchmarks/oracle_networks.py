@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 import models
 from eventprop.backends.cpu.engine import CpuEngine
+from eventprop.data.spikes import SpikeSet
 from eventprop.network import TIME_CONSTANTS, Network, Population, Projection
-from eventprop.spikes import SpikeSet
 from eventprop.streams import stream
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))

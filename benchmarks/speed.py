@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import parameters, shd_parameters
 from eventprop.backends import Engine
 from eventprop.backends.cpu.engine import CpuEngine
+from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Randomness, adam_parameters, describe
-from eventprop.spikes import SpikeSet
+from eventprop.parameters import declaration as parameters
+from eventprop.parameters import shd as shd_parameters
 
 BATCH, SPIKES, CHANNELS, EPOCH = 32, 9000, 700, 8156
 SIZES = ((256, 1400), (1024, 1000))  # neurons, steps of 1 ms

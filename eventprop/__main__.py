@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from eventprop import info, parameters, registry, scans
+from eventprop import info, scans
+from eventprop.parameters import declaration as parameters
+from eventprop.simulators import registry
 from eventprop.terminal import entry
 
 

@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import ending, parameters, recipes, registry, summary, texts
+from eventprop import ending, texts
 from eventprop.backends.cpu.compiler import CompilerError
-from eventprop.keys import ALIASES, OF_OTHERS
-from eventprop.registry import Benchmark
+from eventprop.parameters import declaration as parameters
+from eventprop.parameters.shared import ALIASES, OF_OTHERS
+from eventprop.reports import summary
+from eventprop.simulators import recipes, registry
+from eventprop.simulators.registry import Benchmark
 from eventprop.terminal import blame, entry
 
 __all__ = ["main"]

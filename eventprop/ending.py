@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from eventprop.pictures import attempt
-from eventprop.simulator import Simulator
-from eventprop.splits import Subset
+from eventprop.data.splits import Subset
+from eventprop.reports.pictures import attempt
+from eventprop.simulators.simulator import Simulator
 
 __all__ = ["tell"]
 
@@ -76,7 +76,7 @@ def _by_speaker(simulator: Simulator, subset: Subset, correct: np.ndarray) -> No
 
 def _raster(simulator: Simulator, p: Mapping[str, Any], subset: Subset, path: Path) -> None:
     """A picture of three evaluation samples of different classes."""
-    from eventprop import plots
+    from eventprop.reports import plots
 
     _, first = np.unique(subset.labels, return_index=True)
     chosen = Subset(subset.part, subset.indices[np.sort(first)[:3]])
@@ -95,7 +95,7 @@ def _raster(simulator: Simulator, p: Mapping[str, Any], subset: Subset, path: Pa
 
 def _confusion(simulator: Simulator, subset: Subset, outcome: Any, path: Path) -> None:
     """A picture of the last evaluation's confusion matrix."""
-    from eventprop import plots
+    from eventprop.reports import plots
 
     matrix = outcome.confusion(simulator.data.num_classes)
     title = f"{outcome.accuracy:.1%} of {len(subset)} samples"

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from eventprop import dvs, mnist, shd
 from eventprop.backends import devices
 from eventprop.backends.cache import CompilerError, cache_folder
 from eventprop.backends.cpu.compiler import find_compiler, version_of
 from eventprop.backends.cpu.engine import available_threads
+from eventprop.data import dvs, mnist, shd
 from eventprop.files import why
 
 __all__ = ["report"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eventprop import demo
-from eventprop.shd import write_shd
+from eventprop.data import demo_digits as demo
+from eventprop.data.shd import write_shd
 
 
 @pytest.fixture(autouse=True)

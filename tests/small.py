@@ -17,8 +17,8 @@ from oracle import Array, Layer
 import models
 from eventprop.backends import BatchResult
 from eventprop.backends.cpu.engine import CpuEngine
+from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Population, Projection, Randomness
-from eventprop.spikes import SpikeSet
 
 Stamps = list[tuple[int, int]]
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import simulator_SHD
-from eventprop.augmentation import blend, dilate, jitter, shift, thin
-from eventprop.dataset import Part
-from eventprop.presentation import Preparation
-from eventprop.spikes import SpikeSet
-from eventprop.splits import Subset, everything
+from eventprop.data.augmentation import blend, dilate, jitter, shift, thin
+from eventprop.data.dataset import Part
+from eventprop.data.presentation import Preparation
+from eventprop.data.spikes import SpikeSet
+from eventprop.data.splits import Subset, everything
 from simulator_SHD import SHD_model
 
 CHANNELS, STEPS = 30, 50

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eventprop import checkpoint, files, results
-from eventprop.checkpoint import TrainingState
-from eventprop.journal import Journal, Mark
+from eventprop import files
 from eventprop.network import Network, describe
-from eventprop.results import Place
-from eventprop.schedule import LearningRate
-from eventprop.shd_parameters import resolve_shd
+from eventprop.parameters.shd import resolve_shd
+from eventprop.reports import results
+from eventprop.reports.results import Place
+from eventprop.training import checkpoint
+from eventprop.training.checkpoint import TrainingState
+from eventprop.training.journal import Journal, Mark
+from eventprop.training.schedule import LearningRate
 
 SHAPES = {"in_to_hid": (3, 4), "hid_to_out": (4, 2)}
 TRAINED = {"hidden0.tau_mem": (4,), "hidden0.tau_syn": (4,)}

@@ -11,13 +11,14 @@ from small import random_case
 
 import models
 import simulator_SHD
-from eventprop import dvs_parameters, shd_parameters
 from eventprop.backends import Settings, build
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.choice import meaning
+from eventprop.data.smnist import Code
 from eventprop.network import HIDDEN_NEURONS, OUTPUT_NEURONS, describe
-from eventprop.shd_parameters import KEYS, resolve_shd
-from eventprop.smnist import Code
+from eventprop.parameters import dvs as dvs_parameters
+from eventprop.parameters import shd as shd_parameters
+from eventprop.parameters.shd import KEYS, resolve_shd
 from simulator_SHD import SHD_model
 
 # Keys of the network's description, and values that exist.

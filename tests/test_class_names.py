@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import simulator_SHD
-from eventprop import shd
-from eventprop.dataset import Dataset
-from eventprop.shd import Grid
+from eventprop.data import shd
+from eventprop.data.dataset import Dataset
+from eventprop.data.shd import Grid
 from simulator_SHD import SHD_model
 
 NAMES = ("null", "eins", "zwei", "drei")

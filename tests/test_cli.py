@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 import simulator_yinyang
-from eventprop import cli, files, parameters, recipes, terminal, texts
-from eventprop.shd_parameters import ALIASES, KEYS
+from eventprop import cli, files, terminal, texts
+from eventprop.parameters import declaration as parameters
+from eventprop.parameters.shd import ALIASES, KEYS
+from eventprop.simulators import recipes
 from simulator_SHD import SHD_model
 
 ROOT = Path(simulator_yinyang.__file__).parent
@@ -453,7 +455,7 @@ def test_a_broken_matplotlib_ends_no_run() -> None:
 def test_a_picture_that_fails_ends_no_run(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from eventprop import plots
+    from eventprop.reports import plots
 
     def fail(*_: object) -> None:
         raise error
@@ -467,7 +469,7 @@ def test_a_picture_that_fails_ends_no_run(
 
 
 def test_stopping_is_no_picture_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    from eventprop import plots
+    from eventprop.reports import plots
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -478,7 +480,7 @@ def test_stopping_is_no_picture_that_fails(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_curve_with_gaps() -> None:
     """Epochs without an evaluation are no zeros, and a last one without has no label."""
-    from eventprop import plots
+    from eventprop.reports import plots
 
     nan = float("nan")
     history = [

@@ -21,9 +21,9 @@ import models
 import simulator_SHD
 from eventprop.backends.cpu import compiler, engine
 from eventprop.backends.cpu.codegen import generate
+from eventprop.data.splits import Subset
 from eventprop.network import Network, describe
-from eventprop.shd_parameters import resolve_shd
-from eventprop.splits import Subset
+from eventprop.parameters.shd import resolve_shd
 from simulator_SHD import SHD_model
 
 HIDDEN = ("LIF", "hetLIF", "ALIF")

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eventprop import demo, shd, splits
-from eventprop.dataset import Dataset, Part
-from eventprop.spikes import SpikeSet, bin_events, from_samples
+from eventprop.data import demo_digits as demo
+from eventprop.data import shd, splits
+from eventprop.data.dataset import Dataset, Part
+from eventprop.data.spikes import SpikeSet, bin_events, from_samples
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "fsdd_spikes"
 
@@ -51,7 +52,7 @@ def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     t, x = rng.uniform(0, 30, offsets[-1]), rng.integers(0, 9, offsets[-1])
     whole = bin_events(t, x, offsets, 9, 1.0, 25.0)
-    monkeypatch.setattr("eventprop.spikes._BLOCK", 60)
+    monkeypatch.setattr("eventprop.data.spikes._BLOCK", 60)
     parts = bin_events(t, x, offsets, 9, 1.0, 25.0)
     for name in ("offsets", "steps", "channels"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))

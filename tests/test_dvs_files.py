@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_dvs_gesture import FIRST, params, recording, write
 
-from eventprop import dvs, dvs_files
+from eventprop.data import dvs, dvs_files
 from simulator_DVS_gesture import DVSG_model
 
 

@@ -10,11 +10,13 @@ import pytest
 
 import simulator_DVS_gesture
 import simulator_SHD
-from eventprop import dvs_files, dvs_parameters, gestures
-from eventprop.augmentation import shift_xy
-from eventprop.dvs import Window
-from eventprop.dvs_files import Events
-from eventprop.shd_parameters import resolve_shd
+from eventprop.data import demo_gestures as gestures
+from eventprop.data import dvs_files
+from eventprop.data.augmentation import shift_xy
+from eventprop.data.dvs import Window
+from eventprop.data.dvs_files import Events
+from eventprop.parameters import dvs as dvs_parameters
+from eventprop.parameters.shd import resolve_shd
 from simulator_DVS_gesture import DVSG_model
 
 NMNIST = Path(__file__).parents[2] / "shared" / "data" / "nmnist_subset"
@@ -166,7 +168,7 @@ def test_more_than_there_are() -> None:
 
 def test_test_recordings_are_thinned_to_the_shortest_training_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not to the shortest of the test's own."""
-    from eventprop import simulator
+    from eventprop.simulators import simulator
 
     write()
     p = params(AUGMENTATION={"NORMALISE_SPIKE_NUMBER": True}, WRITE_TO_DISK=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eventprop import registry
+from eventprop.simulators import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,7 +40,11 @@ COMMANDS = [command for command in commands() if command not in {*USAGE, *BENCHM
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project, whose virtual environment is that of the tests."""
     folder = tmp_path_factory.mktemp("clone") / "genn_eventprop"
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "data", "runs")
+
+    def ignored(at: str, names: list[str]) -> set[str]:
+        everywhere = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")(at, names)
+        return everywhere | ({"build", "dist", "data", "runs"} if Path(at) == ROOT else set())
+
     shutil.copytree(ROOT, folder, ignore=ignored)
     binaries = folder / ".venv" / "bin"
     binaries.mkdir(parents=True)

@@ -15,7 +15,8 @@ import pytest
 
 import simulator_SHD
 import simulator_yinyang
-from eventprop import checkpoint, cli, trainer
+from eventprop import cli
+from eventprop.training import checkpoint, trainer
 from simulator_SHD import SHD_model
 from simulator_yinyang import yinyang
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import simulator_SHD
-from eventprop import hdf5, shd
-from eventprop.shd import Grid
+from eventprop.data import hdf5, shd
+from eventprop.data.shd import Grid
 
 PATH = Path("data/SHD/shd_train.h5")
 N = 40

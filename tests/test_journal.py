@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eventprop.journal import Entry, Journal, Mark, read
+from eventprop.training.journal import Entry, Journal, Mark, read
 
 
 def fill(journal: Journal, *epochs: int) -> Mark:

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eventprop import demo, dvs, gestures, kept
-from eventprop.dataset import Dataset
-from eventprop.shd import Grid
+from eventprop.data import demo_digits as demo
+from eventprop.data import demo_gestures as gestures
+from eventprop.data import dvs, kept
+from eventprop.data.dataset import Dataset
+from eventprop.data.shd import Grid
 
 RECORD = {"version": 1, "sizes": {"train": 3}, "names": ["ü", "b"], "end": float("nan")}
 

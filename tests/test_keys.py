@@ -15,7 +15,7 @@ from test_parameters import MNIST, SEED, YINYANG
 import simulator_MNIST
 import simulator_SHD
 import simulator_yinyang
-from eventprop import plots
+from eventprop.reports import plots
 
 # Read by the GeNN backend alone (tests/test_backends.py, tests/test_genn.py), or printed.
 ELSEWHERE = {"BUILD", "TIMING", "N_MAX_SPIKE", "SPK_REC_STEPS", "CUDA_VISIBLE_DEVICES", "EVALUATION"}
@@ -179,7 +179,7 @@ BEFORE: dict[str, dict[str, str]] = {}
 
 def in_folder(module: Any, model: Any, p: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     Path(name).mkdir()
-    with monkeypatch.context() as patch:  # pictures take longer than all the rest, and no key that is tried here is of one
+    with monkeypatch.context() as patch:  # pictures take longer than all the rest; no key here is of one
         patch.chdir(name)
         patch.setattr(plots, "learning_curves", lambda *_, **__: None)
         patch.setattr(plots, "save", lambda _, path: path.touch())

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eventprop import checkpoint
-from eventprop.checkpoint import TrainingState
 from eventprop.network import describe
-from eventprop.schedule import LearningRate
-from eventprop.shd_parameters import resolve_shd
+from eventprop.parameters.shd import resolve_shd
+from eventprop.training import checkpoint
+from eventprop.training.checkpoint import TrainingState
+from eventprop.training.schedule import LearningRate
 
 KILLS = 40
 NETWORK = describe(resolve_shd({"NUM_HIDDEN": 24, "TRAIN_TAU": True}), 700, 20)

@@ -15,8 +15,9 @@ import pytest
 import test_dvs_gesture
 import test_mnist
 
-from eventprop import download, dvs, info, mnist, shd, smnist
-from eventprop.shd import Grid
+from eventprop import info
+from eventprop.data import download, dvs, mnist, shd, smnist
+from eventprop.data.shd import Grid
 
 TRAIN, TEST = "data/SHD/shd_train.h5", "data/SHD/shd_test.h5"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import simulator_MNIST
-from eventprop import mnist
+from eventprop.data import mnist
 from simulator_MNIST import mnist_model
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

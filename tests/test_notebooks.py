@@ -59,7 +59,7 @@ def test_saved_with_what_came_out(name: str) -> None:
 
 def test_a_figure_shows_itself() -> None:
     """Without any of Jupyter's own machinery, which may not have been asked for figures."""
-    from eventprop import plots
+    from eventprop.reports import plots
 
     first, second = (notebook.shown(plots.confusion(np.eye(2)))["image/png"] for _ in range(2))
     assert first.startswith("iVBORw0KGgo") and first == second

@@ -15,10 +15,10 @@ from test_cpu_engine import same
 import models
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.network import adam_parameters
-from eventprop.parameters import LARGEST, Key
-from eventprop.shd_parameters import resolve_shd
-from eventprop.trainer import TrainingDiverged
-from eventprop.yinyang_parameters import KEYS
+from eventprop.parameters.declaration import LARGEST, Key
+from eventprop.parameters.shd import resolve_shd
+from eventprop.parameters.yinyang import KEYS
+from eventprop.training.trainer import TrainingDiverged
 from simulator_yinyang import p as YINYANG
 from simulator_yinyang import yinyang
 

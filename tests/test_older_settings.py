@@ -15,8 +15,9 @@ import pytest
 import simulator_MNIST
 import simulator_SHD
 import simulator_SMNIST
-from eventprop import keys, registry
-from eventprop.registry import BENCHMARKS
+from eventprop.parameters import shared as keys
+from eventprop.simulators import registry
+from eventprop.simulators.registry import BENCHMARKS
 from simulator_SHD import SHD_model
 
 # What all of its modules had.

@@ -18,12 +18,17 @@ ROOT = Path(__file__).parents[1]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy, so that the sources stay clean."""
     copy = tmp_path_factory.mktemp("source") / "project"
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "data", "runs", "docs", "tests")
-    shutil.copytree(ROOT, copy, ignore=ignored)
+    shutil.copytree(ROOT, copy, ignore=unneeded)
     out = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out)]
     subprocess.run([*command, str(copy)], check=True, capture_output=True)
     return next(out.glob("*.whl"))
+
+
+def unneeded(folder: str, names: list[str]) -> set[str]:
+    """What has nothing to do in a copy of the project."""
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")(folder, names)
+    return ignored | ({"build", "data", "runs", "docs", "tests"} if Path(folder) == ROOT else set())
 
 
 def test_no_index_is_asked_for_pygenn(wheel: Path) -> None:

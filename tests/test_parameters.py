@@ -16,13 +16,15 @@ import pytest
 import simulator_MNIST
 import simulator_SHD
 import simulator_yinyang
-from eventprop import parameters, recipes, registry, shd_parameters
 from eventprop.__main__ import keys_page
 from eventprop.backends.devices import problem_with
-from eventprop.mnist_parameters import resolve_mnist
-from eventprop.rewiring import rewire
-from eventprop.shd_parameters import KEYS, resolve_shd
-from eventprop.yinyang_parameters import resolve_yinyang
+from eventprop.parameters import declaration as parameters
+from eventprop.parameters import shd as shd_parameters
+from eventprop.parameters.mnist import resolve_mnist
+from eventprop.parameters.shd import KEYS, resolve_shd
+from eventprop.parameters.yinyang import resolve_yinyang
+from eventprop.simulators import recipes, registry
+from eventprop.training.rewiring import rewire
 
 # The tables of the SHD/SSC benchmark that users were promised, row by row.
 SEED: dict[str, Any] = {

@@ -14,7 +14,7 @@ import pytest
 
 import simulator_SHD
 from eventprop import cli
-from eventprop.lock import alone
+from eventprop.training.lock import alone
 from simulator_SHD import SHD_model
 
 ROOT = Path(simulator_SHD.__file__).parent
@@ -109,7 +109,7 @@ def test_seeds_that_make_no_sense(words: tuple[str, ...], message: str, capsys: 
 def test_two_runs_of_one_name_are_kept_apart(p: dict[str, Any]) -> None:
     """Another process holds the name: training and testing stop before anything is written; other names do not."""
     Path("out").mkdir()
-    code = "import sys; from pathlib import Path; from eventprop.lock import alone\n"
+    code = "import sys; from pathlib import Path; from eventprop.training.lock import alone\n"
     code += "with alone(Path('out'), 'test'): print('held', flush=True); sys.stdin.read()"
     other = subprocess.Popen(
         [sys.executable, "-c", code],

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import simulator_SHD
-from eventprop import recipes
-from eventprop.recipes import Recipe
+from eventprop.simulators import recipes
+from eventprop.simulators.recipes import Recipe
 
 GOOD = 'why = "because"\nexpect = "90 %"\nsource = "here"\n[p]\nETA = 0.1\nSPEAKER_LEFT = [1]\n'
 
@@ -88,7 +88,7 @@ def test_an_installed_package_uses_its_own_recipes(tmp_path: Path, monkeypatch: 
     for place, name in (("site/eventprop/recipes", "ours"), ("site/recipes", "theirs")):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / f"{name}.toml").write_text(GOOD)
-    monkeypatch.setattr(recipes, "__file__", str(tmp_path / "site" / "eventprop" / "recipes.py"))
+    monkeypatch.setattr(recipes, "__file__", str(tmp_path / "site" / "eventprop" / "simulators" / "recipes.py"))
     assert recipes.list_recipes() == ["ours"]
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import simulator_SHD
 from eventprop.network import Network, describe
-from eventprop.rewiring import rewire
-from eventprop.shd_parameters import resolve_shd
+from eventprop.parameters.shd import resolve_shd
+from eventprop.training.rewiring import rewire
 from simulator_SHD import SHD_model
 
 MEANS = {"INPUT_HIDDEN_MEAN": 1.0, "HIDDEN_HIDDENFWD_MEAN": -20.0, "HIDDEN_HIDDEN_MEAN": 300.0}
@@ -120,7 +120,7 @@ def test_silent_neurons_are_rewired_after_the_epoch(
 
 def test_moments_and_the_accuracy_of_the_epoch_stay(p: dict[str, Any]) -> None:
     """Fails if rewiring resets Adam's moments, or happens before the epoch is evaluated."""
-    from eventprop import checkpoint
+    from eventprop.training import checkpoint
 
     found = {}
     for rewired in (False, True):

@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 import simulator_SHD
-from eventprop import __main__, registry
+from eventprop import __main__
 from eventprop.scans import command, figures, points, reader, run, table
 from eventprop.scans.spec import Scan
+from eventprop.simulators import registry
 
 ROOT = Path(simulator_SHD.__file__).parent
 FIXED = """

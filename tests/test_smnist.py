@@ -13,8 +13,13 @@ from test_keys import check
 from test_mnist import idx, write
 
 import simulator_SMNIST
-from eventprop import checkpoint, cli, keys, recipes, registry, smnist, smnist_parameters
-from eventprop.smnist import Code
+from eventprop import cli
+from eventprop.data import smnist
+from eventprop.data.smnist import Code
+from eventprop.parameters import shared as keys
+from eventprop.parameters import smnist as smnist_parameters
+from eventprop.simulators import recipes, registry
+from eventprop.training import checkpoint
 from simulator_SMNIST import SMNIST_model
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

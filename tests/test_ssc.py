@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 import simulator_SHD
-from eventprop import demo, shd, spike_cache
-from eventprop.dataset import Dataset, Part
-from eventprop.shd import Grid
+from eventprop.data import demo_digits as demo
+from eventprop.data import shd, spike_cache
+from eventprop.data.dataset import Dataset, Part
+from eventprop.data.shd import Grid
 from simulator_SHD import SHD_model
 
 SIZES = {"train": 70, "valid": 35, "test": 36}
@@ -399,7 +400,7 @@ def test_a_damaged_cache_is_made_anew(number: int, capsys: pytest.CaptureFixture
 def test_a_process_that_is_killed_leaves_no_false_cache() -> None:
     """What it left is no cache, and goes when the next one is made."""
     code = (
-        "import os; from pathlib import Path; from eventprop import shd, spike_cache\n"
+        "import os; from pathlib import Path; from eventprop.data import shd, spike_cache\n"
         "spike_cache.kept.write_record = lambda *_: os._exit(9)\n"
         "shd.load_ssc('data', shd.Grid(5.0, 300.0), Path('data/SSC/mySSC'))"
     )

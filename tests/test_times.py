@@ -14,9 +14,9 @@ import pytest
 
 import simulator_DVS_gesture
 import simulator_SHD
-from eventprop import dvs, extent, shd
-from eventprop.shd import Grid
-from eventprop.spikes import from_samples
+from eventprop.data import dvs, extent, shd
+from eventprop.data.shd import Grid
+from eventprop.data.spikes import from_samples
 from simulator_DVS_gesture import DVSG_model
 from simulator_SHD import SHD_model
 
@@ -247,7 +247,7 @@ def test_digits_in_milliseconds(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_images_of_zeros_and_ones() -> None:
     """Grey levels divided by 255 are dark, all of them."""
-    from eventprop import mnist
+    from eventprop.data import mnist
 
     Path("data/MNIST").mkdir(parents=True)
     for part in ("train", "t10k"):

@@ -11,8 +11,8 @@ from test_dvs_gesture import write
 from test_mnist import idx
 from test_smnist import images_of_all_kinds, spikes_of
 
-from eventprop import dvs_files
-from eventprop.smnist import Code
+from eventprop.data import dvs_files
+from eventprop.data.smnist import Code
 
 tonic = pytest.importorskip("tonic", reason="tonic is not installed: nothing is compared with it")
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import simulator_SHD
-from eventprop import checkpoint, trainer
 from eventprop.streams import stream_seed
+from eventprop.training import checkpoint, trainer
 from simulator_SHD import SHD_model
 
 ROOT = Path(simulator_SHD.__file__).parent
@@ -571,7 +571,7 @@ def test_loading_the_simulator_is_cheap() -> None:
 
 def test_the_examples_of_the_readme_run(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Python of the README must run as it is printed (on less data)."""
-    from eventprop import demo
+    from eventprop.data import demo_digits as demo
 
     monkeypatch.setattr(demo, "SIZES", {"train": 120, "test": 20})
     blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
@@ -618,7 +618,7 @@ def test_a_missing_file_is_fetched_by_tonic(small_data: Path, tmp_path: Path, mo
     import shutil
     import types
 
-    from eventprop import shd
+    from eventprop.data import shd
 
     asked: list[tuple[str, bool]] = []
 

@@ -14,8 +14,8 @@ import pytest
 from small import relative
 
 import simulator_yinyang
-from eventprop import encoders, mnist, yinyang
 from eventprop.backends.cpu.engine import CpuEngine
+from eventprop.data import encoders, mnist, yinyang
 from simulator_yinyang import yinyang as Yinyang
 
 ROOT = Path(__file__).parents[1]

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from eventprop.backends.devices import choose, problem_with
+from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Randomness
-from eventprop.spikes import SpikeSet
 
 __all__ = ["BatchResult", "Engine", "Settings", "build"]
 

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from eventprop import files
 from eventprop.backends.cpu.engine import available_threads
-from eventprop.pictures import attempt
+from eventprop.reports.pictures import attempt
 from eventprop.scans import points, pool, reader, run, table
 from eventprop.scans.points import Run
 from eventprop.scans.spec import Scan
@@ -194,7 +194,7 @@ def _draw(scan: Scan, rows: Sequence[table.Row]) -> bool:
     what = scan.evaluated if column == "eval_accuracy" else "training"
     path = scan.out / "scan.png"
     with attempt(path):
-        from eventprop import plots
+        from eventprop.reports import plots
         from eventprop.scans import figures
 
         plots.save(figures.picture(scan.scanned, values, accuracy, what), path)

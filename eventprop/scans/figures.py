@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
-from eventprop.plots import Picture
+from eventprop.reports.plots import Picture
 from eventprop.scans.points import plain, short
 
 __all__ = ["effects", "heat_map", "picture"]

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eventprop import parameters, recipes, registry, texts
-from eventprop.parameters import Key
+from eventprop import texts
+from eventprop.parameters import declaration as parameters
+from eventprop.parameters.declaration import Key
 from eventprop.scans.spec import CLUSTER_OPTIONS, Condition, Dimension, Scan, Study, assign
+from eventprop.simulators import recipes, registry
 
 __all__ = ["read"]
 

@@ -22,8 +22,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from eventprop import files, registry, texts
+from eventprop import files, texts
 from eventprop.scans.points import NAME
+from eventprop.simulators import registry
 from eventprop.terminal import entry
 
 __all__ = ["FINISHED", "is_running", "launch", "log_path", "settle", "status"]

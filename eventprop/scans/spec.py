@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eventprop import registry
+from eventprop.simulators import registry
 
 __all__ = ["CLUSTER_OPTIONS", "Condition", "Dimension", "Scan", "Study", "assign", "lookup"]
 

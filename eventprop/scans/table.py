@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eventprop import results, texts
+from eventprop import texts
+from eventprop.reports import results
 from eventprop.scans import run as one
 from eventprop.scans.points import NAME, Run, folder_of, plain, short
 from eventprop.scans.spec import Scan

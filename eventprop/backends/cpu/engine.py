@@ -17,8 +17,8 @@ from eventprop.backends.cpu.codegen import generate, losses_of
 from eventprop.backends.cpu.compiler import load_library
 from eventprop.backends.cpu.interface import Batch, address, check, declare
 from eventprop.choice import meaning
+from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Population, Projection, Randomness
-from eventprop.spikes import SpikeSet
 
 __all__ = ["CpuEngine", "available_threads"]
 

@@ -23,8 +23,8 @@ from eventprop.backends.genn.memory import Memory, pulled, pushed
 from eventprop.backends.genn.model import CUSP, GennModel
 from eventprop.backends.genn.presenting import Presenter
 from eventprop.backends.genn.scoring import Scorer, Shown
+from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Population, Randomness
-from eventprop.spikes import SpikeSet
 
 __all__ = ["GennEngine"]
 

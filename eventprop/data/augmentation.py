@@ -1,0 +1,172 @@
+"""Changes to the spikes of training samples, each drawn anew in every epoch.
+
+All work on whole batches at once and on the grid of the simulation. A spike that is moved off the channels, before the
+start of the trial or into its last step, which is too late to arrive, is gone; of several spikes on one channel in one
+step one stays. Kinds and their published use: Nowotny, Turner & Knight 2025; after Cramer et al. 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from math import isqrt
+from typing import Any
+
+import numpy as np
+
+from eventprop.data.spikes import SpikeSet
+
+__all__ = ["AUGMENTATIONS", "blend", "dilate", "jitter", "merged", "shift", "shift_xy", "thin"]
+
+
+def _kept(spikes: SpikeSet, channels: np.ndarray, keep: np.ndarray) -> SpikeSet:
+    """The spikes that ``keep`` says, whose order is still right."""
+    there = np.flatnonzero(keep)
+    return replace(
+        spikes,
+        offsets=np.searchsorted(there, spikes.offsets),
+        steps=spikes.steps[there],
+        channels=channels[there],
+    )
+
+
+def _sorted(spikes: SpikeSet, sample: np.ndarray, steps: np.ndarray, channels: np.ndarray, n: int) -> SpikeSet:
+    """A set of ``n`` samples of spikes in any order, of which some may be outside; one per channel and step.
+
+    Args:
+        sample, steps, channels: int32, one of each per spike.
+    """
+    inside = (steps >= 0) & (steps < spikes.num_steps - 1) & (channels >= 0) & (channels < spikes.num_channels)
+    there = np.flatnonzero(inside)
+    for_channel, for_step = (int(m - 1).bit_length() for m in (spikes.num_channels, spikes.num_steps))
+    kind: Any = np.uint32 if for_channel + for_step + n.bit_length() <= 32 else np.uint64
+    keys = sample[there].astype(kind) << kind(for_step)
+    keys |= steps[there].astype(kind)
+    keys <<= kind(for_channel)
+    keys |= channels[there].astype(kind)
+    keys.sort()
+    if keys.size:
+        keys = np.concatenate([keys[:1], keys[1:][keys[1:] != keys[:-1]]])
+    ends = np.arange(n + 1, dtype=kind) << kind(for_step + for_channel)
+    return replace(
+        spikes,
+        offsets=np.searchsorted(keys, ends),
+        steps=((keys >> kind(for_channel)) & kind(2**for_step - 1)).astype(np.uint16),
+        channels=(keys & kind(2**for_channel - 1)).astype(np.uint16),
+    )
+
+
+def _sample_of_each(spikes: SpikeSet) -> np.ndarray:
+    return np.repeat(np.arange(len(spikes), dtype=np.int32), np.diff(spikes.offsets))
+
+
+def _slices(spikes: SpikeSet) -> list[slice]:
+    """Where each sample's spikes are."""
+    return [slice(a, b) for a, b in pairwise(spikes.offsets.tolist())]
+
+
+def shift(spikes: SpikeSet, most: float, rng: np.random.Generator) -> SpikeSet:
+    """Each sample moved by one number of channels, drawn uniformly within ``most`` and cut to a whole one."""
+    by = np.trunc(rng.uniform(-most, most, len(spikes))).astype(np.int64) % 65536
+    channels = np.empty_like(spikes.channels)
+    for at, number in zip(_slices(spikes), by.astype(np.uint16), strict=True):
+        np.add(spikes.channels[at], number, out=channels[at])  # below 0 it wraps around, far above all channels
+    return _kept(spikes, channels, channels < spikes.num_channels)
+
+
+def shift_xy(spikes: SpikeSet, most: int, rng: np.random.Generator) -> SpikeSet:
+    """Each sample of a camera moved by whole numbers of cells, drawn uniformly from ``-most`` to ``most`` for x and y.
+
+    Channels are ``(side * y + x) * 2 + polarity``.
+    """
+    side = isqrt(spikes.num_channels // 2)
+    moves = rng.integers(-most, most + 1, (len(spikes), 2))
+    channels, keep = np.empty_like(spikes.channels), np.empty(spikes.channels.size, bool)
+    for at, (dx, dy) in zip(_slices(spikes), moves.tolist(), strict=True):
+        y, x = np.divmod(spikes.channels[at].astype(np.int32) >> 1, side)
+        keep[at] = (x + dx >= 0) & (x + dx < side) & (y + dy >= 0) & (y + dy < side)
+        channels[at] = spikes.channels[at] + np.uint16(2 * (side * dy + dx) % 65536)  # what wraps around is not kept
+    return _kept(spikes, channels, keep)
+
+
+def dilate(spikes: SpikeSet, factors: Sequence[float], rng: np.random.Generator) -> SpikeSet:
+    """All times of a sample multiplied by one factor, whose logarithm is drawn uniformly between those of both given.
+
+    A step stands for its middle, so that a factor of 1 changes nothing and others do not pull spikes forward.
+    """
+    factor = np.exp(rng.uniform(np.log(factors[0]), np.log(factors[1]), len(spikes)))
+    steps = np.empty(spikes.steps.size, np.int32)
+    for at, number in zip(_slices(spikes), factor.astype(np.float32), strict=True):
+        later = (spikes.steps[at] + np.float32(0.5)) * number
+        steps[at] = np.minimum(later, spikes.num_steps)  # to whole numbers, downwards
+    return _sorted(spikes, _sample_of_each(spikes), steps, spikes.channels, len(spikes))
+
+
+def jitter(spikes: SpikeSet, sigma: float, rng: np.random.Generator) -> SpikeSet:
+    """Each spike moved by a number of channels of its own: normal, of standard deviation ``sigma``, and rounded."""
+    by = np.rint(np.float32(sigma) * rng.standard_normal(spikes.channels.size, np.float32)).astype(np.int32)
+    return _sorted(spikes, _sample_of_each(spikes), spikes.steps, spikes.channels + by, len(spikes))
+
+
+def thin(spikes: SpikeSet, number: int, rng: np.random.Generator) -> SpikeSet:
+    """Spikes deleted at random so that ``number`` are expected to be left of each sample; shorter ones stay whole."""
+    lengths = np.diff(spikes.offsets)
+    probability = np.minimum(number / np.maximum(lengths, 1), 1.0)
+    return _kept(spikes, spikes.channels, _chosen(spikes, probability, rng))
+
+
+def _chosen(spikes: SpikeSet, probability: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Whether each spike is kept, with its sample's probability ``(samples,)``: 1 keeps all, 0 none."""
+    draws = rng.random(spikes.channels.size, np.float32)  # below 1
+    keep = np.empty(draws.size, bool)
+    for at, number in zip(_slices(spikes), probability.astype(np.float32), strict=True):
+        np.less(draws[at], number, out=keep[at])
+    return keep
+
+
+def blend(spikes: SpikeSet, probabilities: Sequence[float], rng: np.random.Generator) -> SpikeSet:
+    """Samples made of several: each moved so that the means of channels and times meet, then thinned and joined.
+
+    Args:
+        spikes: ``n * k`` samples; ``k`` after each other make one.
+        probabilities: ``(k,)``, with which the spikes of each are kept. Moves are by whole channels and steps.
+
+    Returns:
+        Set of ``n`` samples.
+    """
+    k, n = len(probabilities), len(spikes) // len(probabilities)
+    there = np.flatnonzero(_chosen(spikes, np.tile(probabilities, n), rng))
+    sample = _sample_of_each(spikes)[there]
+    moved = []
+    for values in (spikes.steps, spikes.channels):
+        means = np.array(
+            [values[at].mean(dtype=np.float64) if at.stop > at.start else np.nan for at in _slices(spikes)]
+        )
+        of_each = means.reshape(n, k)
+        known = np.isfinite(of_each)
+        centre = np.where(known, of_each, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        by = np.trunc(np.where(known, centre[:, None] - of_each, 0.0)).astype(np.int32).ravel()
+        moved.append(values[there] + by[sample])
+    return _sorted(spikes, sample // k, moved[0], moved[1], n)
+
+
+def merged(sets: Sequence[SpikeSet], order: np.ndarray) -> SpikeSet:
+    """The samples of several sets, one after the other, in another order."""
+    lengths = np.concatenate([np.diff(s.offsets) for s in sets])
+    joined = replace(
+        sets[0],
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        steps=np.concatenate([s.steps for s in sets]),
+        channels=np.concatenate([s.channels for s in sets]),
+    )
+    return joined.select(order)
+
+
+AUGMENTATIONS: Mapping[str, Callable[[SpikeSet, Any, np.random.Generator], SpikeSet]] = {
+    "random_shift": shift,
+    "random_shift_xy": shift_xy,
+    "random_dilate": dilate,
+    "ID_jitter": jitter,
+}
+"""Those that change a sample by itself, by name."""

@@ -1,0 +1,199 @@
+"""What is presented in an epoch, batch by batch: which samples, in which order, and with which changes.
+
+Without augmentation a batch is a list of samples of the data set, and nothing is copied. Else its spikes are made when
+it is due, while the batch before it is in the engine; nothing of an epoch is kept. All that is random follows from
+``TRAIN_DATA_SEED``, the epoch, the batch and the name of what it is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eventprop.backends import Engine
+from eventprop.data.augmentation import AUGMENTATIONS, blend, merged, thin
+from eventprop.data.spikes import SpikeSet
+from eventprop.data.splits import Subset
+from eventprop.streams import stream
+
+__all__ = ["Batch", "Preparation", "Presentation", "verify"]
+
+_THIN = "NORMALISE_SPIKE_NUMBER"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples ``samples`` of ``spikes``, with their labels; ``first`` is the number of the first one in the epoch."""
+
+    first: int
+    spikes: SpikeSet
+    samples: np.ndarray
+    labels: np.ndarray
+
+
+class Preparation:
+    """What ``p`` says is to be done to samples before they are presented.
+
+    Args:
+        training: the samples that train; the fewest spikes of one of them are what ``NORMALISE_SPIKE_NUMBER`` leaves.
+
+    Raises:
+        ValueError: a training sample has no spikes, with ``NORMALISE_SPIKE_NUMBER``.
+    """
+
+    def __init__(self, p: Mapping[str, Any], training: Subset) -> None:
+        self.p = p
+        self.augmentation: dict[str, Any] = {k: v for k, v in p.get("AUGMENTATION", {}).items() if k != _THIN}
+        self.number = _fewest_spikes(training) if p.get("AUGMENTATION", {}).get(_THIN) else None
+
+    def training(self, training: Subset, epoch: int) -> Presentation:
+        """The samples of one epoch, shuffled with ``SHUFFLE``: balanced, thinned, augmented, with blends added."""
+        p, seed = self.p, self.p["TRAIN_DATA_SEED"]
+        if p.get("BALANCE_TRAIN_CLASSES"):
+            training = _balanced(training, stream(seed, "balance training", epoch))
+        made = np.zeros((0, 0), np.int64)
+        if "blend" in self.augmentation:
+            k = len(self.augmentation["blend"])
+            made = _partners(training, p["N_TRAIN"] - len(training), k, stream(seed, "blend partners", epoch))
+        order = np.arange(len(training) + len(made))
+        if p["SHUFFLE"]:
+            order = stream(seed, "shuffle", epoch).permutation(order.size)
+        return Presentation(self, training, made, order, epoch, learn=True)
+
+    def evaluation(self, evaluation: Subset, epoch: int) -> Presentation:
+        """Evaluation samples as they are: balanced and thinned if ``p`` says so, nothing else."""
+        if self.p.get("BALANCE_EVAL_CLASSES"):
+            evaluation = _balanced(evaluation, stream(self.p["TRAIN_DATA_SEED"], "balance evaluation", epoch))
+        order = np.arange(len(evaluation))
+        return Presentation(self, evaluation, np.zeros((0, 0), np.int64), order, epoch, learn=False)
+
+    def size(self, samples: Subset, *, learn: bool) -> int:
+        """How many samples an epoch presents of these."""
+        n = len(samples)
+        if self.p.get("BALANCE_TRAIN_CLASSES" if learn else "BALANCE_EVAL_CLASSES"):
+            counts = np.unique(samples.labels, return_counts=True)[1]
+            n = int(counts.min() * counts.size)
+        return max(n, self.p["N_TRAIN"]) if learn and "blend" in self.augmentation else n
+
+
+class Presentation:
+    """One epoch's samples in order of presentation.
+
+    Attributes:
+        subset: the samples of the data set that take part.
+        labels: of all samples in order of presentation, ``(n,)``.
+    """
+
+    def __init__(
+        self, how: Preparation, subset: Subset, made: np.ndarray, order: np.ndarray, epoch: int, *, learn: bool
+    ) -> None:
+        self.subset = subset
+        self._how, self._made, self._order, self._epoch, self._learn = how, made, order, epoch, learn
+        labels = subset.labels
+        self.labels = np.concatenate([labels, labels[made[:, 0]]] if len(made) else [labels])[order]
+
+    def __len__(self) -> int:
+        return int(self._order.size)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """One after the other, of ``size`` samples but for the last; each is made while the one before is used."""
+        starts = range(0, len(self), size)
+        if not (self._how.number is not None or (self._learn and self._how.augmentation)):
+            for first in starts:
+                yield self._plain(first, size)
+            return
+        with ThreadPoolExecutor(1, "augmentation") as worker:
+            coming = worker.submit(self._changed, 0, size)
+            for first in starts:
+                batch = coming.result()
+                if first + size < len(self):
+                    coming = worker.submit(self._changed, first + size, size)
+                yield batch
+
+    def _plain(self, first: int, size: int) -> Batch:
+        part = slice(first, first + size)
+        return Batch(first, self.subset.part.spikes, self.subset.indices[self._order[part]], self.labels[part])
+
+    def _changed(self, first: int, size: int) -> Batch:
+        """A batch of samples of its own.
+
+        The changes that ``AUGMENTATION`` names before "blend" are made to each of the samples that are blended, those
+        after it to the result.
+        """
+        part = slice(first, first + size)
+        items = self._order[part]
+        own = np.flatnonzero(items < len(self.subset))
+        blends = np.flatnonzero(items >= len(self.subset))
+        parts = self._made[items[blends] - len(self.subset)].ravel()
+        indices = self.subset.indices[np.concatenate([items[own], parts])]
+        spikes = self.subset.part.spikes.select(indices)
+        number = first // size
+        if self._how.number is not None:
+            spikes = thin(spikes, self._how.number, self._stream(_THIN, number))
+        for name, value in self._how.augmentation.items() if self._learn else ():
+            if name != "blend":
+                spikes = AUGMENTATIONS[name](spikes, value, self._stream(name, number))
+            elif blends.size:
+                whole = np.arange(len(spikes))
+                made = blend(spikes.select(whole[own.size :]), value, self._stream(name, number))
+                back = np.argsort(np.concatenate([own, blends]))
+                spikes = merged([spikes.select(whole[: own.size]), made], back)
+        return Batch(first, spikes, np.arange(items.size), self.labels[part])
+
+    def _stream(self, name: str, number: int) -> np.random.Generator:
+        phase = "training" if self._learn else "evaluation"
+        return stream(self._how.p["TRAIN_DATA_SEED"], name, phase, self._epoch, number)
+
+
+def _fewest_spikes(training: Subset) -> int:
+    lengths = np.diff(training.part.spikes.offsets)[training.indices]
+    if lengths.min() == 0:
+        number = int(training.indices[lengths.argmin()])
+        raise ValueError(
+            f'AUGMENTATION={{"{_THIN}": True}} leaves each sample as many spikes as the shortest has, but sample '
+            f"{number} of the training data has none within the trial"
+        )
+    return int(lengths.min())
+
+
+def _balanced(subset: Subset, rng: np.random.Generator) -> Subset:
+    """As many samples of each class that is there as the smallest class has, drawn at random; class after class."""
+    labels = subset.labels
+    number = int(np.unique(labels, return_counts=True)[1].min())
+    chosen = [rng.permutation(np.flatnonzero(labels == c))[:number] for c in np.unique(labels)]
+    return Subset(subset.part, subset.indices[np.concatenate(chosen)])
+
+
+def _partners(training: Subset, number: int, k: int, rng: np.random.Generator) -> np.ndarray:
+    """For each of ``number`` blends ``k`` samples of one class, ``(number, k)``; classes as often as they are there."""
+    labels = training.labels
+    classes = labels[rng.integers(len(training), size=max(number, 0))]
+    partners = np.zeros((classes.size, k), np.int64)
+    for c in np.unique(classes):
+        of_class, rows = np.flatnonzero(labels == c), np.flatnonzero(classes == c)
+        partners[rows] = of_class[rng.integers(of_class.size, size=(rows.size, k))]
+    return partners
+
+
+def verify(engine: Engine, presented: Presentation, size: int) -> None:
+    """Present the first batch without learning or dropout, and compare the input spikes that the backend has.
+
+    Raises:
+        RuntimeError: they are not those of the data; names the sample.
+    """
+    batch = next(iter(presented.batches(size)))
+    dt_ms = engine.network.dt_ms
+    for sample in batch.samples:
+        engine.run(batch.spikes, np.array([sample]), None)
+        steps, channels = batch.spikes.sample(int(sample))
+        times, ids = engine.spike_times(0, "input")
+        found = np.lexsort((ids, times))
+        if not np.array_equal(ids[found], channels) or not np.allclose(times[found], (steps + 1.0) * dt_ms):
+            raise RuntimeError(f"the backend's input spikes of sample {sample} are not those of the data")
+    print(
+        f"TEST_ST_INTEGRITY: the backend has the input spikes of {len(batch.samples)} samples as they are in the data"
+    )

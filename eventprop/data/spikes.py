@@ -1,0 +1,278 @@
+"""Spikes of many samples as flat arrays of steps and channels, on the grid of the simulation.
+
+An event at time t belongs to step ``floor(t / dt)``; the quotient is rounded up where it is a millionth of its value
+below a whole number, so that 0.3 ms is step 3 of 0.1 ms, in single precision too.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eventprop.data.extent import PER_MS, Extent, likely_unit, percent
+
+__all__ = ["SpikeSet", "bin_events", "from_samples", "joined"]
+
+_MOST_STEPS = _MOST_CHANNELS = 65535
+_TOLERANCE = 1e-6
+_BLOCK = 100_000  # events worked on at a time: these and what is made of them fit a processor's cache
+_ENOUGH = 5  # spikes of samples whose unit can be told by when they come
+_SHORTEST = 0.003  # of a trial; samples that end before that may be in seconds
+_LONG = 200  # spikes of a sample from which on it is faster to copy each by itself
+
+
+@dataclass(frozen=True)
+class SpikeSet:
+    """Spikes of ``n`` samples.
+
+    Attributes:
+        offsets: ``(n + 1,)`` int64; sample i has the spikes ``offsets[i]`` to ``offsets[i + 1]``.
+        steps: ``(spikes,)`` uint16, ascending within a sample.
+        channels: ``(spikes,)`` uint16, ascending within a step.
+        num_channels: input channels.
+        num_steps: steps of a trial.
+    """
+
+    offsets: np.ndarray
+    steps: np.ndarray
+    channels: np.ndarray
+    num_channels: int
+    num_steps: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def sample(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and channels of one sample's spikes, as views.
+
+        Raises:
+            IndexError: there is no sample ``index``; they are counted from 0, not from the end.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"there is no sample {index}; there are {len(self)}")
+        part = slice(self.offsets[index], self.offsets[index + 1])
+        return self.steps[part], self.channels[part]
+
+    def select(self, indices: np.ndarray | Sequence[int]) -> SpikeSet:
+        """The samples ``indices``, in that order, repeated where an index is.
+
+        Args:
+            indices: ``(m,)`` whole numbers from 0 to ``n - 1``.
+
+        Returns:
+            Set of ``m`` samples in new arrays.
+
+        Raises:
+            ValueError: indices are not a list of whole numbers.
+            IndexError: names an index that is not there.
+        """
+        wanted = np.asarray(indices)
+        if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
+            raise ValueError("indices must be a list of whole numbers")
+        wanted = wanted.astype(np.int64)
+        outside = (wanted < 0) | (wanted >= len(self))
+        if outside.any():
+            raise IndexError(f"there is no sample {wanted[outside][0]}; there are {len(self)}")
+        starts = self.offsets[:-1][wanted]
+        lengths = self.offsets[1:][wanted] - starts
+        offsets = _offsets(lengths)
+        if lengths.size and lengths.mean() >= _LONG:
+            parts = [slice(a, a + n) for a, n in zip(starts.tolist(), lengths.tolist(), strict=True)]
+            steps, channels = (np.concatenate([array[at] for at in parts]) for array in (self.steps, self.channels))
+            return SpikeSet(offsets, steps, channels, self.num_channels, self.num_steps)
+        steps, channels = (np.empty(offsets[-1], np.uint16) for _ in range(2))
+        for first, last in _blocks(offsets):
+            to = slice(offsets[first], offsets[last])
+            shift = np.repeat(starts[first:last] - offsets[first:last], lengths[first:last])
+            source = np.arange(to.start, to.stop) + shift
+            steps[to], channels[to] = self.steps[source], self.channels[source]
+        return SpikeSet(offsets, steps, channels, self.num_channels, self.num_steps)
+
+
+def bin_events(
+    times_ms: np.ndarray,
+    channels: np.ndarray,
+    offsets: np.ndarray,
+    num_channels: int,
+    dt_ms: float,
+    trial_ms: float,
+    least: int = 1,
+) -> SpikeSet:
+    """Events on the grid: step ``floor(t / dt)``, one spike at most per channel and step.
+
+    Events from ``trial_ms`` on are cut off, and so are those in the last step: a spike takes one step to arrive.
+
+    Args:
+        times_ms: ``(events,)``, not negative, in any order within a sample.
+        channels: ``(events,)`` whole numbers from 0 to ``num_channels - 1``.
+        offsets: ``(n + 1,)``; sample i has the events ``offsets[i]`` to ``offsets[i + 1]``.
+        num_channels: 65535 at most.
+        least: as many events of a channel in a step make a spike.
+
+    Returns:
+        Set of ``n`` samples, sorted by step, then channel.
+
+    Raises:
+        ValueError: more steps or channels than 65535, arrays whose lengths do not fit each other, or a sample (it is
+            named) with a time that is negative or not a number, or a channel out of range.
+    """
+    num_steps = _num_steps(dt_ms, trial_ms)
+    if not 1 <= num_channels <= _MOST_CHANNELS:
+        raise ValueError(f"there can be 1 to {_MOST_CHANNELS} channels, not {num_channels}")
+    if not len(times_ms) == len(channels) == offsets[-1]:
+        raise ValueError(f"{len(times_ms)} times, {len(channels)} channels, but offsets end at {offsets[-1]}")
+    step_parts, channel_parts = [np.zeros(0, np.uint16)], [np.zeros(0, np.uint16)]
+    counts = np.zeros(len(offsets) - 1, np.int64)
+    for first, last in _blocks(offsets):
+        part = slice(offsets[first], offsets[last])
+        bounds = offsets[first : last + 1] - offsets[first]
+        times, numbers = np.asarray(times_ms[part], np.float64), channels[part]
+        _check_events(times, numbers, bounds, first, num_channels)
+        size = (last - first) * num_steps * num_channels
+        kind: type[Any] = np.int32 if size < 2**31 else np.int64  # the narrower the faster, several times
+        with np.errstate(over="ignore"):
+            floor = np.floor(times / dt_ms * (1 + _TOLERANCE))
+        keep = floor < num_steps - 1
+        sample = np.repeat(np.arange(last - first, dtype=kind), np.diff(bounds))[keep]
+        cells = sample * kind(num_steps) + floor[keep].astype(kind)
+        cells = cells * kind(num_channels) + numbers[keep].astype(kind)
+        cells.sort()
+        new = np.ones(cells.size, bool)
+        np.not_equal(cells[1:], cells[:-1], out=new[1:])
+        if least > 1:
+            starts = np.flatnonzero(new)
+            new = starts[np.diff(starts, append=cells.size) >= least]
+        cells = cells[new]
+        rows = cells // kind(num_channels)
+        step_parts.append((rows % kind(num_steps)).astype(np.uint16))
+        channel_parts.append((cells - rows * kind(num_channels)).astype(np.uint16))
+        ends = np.arange(1, last - first + 1) * (num_steps * num_channels)
+        counts[first:last] = np.diff(np.searchsorted(cells, ends.astype(kind)), prepend=0)
+    return SpikeSet(
+        offsets=_offsets(counts),
+        steps=np.concatenate(step_parts),
+        channels=np.concatenate(channel_parts),
+        num_channels=num_channels,
+        num_steps=num_steps,
+    )
+
+
+def from_samples(X: Sequence[Mapping[str, Any]], num_channels: int, dt_ms: float, trial_ms: float) -> SpikeSet:
+    """Spike set of samples ``{"x": channel numbers, "t": times in ms}``; times may be in any order.
+
+    A warning says so where most spikes come after the trial, or all so early that the times look like seconds.
+
+    Raises:
+        ValueError: names the sample and what is wrong with it.
+    """
+    times, channels = [np.zeros(0)], [np.zeros(0, np.int64)]
+    for number, sample in enumerate(X):
+        t, x = _checked(sample, number, num_channels)
+        times.append(t)
+        channels.append(x)
+    offsets = _offsets(np.array([t.size for t in times[1:]], np.int64))
+    flat = np.concatenate(times)
+    found = bin_events(flat, np.concatenate(channels), offsets, num_channels, dt_ms, trial_ms)
+    extent = Extent.of(flat.size, int((flat < trial_ms - dt_ms).sum()), [t.max() for t in times[1:] if t.size])
+    _warn(extent, trial_ms, bool((flat % 1).any()))
+    return found
+
+
+def _warn(extent: Extent, trial_ms: float, fractions: bool) -> None:
+    """Of times that may be in another unit than milliseconds; those in seconds have ``fractions``."""
+    lost, ends = extent.events - extent.within, f"samples end at {extent.end:g} ms (median)"
+    unit = likely_unit(extent.end, trial_ms, PER_MS, "ms")
+    if 2 * lost > extent.events:
+        share = percent(lost, extent.events)
+        warnings.warn(
+            f"{lost} of {extent.events} spikes ({share}) come after the trial (TRIAL_MS={trial_ms:g}) and are cut off: "
+            f"{ends}{unit}",
+            stacklevel=5,
+        )
+    elif fractions and unit and extent.events >= _ENOUGH and extent.end < _SHORTEST * trial_ms:
+        warnings.warn(f"{ends}, at the very beginning of a trial of {trial_ms:g} ms{unit}", stacklevel=5)
+
+
+def joined(parts: Iterable[SpikeSet]) -> SpikeSet:
+    """The samples of all ``parts``, at least one, whose numbers of channels and steps are the same.
+
+    A part is not needed any more once the next one is asked for, so that all spikes are in memory once.
+    """
+    steps, channels = io.BytesIO(), io.BytesIO()  # they grow in place
+    lengths = []
+    for part in parts:
+        steps.write(np.ascontiguousarray(part.steps).data)
+        channels.write(np.ascontiguousarray(part.channels).data)
+        lengths.append(np.diff(part.offsets))
+    stepped, channelled = (np.frombuffer(memory.getbuffer(), np.uint16) for memory in (steps, channels))
+    return SpikeSet(_offsets(np.concatenate(lengths)), stepped, channelled, part.num_channels, part.num_steps)
+
+
+def _num_steps(dt_ms: float, trial_ms: float) -> int:
+    if not (0 < dt_ms < np.inf and 0 < trial_ms < np.inf):
+        raise ValueError(f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} must be positive")
+    num_steps = round(trial_ms / dt_ms)
+    if num_steps > _MOST_STEPS:
+        raise ValueError(
+            f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {num_steps} steps; {_MOST_STEPS} are possible"
+        )
+    return num_steps
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    """Where each sample begins, and the end: ``(n + 1,)`` int64."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _blocks(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Ranges of samples with ``_BLOCK`` events at most, or one sample."""
+    first, n = 0, len(offsets) - 1
+    while first < n:
+        last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _BLOCK, side="right")) - 1)
+        yield first, last
+        first = last
+
+
+def _check_events(times: np.ndarray, channels: np.ndarray, bounds: np.ndarray, first: int, num_channels: int) -> None:
+    """A negative time or a channel too high would land in another sample's cells."""
+    for right, values, what in (
+        (times >= 0, times, "time {:g} ms must be a number and not negative"),
+        ((channels >= 0) & (channels < num_channels), channels, f"channel {{}} is not one of 0 to {num_channels - 1}"),
+    ):
+        if not right.all():
+            at = int(np.argmin(right))
+            number = first + int(np.searchsorted(bounds, at, side="right")) - 1
+            raise ValueError(f"sample {number}: {what.format(values[at])}")
+
+
+def _checked(sample: Mapping[str, Any], number: int, num_channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Times (float64) and channels (int64) of a sample that may hold anything."""
+    form = f'sample {number} must be a dictionary with "x" (channels) and "t" (times in ms)'
+    if not isinstance(sample, Mapping):
+        raise ValueError(form)
+    missing = [key for key in ("x", "t") if key not in sample]
+    if missing:
+        raise ValueError(f'{form}; it lacks "{missing[0]}"')
+    try:
+        t, x = np.asarray(sample["t"]), np.asarray(sample["x"])
+    except ValueError:
+        raise ValueError(f"sample {number}: x and t must be flat lists of numbers") from None
+    if t.ndim != 1 or t.shape != x.shape:
+        raise ValueError(f"sample {number}: x and t must be lists of one length, got shapes {x.shape} and {t.shape}")
+    if t.size == 0:
+        return np.zeros(0), np.zeros(0, np.int64)
+    if t.dtype.kind not in "iuf" or not np.isfinite(t).all():
+        raise ValueError(f"sample {number}: times must be finite numbers")
+    if t.min() < 0:
+        raise ValueError(f"sample {number}: times must not be negative, got {t.min():g} ms")
+    if x.dtype.kind not in "iuf" or not np.isfinite(x).all() or (x != np.floor(x)).any():
+        raise ValueError(f"sample {number}: channels must be whole numbers")
+    if x.min() < 0 or x.max() >= num_channels:
+        wrong = x.min() if x.min() < 0 else x.max()
+        raise ValueError(f"sample {number}: channel {wrong:g} is not one of 0 to {num_channels - 1}")
+    return t.astype(np.float64), x.astype(np.int64)

@@ -1,0 +1,356 @@
+"""What must hold between parameters; each alone is checked where it is declared."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from eventprop import models, network
+from eventprop.backends.devices import problem_with
+from eventprop.choice import meaning
+from eventprop.parameters.declaration import LARGEST
+
+__all__ = ["check_together"]
+
+_MOST_CHANNELS = 65535
+_LARGEST_SLOPE = 1e12  # of a penalty: the square of a gradient still fits single precision
+_LONGEST_STEP = 50.0  # in time constants: exp of it, and its products, fit single precision
+_LONGEST_NAME = 180  # bytes; file systems take 255, and the longest that is appended has some 60
+_NOT_IN_NAMES = ':*?"<>|'
+_DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", *(f"{d}{n}" for d in ("COM", "LPT") for n in "0123456789")}
+
+Problems = list[str]
+
+
+def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
+    """All that is wrong, a line each. A key that is wrong by itself is absent from ``p`` and takes no part.
+
+    Args:
+        num_channels: of the benchmark's input.
+    """
+    problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
+    problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p) + _check_data(p)
+    problems += _check_decay(p) + _check_penalty(p) + _check_learning(p)
+    problems += _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
+    problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
+    problems += [problem] if problem else []
+    problems += _check_names(p)
+    for key in ("SPEAKER_LEFT", "REDUCED_CLASSES"):
+        values = p.get(key)
+        if values is not None and (not values or len(set(values)) < len(values) or min(values) < 0):
+            problems.append(f"{key}={values} must hold different whole numbers from 0, at least one")
+    return problems
+
+
+def _check_names(p: Mapping[str, Any]) -> Problems:
+    """Names that any file system takes, with all that is appended to them; paths that this one takes."""
+    problems = []
+    name, other = p.get("NAME"), p.get("CHECKPOINT_NAME")
+    if name is not None and (wrong := _wrong_name(name)):
+        problems.append(f"NAME={name!r} must be a file name {wrong}")
+    if other is not None and (not other.strip() or any(c in other for c in "/\\\0") or other in (".", "..")):
+        problems.append(f"CHECKPOINT_NAME={other!r} must be a file name without slashes")
+    for key in ("OUT_DIR", "DATA_DIR", "DATA_BUFFER_NAME"):
+        path = p.get(key, "")
+        if "\0" in path or _bytes(path) is None:
+            problems.append(f"{key}={path!r} must be a path, and no file system here has one like this")
+    return problems
+
+
+def _wrong_name(name: str) -> str:
+    """What keeps ``name`` from being the beginning of file names everywhere; "" for nothing."""
+    length, device = _bytes(name), name.split(".")[0]
+    bad = sorted(c for c in set(name) if c in _NOT_IN_NAMES or not c.isprintable())
+    if not name.strip():
+        return "with at least one letter"
+    if set(name) & set("/\\"):
+        return "without slashes"
+    if bad:
+        return f"without {' '.join(map(repr, bad))}"
+    if name.strip(" .") != name:
+        return "without blanks and dots at its ends"
+    if device.upper() in _DEVICES:
+        return f"everywhere, and {device} is a device on Windows"
+    if length is None:
+        return f"in the file system's encoding, {sys.getfilesystemencoding()}"
+    if length > _LONGEST_NAME:
+        return f"of at most {_LONGEST_NAME} bytes, as more is appended to it, and this has {length}"
+    return ""
+
+
+def _bytes(text: str) -> int | None:
+    """How many bytes ``text`` has in file names; None where it cannot be in one."""
+    try:
+        return len(os.fsencode(text))
+    except UnicodeEncodeError:
+        return None
+
+
+def _check_steps(p: Mapping[str, Any]) -> Problems:
+    """A trial is a whole number of steps that fits 16 bits, and the recording buffer divides it."""
+    if not {"TRIAL_MS", "DT_MS"} <= p.keys():
+        return []
+    problems = []
+    trial_ms, dt_ms, spk_rec_steps = p["TRIAL_MS"], p["DT_MS"], p.get("SPK_REC_STEPS")
+    ratio = trial_ms / dt_ms
+    if ratio > 1e9:
+        return [f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {ratio:g} steps; 3 to 65535 are possible"]
+    steps = round(ratio)
+    if not _whole(ratio):
+        near = max(3, steps) * dt_ms
+        problems.append(f"TRIAL_MS={trial_ms:.10g} is no whole multiple of DT_MS={dt_ms:.10g}; {near:.10g} would be")
+    if not 3 <= steps <= 65535:
+        problems.append(f"TRIAL_MS={trial_ms:g} and DT_MS={dt_ms:g} make {steps} steps; 3 to 65535 are possible")
+    elif spk_rec_steps is not None and steps % spk_rec_steps:
+        problems.append(f"SPK_REC_STEPS={spk_rec_steps} does not divide the {steps} steps of a trial")
+    return problems
+
+
+def _whole(ratio: float) -> bool:
+    return abs(round(ratio) - ratio) <= 1e-6 * ratio
+
+
+def _check_potentials(p: Mapping[str, Any]) -> Problems:
+    """At the start of a trial a neuron is below its threshold."""
+    if not {"V_RESET", "V_THRESH"} <= p.keys():
+        return []
+    reset, threshold = p["V_RESET"], p["V_THRESH"]
+    if reset >= threshold:
+        return [f"V_RESET={reset:g} must be below V_THRESH={threshold:g}"]
+    if _adaptive(p) and threshold + p.get("B_INIT", 0.0) <= reset:
+        return [f"B_INIT={p['B_INIT']:g} must be above V_RESET - V_THRESH = {reset - threshold:g}"]
+    return []
+
+
+def _check_outputs(p: Mapping[str, Any]) -> Problems:
+    """First-spike losses go with spiking outputs, all others with voltages."""
+    if not {"LOSS_TYPE", "OUTPUT_NEURON_TYPE"} <= p.keys():
+        return []
+    loss, outputs = p["LOSS_TYPE"], p["OUTPUT_NEURON_TYPE"]
+    problems, spiking = [], meaning("LOSS_TYPE", loss, models.LOSSES).spiking
+    if spiking and outputs == "hetLI":
+        problems.append(
+            f'OUTPUT_NEURON_TYPE="hetLI" never spikes, and LOSS_TYPE="{loss}" needs spikes; "LIF", or "LI", which this '
+            "loss makes spike, would be right"
+        )
+    if not spiking and outputs == "LIF":
+        with_spikes = " or ".join(f'"{name}"' for name, other in models.LOSSES.items() if other.spiking)
+        problems.append(
+            f'OUTPUT_NEURON_TYPE="LIF" spikes, and LOSS_TYPE="{loss}" reads voltages; "LI" or "hetLI", or LOSS_TYPE '
+            f"{with_spikes}, would be right"
+        )
+    return problems
+
+
+def _check_time_constants(p: Mapping[str, Any]) -> Problems:
+    """One that is below the time step is a warning: the propagators are exact all the same."""
+    if "DT_MS" not in p:
+        return []
+    dt_ms = p["DT_MS"]
+    for key in ["TAU_MEM", "TAU_SYN"] + (["TAU_B"] if _adaptive(p) else []):
+        if dt_ms / _LONGEST_STEP <= p.get(key, dt_ms) < dt_ms:
+            warnings.warn(
+                f"{key}={p[key]:g} is below DT_MS={dt_ms:g}: a spike's effect decays within a step", stacklevel=5
+            )
+    return []
+
+
+def _check_decay(p: Mapping[str, Any]) -> Problems:
+    """What is left of a time constant's decay after a step has an inverse in single precision."""
+    if "DT_MS" not in p:
+        return []
+    used = ["TAU_MEM", "TAU_SYN", *(["TAU_B"] if _adaptive(p) else []), *_bounds_in_use(p).values()]
+    least = p["DT_MS"] / _LONGEST_STEP
+    return [
+        f"{key}={p[key]:g} is far below DT_MS={p['DT_MS']:g}; it must be at least {least:g}"
+        for key in used
+        if p.get(key, least) < least
+    ]
+
+
+def _check_penalty(p: Mapping[str, Any]) -> Problems:
+    """The penalty of late first spikes, and its derivative, fit single precision to the end of a trial."""
+    loss = p.get("LOSS_TYPE")
+    if not {"TRIAL_MS", "ALPHA", "TAU_1"} <= p.keys() or p["ALPHA"] == 0.0:
+        return []
+    trial, alpha, tau, most = p["TRIAL_MS"], p["ALPHA"], p["TAU_1"], math.log(_LARGEST_SLOPE)
+    if loss == "first_spike_exp" and math.log(alpha) - math.log(tau) + trial / tau > most:
+        return [
+            f"TAU_1={tau:g} makes the penalty exp(TRIAL_MS / TAU_1) too large a number; {trial / 20.0:g} would do, "
+            "with an ALPHA of at most 1"
+        ]
+    if loss == "first_spike" and math.log(alpha) - 2.0 * math.log(0.01 * trial) > most:
+        return [f"ALPHA={alpha:g} is too large for a trial of TRIAL_MS={trial:g}; a smaller one would do"]
+    return []
+
+
+def _check_learning(p: Mapping[str, Any]) -> Problems:
+    """The rate stays within its range to the last epoch; what is 0 or bounds a number by its size is no tiny number."""
+    problems = [
+        f"{key}={p[key]:g} is too small; it must be 0, for none, or at least {1.0 / LARGEST:g}"
+        for key in ("GRAD_CLIP", "MIN_DENOMINATOR")
+        if 0.0 < p.get(key, 0.0) < 1.0 / LARGEST
+    ]
+    if not {"ETA", "ETA_DECAY", "N_EPOCH"} <= p.keys() or p["ETA"] == 0.0:
+        return problems
+    if math.log(p["ETA"]) + p["N_EPOCH"] * math.log(p["ETA_DECAY"]) > math.log(LARGEST):
+        problems.append(
+            f"ETA_DECAY={p['ETA_DECAY']:g} makes ETA={p['ETA']:g} larger than {LARGEST:g} within "
+            f"N_EPOCH={p['N_EPOCH']} epochs"
+        )
+    return problems
+
+
+def _bounds_in_use(p: Mapping[str, Any]) -> dict[str, str]:
+    """By the key of a time constant that is trained or drawn, the key of its lower bound."""
+    bounds: dict[str, str] = {}
+    if p.get("TRAIN_TAU") or p.get("TRAIN_TAU_OUTPUT") or _heterogeneous(p):
+        bounds |= {"TAU_MEM": "MIN_TAU_M", "TAU_SYN": "MIN_TAU_SYN"}
+    if p.get("TRAIN_TAU_B") and _adaptive(p):
+        bounds["TAU_B"] = "MIN_TAU_B"
+    return bounds
+
+
+def _check_bounds(p: Mapping[str, Any]) -> Problems:
+    """Time constants that are trained or drawn start at or above their bounds, and these are no shorter than a step."""
+    problems = []
+    if p.get("TRAIN_TAU_B") and not _adaptive(p) and "HIDDEN_NEURON_TYPE" in p:
+        problems.append(
+            f'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got "{p["HIDDEN_NEURON_TYPE"]}", which has no TAU_B'
+        )
+    for key, bound in _bounds_in_use(p).items():
+        if {key, bound} <= p.keys() and p[key] < p[bound]:
+            problems.append(f"{key}={p[key]:g} is below its lower bound {bound}={p[bound]:g}")
+    return problems
+
+
+def _adaptive(p: Mapping[str, Any]) -> bool:
+    """Whether hidden neurons have an adaptive threshold."""
+    model, _ = network.HIDDEN_NEURONS.get(p.get("HIDDEN_NEURON_TYPE", ""), (models.LIF, False))
+    return "tau_b" in model.parameters
+
+
+def _heterogeneous(p: Mapping[str, Any]) -> bool:
+    """Whether time constants are drawn for each neuron."""
+    hidden = network.HIDDEN_NEURONS.get(p.get("HIDDEN_NEURON_TYPE", ""))
+    outputs = network.OUTPUT_NEURONS.get(p.get("OUTPUT_NEURON_TYPE", ""), {})
+    return any(drawn for _, drawn in (*([hidden] if hidden else []), *outputs.values()))
+
+
+def _check_delay_line(p: Mapping[str, Any], num_channels: int) -> Problems:
+    """Delays are whole steps, the last copy begins within the trial, and all channels can be numbered."""
+    copies = p.get("N_INPUT_DELAY", 0)
+    if copies == 0:
+        return []
+    problems = []
+    most = _MOST_CHANNELS // num_channels - 1
+    if copies > most:
+        problems.append(
+            f"N_INPUT_DELAY={copies} makes {num_channels * (copies + 1)} input channels; {_MOST_CHANNELS} are "
+            f"possible, N_INPUT_DELAY at most {most}"
+        )
+    if not {"INPUT_DELAY", "DT_MS"} <= p.keys():
+        return problems
+    delay, dt_ms = p["INPUT_DELAY"], p["DT_MS"]
+    if delay < 0.5 * dt_ms or not _whole(delay / dt_ms):
+        near = max(1, round(delay / dt_ms)) * dt_ms
+        problems.append(f"INPUT_DELAY={delay:.10g} is no whole multiple of DT_MS={dt_ms:.10g}; {near:.10g} would be")
+    if "TRIAL_MS" in p and copies * delay >= p["TRIAL_MS"]:
+        problems.append(
+            f"N_INPUT_DELAY={copies} times INPUT_DELAY={delay:g} is {copies * delay:g} ms, so the last copy would "
+            f"come after the trial; it must be below TRIAL_MS={p['TRIAL_MS']:g}"
+        )
+    return problems
+
+
+def _check_exact(p: Mapping[str, Any]) -> Problems:
+    """Exact spike times need potentials and thresholds in closed form, falling thresholds excluded."""
+    if p.get("SPIKE_TIMING") != "exact":
+        return []
+    problems = []
+    if p.get("HIDDEN_NOISE", 0.0) > 0.0:
+        problems.append(f"HIDDEN_NOISE={p['HIDDEN_NOISE']:g} must be 0: a noisy potential has no closed form")
+    if p.get("LOSS_TYPE") in ("max", "avg_xentropy"):
+        problems.append(f'LOSS_TYPE="{p["LOSS_TYPE"]}" has no closed form within a step')
+    if _adaptive(p):
+        problems += [
+            f"{key}={p[key]:g} must not be negative for ALIF neurons: a rising threshold may be met twice in a step"
+            for key in ("B_INCR", "B_INIT")
+            if p.get(key, 0.0) < 0.0
+        ]
+    return [f'SPIKE_TIMING="exact": {problem}; SPIKE_TIMING="grid" allows it' for problem in problems]
+
+
+def _check_data(p: Mapping[str, Any]) -> Problems:
+    """Only SSC has a file for validation, and its speakers are not known."""
+    if not {"EVALUATION", "DATA_SET"} <= p.keys():
+        return []
+    buffer = p.get("DATA_BUFFER_NAME")
+    if buffer is not None and not Path(buffer).name:
+        return [f"DATA_BUFFER_NAME={buffer!r} must end in the beginning of a file name, as ./data/SSC/mySSC does"]
+    evaluation, name = p["EVALUATION"], p["DATA_SET"]
+    if evaluation == "validation_set" and name != "SSC":
+        return [
+            f'EVALUATION="validation_set" needs DATA_SET="SSC": {name} has no validation file; "random" or "speaker" '
+            "would be right"
+        ]
+    if evaluation == "speaker" and name == "SSC":
+        return ['EVALUATION="speaker" is not for DATA_SET="SSC"; "validation_set" or "random" would be right']
+    return []
+
+
+def _check_augmentation(augmentation: Mapping[str, Any], num_channels: int) -> Problems:
+    """Known kinds, each with a value of its form and range."""
+    problems = []
+    for name, value in augmentation.items():
+        if name not in _AUGMENTATIONS:
+            near = difflib.get_close_matches(name, _AUGMENTATIONS, 1, 0.4)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            problems.append(f"AUGMENTATION has {name!r}; there are: {', '.join(_AUGMENTATIONS)}{hint}")
+            continue
+        right, form = _AUGMENTATIONS[name]
+        if not right(value, num_channels):
+            problems.append(f'AUGMENTATION={{"{name}": {value!r}}} is not right: it takes {form.format(num_channels)}')
+    return problems
+
+
+def _number(value: Any, least: float, most: float = math.inf) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most and value < math.inf
+    )
+
+
+def _is_camera(num_channels: int) -> bool:
+    """Two channels for each cell of a square."""
+    return 2 * math.isqrt(num_channels // 2) ** 2 == num_channels
+
+
+def _dilation(value: Any, _: int) -> bool:
+    if not isinstance(value, list) or len(value) != 2 or not all(_number(v, 0.0) and v > 0.0 for v in value):
+        return False
+    return bool(value[0] <= value[1])
+
+
+_AUGMENTATIONS: dict[str, tuple[Callable[[Any, int], bool], str]] = {
+    "random_shift": (
+        lambda v, n: _number(v, 0.0, n - 1),
+        "the largest shift, a number of channels from 0 to one less than the {}",
+    ),
+    "random_shift_xy": (
+        lambda v, n: isinstance(v, int) and not isinstance(v, bool) and _is_camera(n) and 0 <= v < math.isqrt(n // 2),
+        "the largest shift in x and in y, a whole number of a camera's cells below how many there are in a row",
+    ),
+    "random_dilate": (_dilation, "the least and the largest factor on times, both positive, the smaller one first"),
+    "ID_jitter": (lambda v, n: _number(v, 0.0, n), "a standard deviation in channels, from 0 to {}"),
+    "blend": (
+        lambda v, _: isinstance(v, list) and bool(v) and all(_number(x, 0.0, 1.0) for x in v),
+        "a list of probabilities from 0 to 1, one for each of the samples that are blended",
+    ),
+    "NORMALISE_SPIKE_NUMBER": (lambda v, _: isinstance(v, bool), "True or False"),
+}

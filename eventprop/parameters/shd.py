@@ -1,0 +1,110 @@
+"""The parameters of the SHD and SSC benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eventprop.data.shd import BUFFER, NUM_CHANNELS
+from eventprop.parameters import shared as keys
+from eventprop.parameters.declaration import Key
+from eventprop.parameters.shared import METHODS, declare, resolve_benchmark
+
+__all__ = ["KEYS", "OWNER", "resolve_shd"]
+
+_OWN = (
+    Key(
+        "DATA_SET",
+        "Experiment",
+        "str",
+        "SHD",
+        "Data set; DEMO is synthetic, small and needs no download.",
+        choices=("SHD", "SSC", "DEMO"),
+    ),
+    Key(
+        "RESCALE_T",
+        "Experiment",
+        "float",
+        1.0,
+        "Factor on spike times; what lies beyond TRIAL_MS then is cut off.",
+        above=0.0,
+    ),
+    Key(
+        "RESCALE_X",
+        "Experiment",
+        "float",
+        1.0,
+        "Factor on channel numbers, rounded down; there are 700 input channels all the same.",
+        above=0.0,
+        most=1.0,
+    ),
+    Key(
+        "BALANCE_TRAIN_CLASSES",
+        "Experiment",
+        "bool",
+        False,
+        "Whether each epoch trains on as many samples of each class as the smallest has, drawn anew.",
+    ),
+    Key(
+        "BALANCE_EVAL_CLASSES",
+        "Experiment",
+        "bool",
+        False,
+        "Whether each evaluation is of as many samples of each class as the smallest has, drawn anew.",
+    ),
+    Key(
+        "DATA_BUFFER_NAME",
+        "Experiment",
+        "str",
+        BUFFER,
+        "Prefix of the folders in which SSC's binned spikes are kept; left as it is, it stands for DATA_DIR/SSC/mySSC.",
+    ),
+    Key(
+        "EVALUATION",
+        "Loss",
+        "str",
+        "random",
+        "How the validation set is formed; validation_set is SSC's own file, and all of its training file trains.",
+        choices=("random", "speaker", "validation_set"),
+    ),
+    Key(
+        "SPEAKER_LEFT",
+        "Loss",
+        "ints",
+        [0],
+        "Speakers to leave out, numbers in the ascending list of the training file's.",
+    ),
+    Key(
+        "PROFILE",
+        "General",
+        "bool",
+        False,
+        "Whether time for building, size of the input and peak memory are reported after training, too.",
+    ),
+    Key(
+        "TEST_ST_INTEGRITY",
+        "General",
+        "bool",
+        False,
+        "Whether the input spikes of a batch are read back from the backend and compared before training.",
+    ),
+)
+
+KEYS = declare(_OWN, without=("ETA_DECAY",), methods=(*METHODS, "cross_validate"))
+
+ALIASES = {**keys.ALIASES, "DATASET": "DATA_SET"}
+
+DEAD = {
+    **keys.DEAD,
+    "ETA_DECAY": "",
+    "W_REPORT_INTERVAL": "W_OUTPUT_EPOCH_TRIAL",
+    "W_EPOCH_INTERVAL": "W_OUTPUT_EPOCH_TRIAL",
+}
+
+OWNER = ("simulator_SHD", "SHD_model")
+"""Module and class of the simulator."""
+
+
+def resolve_shd(p: Mapping[str, Any]) -> dict[str, Any]:
+    """``p`` complete and checked, as a new dict; see :func:`eventprop.parameters.shared.resolve_benchmark`."""
+    return resolve_benchmark(p, KEYS, NUM_CHANNELS, ALIASES, DEAD, owner=OWNER)

@@ -1,0 +1,221 @@
+"""What a simulator object tells of its network: weights, time constants, predictions, spikes, gradients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from eventprop import backends
+from eventprop.data.dataset import Dataset
+from eventprop.data.spikes import SpikeSet, from_samples
+from eventprop.data.splits import Subset
+from eventprop.network import Network, describe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Gradients", "Inspection", "Prediction", "TimeConstants", "with_own"]
+
+TimeConstants = dict[str, dict[str, np.ndarray]]
+
+
+class Prediction(NamedTuple):
+    """Predicted class ``(n,)`` and read-out scores ``(n, classes)`` of each sample.
+
+    The class is -1 where the loss goes by first spikes and no output spiked.
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
+
+
+class Gradients(NamedTuple):
+    """Mean loss over the samples and its derivatives.
+
+    Attributes:
+        loss: the mean loss.
+        grads: by every weight, ``(n_pre, n_post)`` for each synapse population.
+        time_constants: by every neuron's time constants, ``(size,)`` for each population and name.
+    """
+
+    loss: float
+    grads: dict[str, np.ndarray]
+    time_constants: dict[str, dict[str, np.ndarray]]
+
+
+class Inspection(ABC):
+    """The part of a simulator that shows and predicts, and never trains."""
+
+    p: dict[str, Any]
+    data: Dataset
+    _network: Network
+    _given: dict[str, np.ndarray] | None = None
+    _current: dict[str, np.ndarray] | None = None
+    _given_time_constants: TimeConstants | None = None
+    _current_time_constants: TimeConstants | None = None
+
+    @abstractmethod
+    def _for_run(self, p: Mapping[str, Any]) -> dict[str, Any]:
+        """``p`` of a method call, resolved."""
+
+    @abstractmethod
+    def _ready(self, p: Mapping[str, Any], *, plain: bool = False) -> backends.Engine:
+        """An engine for a run without training."""
+
+    def network(self, p: Mapping[str, Any], *, plain: bool = False) -> Network:
+        return describe(p, self.data.num_channels, self.data.num_classes, plain=plain)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Weights by synapse population, float32 ``(n_pre, n_post)``: of the last training, else as set, else
+        as drawn from ``MODEL_SEED``."""
+        found = self._current or self._given or self._network.initial_weights(self.p["MODEL_SEED"])
+        return {name: w.copy() for name, w in found.items()}
+
+    def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Use these weights from now on; training starts from them.
+
+        Raises:
+            ValueError: a synapse population is missing, unknown, misshaped or holds values that are not finite.
+        """
+        self._given = self._network.check_weights(weights)
+        self._current = None
+
+    def time_constants(self) -> TimeConstants:
+        """Time constants in ms by population and name, float32 ``(size,)``: of the last training, else as set, else
+        as ``p`` has them or as drawn from ``MODEL_SEED``."""
+        values = with_own(self._network, self._current_time_constants or self._given_time_constants)
+        return {q: {name: array.copy() for name, array in arrays.items()} for q, arrays in values.items()}
+
+    def set_time_constants(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Use these time constants (ms) from now on, whatever ``p`` says; training starts from them.
+
+        Args:
+            values: by population and name, ``(size,)`` each or one number for all neurons; all of them, as
+                :meth:`time_constants` gives them. Neurons may differ where the type is heterogeneous (hetLIF, hetLI)
+                or the time constant is trained.
+
+        Raises:
+            ValueError: one is missing, unknown, misshaped, not positive, below its bound, or differs between neurons
+                that share it.
+        """
+        self._given_time_constants = self._network.check_time_constants(values)
+        self._current_time_constants = None
+
+    def predict(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]]) -> Prediction:
+        """Classes and scores of samples ``{"x": channel numbers, "t": times in ms}``."""
+        p = self._for_run(p)
+        spikes = self._sample_spikes(X, p)
+        result = self._ready(p).run(spikes, np.arange(len(spikes)), None)
+        result.check()
+        return Prediction(result.predictions, result.scores)
+
+    def gradients(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]], Y: Sequence[int]) -> Gradients:
+        """Mean loss of samples with labels ``Y`` and its derivative by every weight and time constant.
+
+        Nothing that training adds takes part: no regularisation, dropout, noise, bound of the denominator
+        (``MIN_DENOMINATOR``), clip, or scale of the read-out's drive (``LOSS_SCALE``). Nothing is learned.
+        """
+        p = self._for_run(p)
+        spikes = self._sample_spikes(X, p)
+        labels = self._checked_labels(Y, len(spikes))
+        engine = self._ready(p, plain=True)
+        result = engine.run(spikes, np.arange(len(spikes)), labels, learn=True)
+        result.check()
+        return Gradients(float(result.loss.mean()), engine.gradients(), engine.time_constant_gradients())
+
+    def spikes(
+        self, p: Mapping[str, Any], subset: Subset, population: str = "hidden0"
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Times (ms since trial start) and neurons of the spikes of each sample in "input", a hidden layer
+        ("hidden0", "hidden1", ...) or, for the first-spike losses, "output". Spikes on the grid, the input's among
+        them, are at the ends of their steps.
+
+        Raises:
+            ValueError: there is no such population, or it does not spike.
+        """
+        p = self._for_run(p)
+        spiking = ["input", *(q.name for q in self.network(p).populations if q.model.threshold)]
+        if population not in spiking:
+            what = "does not spike" if population == "output" else "is not there"
+            raise ValueError(f"population {population!r} {what}; there are spikes of {', '.join(spiking)}")
+        engine = self._ready(p)
+        found = []
+        for index in subset.indices:
+            engine.run(subset.part.spikes, np.array([index]), None)
+            found.append(engine.spike_times(0, population))
+        return found
+
+    def scores(self, p: Mapping[str, Any], subset: Subset) -> np.ndarray:
+        """Read-out scores of the samples of ``subset``, ``(n, classes)``."""
+        return self._present(p, subset).scores
+
+    def predictions(self, p: Mapping[str, Any], subset: Subset) -> np.ndarray:
+        """Predicted classes of the samples of ``subset``, ``(n,)``; -1 as in :class:`Prediction`."""
+        return self._present(p, subset).predictions
+
+    def plot_examples(self, label: int, n: int = 9, phase: str = "train") -> Figure:
+        """Input spikes of the first ``n`` samples of a class (or of as many as there are), a raster each.
+
+        The figure is shown in a notebook, or in a window where there is a display; ``figure.savefig`` keeps it.
+
+        Args:
+            label: number of the class.
+            phase: "train", "validation" (where the data has such a file) or "test".
+
+        Raises:
+            ValueError: there is no such phase, or no sample of that class in it, or ``n`` is not positive.
+        """
+        from eventprop.reports import plots
+
+        parts = {"train": lambda: self.data.train, "validation": lambda: self.data.validation}
+        parts["test"] = lambda: self.data.test
+        part = parts[phase]() if phase in parts else None
+        if part is None:
+            names = [f'"{name}"' for name in parts if name != "validation" or self.data.validation is not None]
+            raise ValueError(f"phase={phase!r} is not there; {', '.join(names)} would be right")
+        if n < 1:
+            raise ValueError(f"n={n} must be at least 1")
+        found = np.flatnonzero(part.labels == label)[:n]
+        if found.size == 0:
+            there = ", ".join(map(str, np.unique(part.labels)))
+            raise ValueError(f"no {phase} sample is of class {label!r}; there are samples of {there}")
+        samples = [part.spikes.sample(index) for index in found]
+        name = dict(enumerate(self.data.class_names)).get(label, "")
+        title = f"{self.data.name} {phase}, class {label}" + (f" ({name})" if name not in ("", str(label)) else "")
+        figure = plots.examples(
+            [(steps * self.p["DT_MS"], channels) for steps, channels in samples],
+            self.p["TRIAL_MS"],
+            self.data.num_channels,
+            title,
+        )
+        plots.show(figure)
+        return figure
+
+    def _present(self, p: Mapping[str, Any], subset: Subset) -> backends.BatchResult:
+        result = self._ready(self._for_run(p)).run(subset.part.spikes, subset.indices, None)
+        result.check()
+        return result
+
+    def _sample_spikes(self, X: Sequence[Mapping[str, Any]], p: Mapping[str, Any]) -> SpikeSet:
+        if len(X) == 0:
+            raise ValueError("X holds no samples")
+        return from_samples(X, self.data.num_channels, p["DT_MS"], p["TRIAL_MS"])
+
+    def _checked_labels(self, Y: Sequence[int], n: int) -> np.ndarray:
+        labels = np.asarray(Y)
+        if labels.shape != (n,):
+            raise ValueError(f"Y must hold one label for each of the {n} samples; its shape is {labels.shape}")
+        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.data.num_classes:
+            raise ValueError(f"labels must be whole numbers from 0 to {self.data.num_classes - 1}")
+        return labels.astype(np.int32)
+
+
+def with_own(network: Network, own: Mapping[str, Mapping[str, np.ndarray]] | None) -> TimeConstants:
+    """The network's time constants, as ``p`` has them or as drawn, with ``own`` in the place of some."""
+    values = network.initial_time_constants()
+    for population, arrays in (own or {}).items():
+        values[population] = {**values.get(population, {}), **arrays}
+    return values

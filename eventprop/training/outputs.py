@@ -1,0 +1,145 @@
+"""The files that a training run leaves: parameters, checkpoints, journal, results, picture."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eventprop import files
+from eventprop.reports import results
+from eventprop.reports.pictures import attempt
+from eventprop.training import checkpoint
+from eventprop.training.checkpoint import TrainingState
+from eventprop.training.journal import Journal, Mark
+
+__all__ = ["Outputs", "journal_name"]
+
+
+def journal_name(name: str) -> str:
+    """The file in which a run called ``name`` keeps what its checkpoints do not repeat."""
+    return f"{name}_journal.bin"
+
+
+class Outputs:
+    """The files of a training run.
+
+    A run that goes on from its own last checkpoint takes over its files. Any other one adds to the results; as soon as
+    its first epoch is complete, and not before, it renames the trained checkpoints that it would replace.
+
+    Args:
+        p: its parameters.
+        name: what its files are called: ``NAME``, with a suffix for folds, which share the results files.
+        run: what the results call it.
+    """
+
+    def __init__(self, p: Mapping[str, Any], name: str, run: str) -> None:
+        self.p, self.name = p, name
+        self.saved = p
+        self.folder = Path(p["OUT_DIR"])
+        self.out = results.RunFiles(self.folder, p["NAME"], run, p["DEBUG_HIDDEN_N"])
+        self._replaced: list[Path] = []
+        self._kept: dict[str, int] = {}  # how many of the collected arrays are in the journal
+
+    def _path(self, label: str) -> Path:
+        return checkpoint.checkpoint_path(self.p, self.name, label)
+
+    def begin(self, state: TrainingState, source: Path | None) -> None:
+        """Write what a run that is killed in its first epoch resumes from; nothing trained is touched.
+
+        Args:
+            source: the checkpoint that the run goes on from.
+        """
+        files.check_folder(self.folder)
+        goes_on = source == self._path("last")
+        if goes_on or source == self._path("start"):
+            self.saved = {
+                **self.p,
+                "LOAD_LAST": False,
+            }  # repeats the run from its beginning
+            state.places = self.out.resume(state.places, state.history)
+            self.out.write(state.places, state.history)
+        else:
+            state.places = self.out.begin(len(state.history))
+        if not goes_on:
+            labels = ("last",) if source == self._path("best") else ("last", "best")
+            self._replaced = [path for path in map(self._path, labels) if checkpoint.trained_epochs(path)]
+        self._journal = self._begin_journal(state)
+        if not self._replaced:
+            files.write_json(self.folder / f"{self.name}.json", self.saved)
+        if not goes_on:
+            self._checkpoint(state, "start" if self._replaced else "last")
+
+    def _begin_journal(self, state: TrainingState) -> Journal:
+        """The journal, with what the state brought from elsewhere to be kept in it, too."""
+        own = journal_name(self.name)
+        self._kept = {name: len(arrays) for name, arrays in state.collected.items()}
+        if state.mark is not None and state.mark.file == own:
+            return Journal(self.folder, state.mark)
+        journal = Journal(self.folder, Mark(own))
+        if not any(self.folder.glob(f"{glob.escape(self.name)}_state_*.npz")):
+            journal.path.unlink(missing_ok=True)  # of checkpoints that are gone
+        for record in state.history:
+            journal.add("history", "", record)
+        for name, arrays in state.collected.items():
+            for array in arrays:
+                journal.add("collected", name, array)
+        for name, array in state.recorded:
+            journal.add("recorded", name, array)
+        state.mark = journal.commit()
+        return journal
+
+    def _replace(self) -> None:
+        """Once a new epoch is complete: trained checkpoints of an earlier run stay, numbered, under other names."""
+        for path in filter(Path.exists, self._replaced):
+            number = 1
+            while (kept := path.with_name(f"{path.stem}_previous_{number}.npz")).exists():
+                number += 1
+            path.replace(kept)
+            print(f"The checkpoint of an earlier run is now {kept}")
+
+    def _checkpoint(self, state: TrainingState, label: str) -> None:
+        if self.p["CHECKPOINT"]:
+            checkpoint.save(self._path(label), state, self.p, self.name if state.epoch else "")
+
+    def epoch(self, state: TrainingState, best: bool, recorded: Iterable[tuple[str, np.ndarray]]) -> None:
+        """The files after an epoch.
+
+        The checkpoint comes before the results: a resumed run brings these up to date from it.
+
+        Args:
+            recorded: what was recorded in this epoch, by name.
+        """
+        if self._replaced:
+            self._replace()
+            files.write_json(self.folder / f"{self.name}.json", self.saved)
+        if self.p["CHECKPOINT"] or self.p["CHECKPOINT_BEST"] != "neither":
+            self._journal.add("history", "", state.history[-1])
+            for name, arrays in state.collected.items():
+                for array in arrays[self._kept.get(name, 0) :]:
+                    self._journal.add("collected", name, array)
+                self._kept[name] = len(arrays)
+            for name, array in recorded:
+                self._journal.add("recorded", name, array)
+            if best or self.p["CHECKPOINT"]:
+                state.mark = self._journal.commit()
+        if best:
+            checkpoint.save(self._path("best"), state, self.p, self.name)
+            files.write_text(self.folder / f"{self.name}_best.txt", self.out.line(state.history[-1]))
+        self._checkpoint(state, "last")
+        if self._replaced:
+            self._path("start").unlink(missing_ok=True)
+            self._replaced = []
+        self.out.append(state.history[-1])
+
+    def finish(self, state: TrainingState, evaluated: str) -> None:
+        """What is made of the whole run: collected arrays, the picture."""
+        results.write_collected(self.folder, self.name, state.collected)
+        path = self.folder / f"{self.name}_learning.png"
+        with attempt(path):
+            from eventprop.reports import plots
+
+            plots.save(plots.learning_curves(state.history, evaluated=evaluated), path)

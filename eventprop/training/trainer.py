@@ -1,0 +1,336 @@
+"""The training loop: epochs of shuffled batches, each with its exact gradient and one Adam step."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eventprop.backends import BatchResult, Engine
+from eventprop.choice import meaning
+from eventprop.data.presentation import Preparation, Presentation
+from eventprop.data.splits import Subset
+from eventprop.network import Network, Randomness, adam_parameters
+from eventprop.reports.progress import Progress
+from eventprop.reports.recording import Recorder
+from eventprop.reports.results import activity_columns
+from eventprop.streams import stream_seed
+from eventprop.training.checkpoint import TrainingState
+from eventprop.training.rewiring import rewire
+
+__all__ = ["Outcome", "TrainingDiverged", "evaluate", "train"]
+
+_LARGEST_NORM = 1e18  # Adam's mean of its square fits single precision
+_NOT_LEARNED = (
+    "nothing was learned from this batch. A larger MIN_DENOMINATOR, a GRAD_CLIP or a smaller ETA may help, and so may "
+    "smaller weights, ALPHA, LBD_UPPER, LBD_LOWER, GLB_UPPER or HIDDEN_NOISE, or a B_INCR nearer to 0"
+)
+
+
+class TrainingDiverged(ArithmeticError):
+    """A loss, gradient, weight or time constant is not finite any more, or there is no end of spikes."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One pass over some samples, in order of presentation: ``(n,)`` arrays, counts ``(n, hidden neurons)``.
+
+    A prediction is -1, and never correct, where the loss goes by first spikes and no output spiked. ``subset`` are the
+    samples of the data set that took part, in that order where nothing was shuffled.
+    """
+
+    subset: Subset
+    labels: np.ndarray
+    predictions: np.ndarray
+    loss: np.ndarray
+    spike_counts: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        return float(np.mean(self.predictions == self.labels)) if self.labels.size else float("nan")
+
+    def confusion(self, classes: int) -> np.ndarray:
+        """How often each class was taken for each, ``[predicted, true]``; samples without a prediction are left out."""
+        matrix = np.zeros((classes, classes))
+        made = self.predictions >= 0
+        np.add.at(matrix, (self.predictions[made], self.labels[made]), 1)
+        return matrix
+
+    @property
+    def mean_loss(self) -> float:
+        return float(np.mean(self.loss)) if self.labels.size else float("nan")
+
+
+def train(
+    engine: Engine,
+    p: Mapping[str, Any],
+    training: Subset,
+    evaluation: Subset | None,
+    state: TrainingState,
+    progress: Progress,
+    after_epoch: Callable[[TrainingState, bool], None],
+    recorder: Recorder,
+    preparation: Preparation,
+) -> Outcome | None:
+    """Train from ``state`` to ``N_EPOCH`` epochs; ``state`` is brought up to date after each of them.
+
+    The engine must hold the state's weights and time constants.
+
+    Returns:
+        The last epoch's evaluation; None where there was none.
+
+    Args:
+        after_epoch: called with the state and whether this epoch is the best so far; writes the files.
+        recorder: takes what is to be recorded.
+        preparation: what is done to samples before they are presented.
+
+    Raises:
+        TrainingDiverged: names layer, epoch and batch; files hold what the last good epoch left.
+    """
+    engine.set_optimiser_state(state.moments)
+    before = state.seconds
+    evaluated: Outcome | None = None
+    start = time.perf_counter()
+    for epoch in range(state.epoch, p["N_EPOCH"]):
+        state.rate.before_epoch(p)
+        presented = preparation.training(training, epoch)
+        trained = _train_epoch(engine, p, presented, epoch, state, progress, recorder)
+        trials = -(-len(presented) // p["N_BATCH"])
+        if evaluation is not None:
+            shown = preparation.evaluation(evaluation, epoch)
+            evaluated = evaluate(engine, p, shown, recorder, progress, epoch, trials)
+        best = _is_best(p, state, trained, evaluated)
+        monitored = meaning("EMA_WHICH", p["EMA_WHICH"], {"training": trained, "validation": evaluated})
+        rate = state.rate.working
+        state.rate.after_epoch(p, epoch, None if monitored is None else monitored.accuracy)
+        silent = _silent(trained)
+        warn_of_silence(engine.network, trained, "training")
+        if p["REWIRE_SILENT"] and silent.any():
+            engine.set_weights(rewire(engine.network, engine.weights(), silent, p, epoch))
+        _take(state, engine, epoch)
+        state.epoch = epoch + 1
+        state.seconds = before + time.perf_counter() - start
+        state.history.append(epoch_record(epoch, p, engine.network, trained, evaluated, rate, state.seconds))
+        collect(p, state, {"train": trained, "eval": evaluated}, engine)
+        after_epoch(state, best)
+        progress.epoch(state.history[-1])
+    return evaluated
+
+
+def _train_epoch(
+    engine: Engine,
+    p: Mapping[str, Any],
+    presented: Presentation,
+    epoch: int,
+    state: TrainingState,
+    progress: Progress,
+    recorder: Recorder,
+) -> Outcome:
+    randomness = _randomness(p, epoch)
+    results: list[BatchResult] = []
+    correct, loss = 0, 0.0
+    for trial, batch in enumerate(progress.batches(epoch, "training", presented.batches(p["N_BATCH"]))):
+        labels = batch.labels
+        try:
+            result = engine.run(
+                batch.spikes,
+                batch.samples,
+                labels,
+                learn=True,
+                randomness=randomness,
+                first=batch.first,
+                record=recorder.wanted(epoch, trial),
+            )
+        except ArithmeticError as error:
+            raise TrainingDiverged(f"{error} (epoch {epoch}, batch {trial})") from None
+        where = f"epoch {epoch}, batch {trial}"
+        if not (np.isfinite(result.loss).all() and np.isfinite(result.scores).all()):
+            raise TrainingDiverged(_diverged(engine, where))
+        if engine.has_gradient:
+            _learn(engine, p, state, where)
+        recorder.take(engine, epoch, trial, labels, result.predictions)
+        results.append(result)
+        correct += int(np.sum(result.predictions == labels))
+        loss += float(result.loss.sum())
+        progress.running(correct, batch.first + labels.size, loss)
+    if engine.flush():
+        _learn(engine, p, state, f"epoch {epoch}, last batch")
+    return _outcome(presented, results)
+
+
+def _learn(engine: Engine, p: Mapping[str, Any], state: TrainingState, where: str) -> None:
+    """One step of the optimiser with the gradients that the engine has."""
+    norm = engine.gradient_norm()
+    if not np.isfinite(norm):
+        raise TrainingDiverged(_diverged(engine, where))
+    factor = min(1.0, p["GRAD_CLIP"] / norm) if p["GRAD_CLIP"] > 0 and norm > 0 else 1.0
+    if norm * factor > _LARGEST_NORM:
+        raise TrainingDiverged(
+            f"the gradient's norm is {norm:g} in {where}, and single precision does not hold its square; {_NOT_LEARNED}"
+        )
+    state.updates += 1
+    engine.update(adam_parameters(p, state.rate.working, state.updates), factor)
+    state.rate.after_update(p)
+
+
+def _randomness(p: Mapping[str, Any], epoch: int) -> Randomness:
+    return Randomness(
+        input_dropout=p["PDROP_INPUT"],
+        hidden_dropout=p["PDROP_HIDDEN"],
+        noise=p["HIDDEN_NOISE"],
+        input_seed=stream_seed(p["MODEL_SEED"], "input dropout", epoch),
+        hidden_seed=stream_seed(p["MODEL_SEED"], "hidden dropout", epoch),
+        noise_seed=stream_seed(p["MODEL_SEED"], "hidden noise", epoch),
+    )
+
+
+def evaluate(
+    engine: Engine,
+    p: Mapping[str, Any],
+    presented: Presentation,
+    recorder: Recorder | None = None,
+    progress: Progress | None = None,
+    epoch: int = 0,
+    first_trial: int = 0,
+) -> Outcome:
+    """Present samples without learning, dropout or noise; their batches are numbered from ``first_trial`` on."""
+    batches = presented.batches(p["N_BATCH"])
+    if progress is not None:
+        batches = progress.batches(epoch, progress.evaluated, batches)
+    results = []
+    for trial, batch in enumerate(batches, first_trial):
+        wanted = recorder.wanted(epoch, trial) if recorder else None
+        result = engine.run(batch.spikes, batch.samples, batch.labels, record=wanted)
+        result.check("evaluation samples", batch.first)
+        if recorder:
+            recorder.take(engine, epoch, trial, batch.labels, result.predictions)
+        results.append(result)
+    return _outcome(presented, results)
+
+
+def _outcome(presented: Presentation, results: list[BatchResult]) -> Outcome:
+    return Outcome(
+        subset=presented.subset,
+        labels=presented.labels,
+        predictions=np.concatenate([r.predictions for r in results]).astype(np.int32),
+        loss=np.concatenate([r.loss for r in results]),
+        spike_counts=np.concatenate([r.spike_counts for r in results]),
+    )
+
+
+def _is_best(p: Mapping[str, Any], state: TrainingState, trained: Outcome, evaluated: Outcome | None) -> bool:
+    which = meaning(
+        "CHECKPOINT_BEST", p["CHECKPOINT_BEST"], {"neither": None, "training": trained, "validation": evaluated}
+    )
+    if which is None or which.accuracy <= state.best:
+        return False
+    state.best = which.accuracy
+    return True
+
+
+def _silent(outcome: Outcome) -> np.ndarray:
+    """Hidden neurons without a spike in a pass, ``(hidden neurons,)``."""
+    return np.asarray(outcome.spike_counts.sum(axis=0) == 0)
+
+
+def _by_layer(network: Network, values: np.ndarray) -> list[np.ndarray]:
+    """Arrays whose last axis is that of all hidden neurons, layer by layer."""
+    return np.split(values, np.cumsum([layer.size for layer in network.hidden])[:-1], axis=-1)
+
+
+def warn_of_silence(network: Network, outcome: Outcome, what: str) -> None:
+    """Say where a whole layer never spiked, or no output where first spikes decide: nothing reaches what comes then.
+
+    Args:
+        what: what the samples were for.
+    """
+    n = len(outcome.labels)
+    for layer, silent in zip(network.hidden, _by_layer(network, _silent(outcome)), strict=True):
+        if silent.all() and n:
+            weights = "INPUT_HIDDEN_MEAN or _STD" if layer == network.hidden[0] else "HIDDEN_HIDDENFWD_MEAN or _STD"
+            warnings.warn(
+                f"none of the {layer.size} neurons of {layer.name} spiked in {what} ({n} samples), so nothing but "
+                f"chance is left: larger {weights}, a lower V_THRESH, or REG_TYPE with LBD_LOWER may wake them",
+                stacklevel=2,
+            )
+    if network.loss.spiking and n and (outcome.predictions < 0).all():
+        warnings.warn(
+            f"no output neuron spiked in {what} ({n} samples), so no sample has a class: larger HIDDEN_OUTPUT_MEAN or "
+            "_STD may help",
+            stacklevel=2,
+        )
+
+
+def epoch_record(
+    epoch: int,
+    p: Mapping[str, Any],
+    network: Network,
+    trained: Outcome | None,
+    evaluated: Outcome | None,
+    rate: float,
+    seconds: float,
+) -> dict[str, Any]:
+    """One row of the results files: columns on activity are of all hidden neurons, and of each layer if several.
+
+    Activity is that of training; of evaluation where nothing was trained. What was not measured is not a number.
+    """
+    shown = next(o for o in (trained, evaluated) if o is not None)
+    counts, silent = shown.spike_counts, _silent(shown)
+    layers = [
+        activity_columns(c, p["N_BATCH"], int(s.sum()))
+        for c, s in zip(_by_layer(network, counts), _by_layer(network, silent), strict=True)
+    ]
+    return {
+        "epoch": epoch,
+        "train_accuracy": trained.accuracy if trained else float("nan"),
+        "train_loss": trained.mean_loss if trained else float("nan"),
+        "eval_accuracy": evaluated.accuracy if evaluated else float("nan"),
+        "eval_loss": evaluated.mean_loss if evaluated else float("nan"),
+        "learning_rate": rate,
+        **activity_columns(counts, p["N_BATCH"], int(silent.sum())),
+        **({"layers": layers} if len(layers) > 1 else {}),
+        **({"rewired": True} if p["REWIRE_SILENT"] and trained is not None and silent.any() else {}),
+        "seconds": seconds,
+    }
+
+
+def collect(p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, Outcome | None], engine: Engine) -> None:
+    """Confusion matrices ``[predicted, true]`` and predictions of this epoch, where ``p`` asks for them.
+
+    A sample without a prediction (-1) is in no matrix: what its column lacks, was not recognised as anything.
+    """
+    for phase, outcome in outcomes.items():
+        if outcome is None:
+            continue
+        if p["COLLECT_CONFUSION"]:
+            matrix = outcome.confusion(engine.network.output.size)
+            state.collected.setdefault(f"confusion_{phase}", []).append(matrix)
+        if p["REC_PREDICTIONS"]:
+            state.collected.setdefault(f"predictions_{phase}", []).append(outcome.predictions)
+            state.collected.setdefault(f"labels_{phase}", []).append(outcome.labels)
+
+
+def _diverged(engine: Engine, where: str) -> str:
+    bad = [name for name, g in engine.gradients().items() if not np.isfinite(g).all()]
+    bad += _not_finite(engine.time_constant_gradients())
+    what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
+    return f"{what} is not finite in {where}; {_NOT_LEARNED}"
+
+
+def _not_finite(values: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
+    return [f"{n} of {q}" for q, arrays in values.items() for n, a in arrays.items() if not np.isfinite(a).all()]
+
+
+def _take(state: TrainingState, engine: Engine, epoch: int) -> None:
+    """Bring weights, time constants and moments of ``state`` up to date, if all are finite."""
+    weights, time_constants = engine.weights(), engine.time_constants()
+    bad = [f"weights of {name}" for name, w in weights.items() if not np.isfinite(w).all()]
+    bad += [f"time constants {name}" for name in _not_finite(time_constants)]
+    if bad:
+        raise TrainingDiverged(f"{', '.join(bad)} are not finite after epoch {epoch}; a smaller ETA may help")
+    state.weights, state.moments = weights, engine.optimiser_state()
+    state.time_constants = {q: {n: time_constants[q][n] for n in own} for q, own in state.time_constants.items()}
