@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventprop import network
+from eventprop import description
 from eventprop.parameters.belonging import of_learning, of_loop, of_rate
 
 LEARNING = (
@@ -63,7 +63,7 @@ LEARNING = (
         "reference",
         "Scale of gradients in training: reference divides the loss's by TAU_MEM (max: TRIAL_MS; first spikes: 1), as "
         "published strengths of regularisation expect; true takes them as they are.",
-        choices=tuple(network.LOSS_SCALES),
+        choices=tuple(description.LOSS_SCALES),
     ),
     of_learning("TRAIN_TAU", "Learning", "bool", False, "Whether tau_mem and tau_syn of hidden neurons are trained."),
     of_learning("TRAIN_TAU_B", "Learning", "bool", False, "Whether tau_b of ALIF neurons is trained."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventprop import models, network
+from eventprop import description, models
 from eventprop.parameters.belonging import of_classes, of_learning, of_loop, of_machine, of_network, of_samples
 from eventprop.parameters.declaration import Key
 
@@ -48,7 +48,7 @@ MODEL = (
         "str",
         "LIF",
         "Hidden neurons; hetLIF draws time constants around TAU_MEM and TAU_SYN for each, ALIF adapts its threshold.",
-        choices=tuple(network.HIDDEN_NEURONS),
+        choices=tuple(description.HIDDEN_NEURONS),
     ),
     of_network(
         "OUTPUT_NEURON_TYPE",
@@ -56,7 +56,7 @@ MODEL = (
         "str",
         "LI",
         "Output neurons; hetLI draws time constants for each; first-spike losses take LIF, and LI as LIF.",
-        choices=tuple(network.OUTPUT_NEURONS),
+        choices=tuple(description.OUTPUT_NEURONS),
     ),
     of_network("TAU_B", "Model", "float", 100.0, "Time constant of the adaptation of ALIF neurons.", "ms", above=0.0),
     of_network("B_INCR", "Model", "float", 0.1, "What a spike of an ALIF neuron adds to its threshold."),
