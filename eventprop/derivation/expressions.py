@@ -1,0 +1,149 @@
+"""Expressions of a declaration as symbols, and symbols as GeNNCode.
+
+What is read is a small part of Python's grammar, walked node by node: numbers, names, arithmetic, and some functions of
+one variable. Nothing is ever executed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Mapping
+
+import sympy
+from sympy.printing.c import C99CodePrinter
+
+__all__ = ["code", "phi", "phi_slope", "read", "symbol"]
+
+
+
+class phi(sympy.Function):
+    """(exp(z) - 1) / z, which is 1 at 0; engines have it as a function of that name, and its derivative."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return phi_slope(self.args[0])
+
+
+class phi_slope(sympy.Function):
+    """The derivative of :class:`phi`."""
+
+    nargs = 1
+
+
+_FUNCTIONS: dict[str, Callable[[sympy.Expr], sympy.Expr]] = {
+    "exp": sympy.exp,
+    "log": sympy.log,
+    "sqrt": sympy.sqrt,
+    "tanh": sympy.tanh,
+    "sin": sympy.sin,
+    "cos": sympy.cos,
+    "abs": sympy.Abs,
+}
+_OPERATORS: dict[type[ast.operator], Callable[[sympy.Expr, sympy.Expr], sympy.Expr]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+    ast.Pow: lambda a, b: a**b,
+}
+
+
+def symbol(name: str) -> sympy.Symbol:
+    """The symbol of a variable or parameter, a real number."""
+    return sympy.Symbol(name, real=True)
+
+
+def read(text: str, names: Iterable[str], what: str) -> sympy.Expr:
+    """An expression of ``names`` as symbols.
+
+    Args:
+        what: where it stands, for errors: the neuron and field.
+
+    Raises:
+        ValueError: it is none, or has a name that is not there; names ``what`` and the nearest.
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"{what}: {text!r} is no expression ({getattr(error, 'msg', error)})") from None
+    return _built(tree.body, frozenset(names), what, text)
+
+
+def _built(node: ast.expr, names: frozenset[str], what: str, text: str) -> sympy.Expr:
+    def of(part: ast.expr) -> sympy.Expr:
+        return _built(part, names, what, text)
+
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        return sympy.nsimplify(node.value, rational=True)
+    if isinstance(node, ast.Name):
+        if node.id not in names:
+            raise ValueError(_unknown(node.id, names, what, text))
+        return symbol(node.id)
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](of(node.left), of(node.right))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        return -of(node.operand) if isinstance(node.op, ast.USub) else of(node.operand)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) == 1 and not node.keywords:
+        if node.func.id in _FUNCTIONS:
+            return _FUNCTIONS[node.func.id](of(node.args[0]))
+        raise ValueError(f"{what}: {text!r} has {node.func.id}(); there are {', '.join(_FUNCTIONS)}")
+    raise ValueError(
+        f"{what}: {text!r} has {ast.unparse(node)!r}, which is not read; numbers, names, + - * / ** and "
+        f"{', '.join(_FUNCTIONS)} are"
+    )
+
+
+def _unknown(name: str, names: frozenset[str], what: str, text: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(names))}"
+    return f"{what}: {text!r} has {name!r}, which is no variable or parameter{hint}"
+
+
+class _Printer(C99CodePrinter):
+    """GeNNCode: small whole powers as products, every number with a decimal point, divisions kept as divisions."""
+
+    def _print_Pow(self, expr: sympy.Pow) -> str:
+        base, exponent = expr.as_base_exp()
+        if exponent.is_Integer and 2 <= int(exponent) <= 4:
+            part = self.parenthesize(base, sympy.printing.precedence.PRECEDENCE["Mul"] + 1)
+            return f"({' * '.join([part] * int(exponent))})"
+        if exponent == -1:
+            return f"1.0 / {self.parenthesize(base, sympy.printing.precedence.PRECEDENCE['Mul'] + 1)}"
+        if exponent.is_Integer and int(exponent) < -1:
+            return f"1.0 / ({self._print(base ** -exponent)})"
+        return super()._print_Pow(expr)
+
+    def _print_Integer(self, expr: sympy.Integer) -> str:
+        return f"{int(expr)}.0"
+
+    def _print_Rational(self, expr: sympy.Rational) -> str:
+        value = float(expr)
+        if sympy.Rational(repr(value)) == expr:
+            return repr(value)
+        return f"{int(expr.p)}.0 / {int(expr.q)}.0"
+
+    def _print_phi(self, expr: phi) -> str:
+        return f"phi({self._print(expr.args[0])})"
+
+    def _print_phi_slope(self, expr: phi_slope) -> str:
+        return f"phi_slope({self._print(expr.args[0])})"
+
+    def _print_Abs(self, expr: sympy.Abs) -> str:
+        return f"fabs({self._print(expr.args[0])})"
+
+
+_PRINTER = _Printer()
+
+
+def code(expression: sympy.Expr, names: Mapping[sympy.Expr, str] | None = None) -> str:
+    """An expression as GeNNCode.
+
+    Args:
+        names: expressions that are called by a name of their own.
+    """
+    if names:
+        expression = expression.subs({e: symbol(n) for e, n in names.items()})
+    return str(_PRINTER.doprint(expression))

@@ -1,0 +1,99 @@
+"""What is derived from a neuron's declaration, as snippets of GeNNCode that both backends put their loops around."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["NeuronModel", "Propagator"]
+
+
+@dataclass(frozen=True)
+class Propagator:
+    """exp(A dt) of a linear system, computed in double precision whenever a parameter changes.
+
+    Attributes:
+        matrix: A, by row and column; variables in the model's order, with the offset as a last column where there is
+            one.
+        entries: name of the constant that each entry of exp(A dt) is, "" for those that are 0, or 1 on the diagonal of
+            a constant.
+        slopes: by parameter, dA by it, likewise, and the names of the entries of d exp(A dt) by it.
+    """
+
+    matrix: tuple[tuple[str, ...], ...]
+    entries: tuple[tuple[str, ...], ...]
+    slopes: Mapping[str, tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]]
+
+
+@dataclass(frozen=True)
+class NeuronModel:
+    """A neuron type, ready for a backend.
+
+    Attributes:
+        parameters: names of parameters, each one value for the population or one per neuron.
+        constants: expressions of parameters and ``dt`` alone; they change only when a parameter does.
+        propagator: where constants are the entries of a matrix exponential.
+        state: forward variables and their value at the start of a trial, those that spikes arrive at first.
+        inputs: how many of these there are: 1, or 2 for positive and negative weights.
+        arrive: what happens to the state before what arrives in a step is added.
+        update: advances the state by ``dt``.
+        perturb: what membrane noise does to the state after the update.
+        threshold: condition for a spike at the end of the step; empty for a neuron that never spikes.
+        recorded: values kept with each spike for the backward pass, taken before the reset.
+        reset: what happens to the state at a spike.
+        quiet: condition under which the neuron cannot spike again in this trial unless input arrives.
+        adjoint: backward variables; all are 0 at the end of a trial.
+        back_program: what is computed first in a step backwards, of the adjoints at its end and, as
+            ``<variable>_then``, the state at its start, after arrivals; empty for linear neurons, which need no state.
+        adjoint_update: takes the adjoints back by ``dt``.
+        jump: change of the adjoints at the neuron's own spike.
+        jump_first: whether that comes before the step back in which the spike was, or after it, as published.
+        collect: by parameter, what its gradient collects at each step, of what ``adjoint_update`` is of; for linear
+            neurons of the state at the start of the step, by its own names, and the adjoints at its end.
+        collect_jump: likewise at each spike: the adjoints after it (in time) and, as ``<adjoint>_new``, before it.
+        collect_start: likewise at the start of the trial.
+        gradient: what a weight's gradient collects at each spike of the source, of the target's adjoints and, where it
+            reads any, state.
+        transport: times the weight, what is added to the source's ``R`` at each of its spikes.
+
+    Where spikes have their exact times, a step is cut at them, and ``dt`` is the time between two cuts:
+
+        excess, rise: V above the threshold, and its derivative by time (1/ms).
+        reach: condition on the state at a cut without which the threshold cannot have been reached in the ``dt``
+            before it. ``lift`` is what spikes that arrived meanwhile took from V by negative weights, ``kick`` the sum
+            of their positive ones.
+        integrals: of V, and of V times the time since the first cut; ``Isyn_start``, ``V_start`` are values there.
+        integral_slopes: by parameter, derivatives of the integrals at fixed values at the first cut.
+            In the second of each, ``integral`` and ``slope`` are the first.
+        driven: values of the adjoints that follow a drive A which grows by A_slope per ms of reversed time.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    constants: Mapping[str, str]
+    state: Mapping[str, str]
+    arrive: str
+    update: str
+    adjoint: tuple[str, ...]
+    adjoint_update: str
+    back_program: str
+    gradient: tuple[str, ...]
+    transport: tuple[str, ...]
+    inputs: int = 1
+    propagator: Propagator | None = None
+    perturb: str = ""
+    threshold: str = ""
+    recorded: Mapping[str, str] = field(default_factory=dict)
+    reset: str = ""
+    quiet: str = "true"
+    jump: str = ""
+    jump_first: bool = False
+    collect: Mapping[str, str] = field(default_factory=dict)
+    collect_jump: Mapping[str, str] = field(default_factory=dict)
+    collect_start: Mapping[str, str] = field(default_factory=dict)
+    excess: str = ""
+    rise: str = ""
+    reach: str = ""
+    integrals: tuple[str, str] = ("", "")
+    integral_slopes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    driven: Mapping[str, str] = field(default_factory=dict)

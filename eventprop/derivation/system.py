@@ -1,0 +1,112 @@
+"""A declared neuron as a system of equations in symbols: what it is in, how it moves, where it spikes and what follows.
+
+Notation: state x, dx/dt = f(x), threshold g(x), reset r(x), initial state x0, adjoint ``lambda_x = -(dL/dx) / scale_x``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import sympy
+
+from eventprop.declarations import Neuron
+from eventprop.derivation.expressions import read, symbol
+
+__all__ = ["System"]
+
+
+@dataclass(frozen=True)
+class System:
+    """See the module's notation; all by the name of a variable or parameter, in the order of the declaration.
+
+    Raises:
+        ValueError: an expression is none, or names what is not there; says which neuron, field and name.
+    """
+
+    neuron: Neuron
+
+    @cached_property
+    def variables(self) -> dict[str, sympy.Symbol]:
+        return {name: symbol(name) for name in self.neuron.state}
+
+    @cached_property
+    def parameters(self) -> dict[str, sympy.Symbol]:
+        return {name: symbol(name) for name in self.neuron.parameters}
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The variables that spikes add to: of all weights, or of positive and of negative ones."""
+        return (self.neuron.input,) if isinstance(self.neuron.input, str) else tuple(self.neuron.input)
+
+    @cached_property
+    def start(self) -> dict[str, sympy.Expr]:
+        return {x: self._read(e, self.parameters, f"initial value of {x}") for x, e in self.neuron.state.items()}
+
+    @cached_property
+    def f(self) -> dict[str, sympy.Expr]:
+        names = {**self.variables, **self.parameters}
+        return {x: self._read(self.neuron.dynamics[x], names, f"dynamics of {x}") for x in self.neuron.state}
+
+    @cached_property
+    def g(self) -> sympy.Expr | None:
+        if not self.neuron.threshold:
+            return None
+        return self._read(self.neuron.threshold, {**self.variables, **self.parameters}, "threshold")
+
+    @cached_property
+    def r(self) -> dict[str, sympy.Expr]:
+        """What each variable becomes at a spike."""
+        names = {**self.variables, **self.parameters}
+        given = {x: self._read(e, names, f"reset of {x}") for x, e in self.neuron.reset.items()}
+        return {x: given.get(x, v) for x, v in self.variables.items()}
+
+    def _read(self, text: str, names: dict[str, sympy.Symbol], what: str) -> sympy.Expr:
+        return read(text, names, f"neuron {self.neuron.name}: {what}")
+
+    @cached_property
+    def jacobian(self) -> dict[str, dict[str, sympy.Expr]]:
+        """df_x/dy by x, then y."""
+        return {x: {y: sympy.diff(e, v) for y, v in self.variables.items()} for x, e in self.f.items()}
+
+    @cached_property
+    def linear(self) -> bool:
+        """Whether f is linear in the state, up to constants."""
+        state = set(self.variables.values())
+        return all(not (e.free_symbols & state) for row in self.jacobian.values() for e in row.values())
+
+    @cached_property
+    def offsets(self) -> dict[str, sympy.Expr]:
+        """f of a linear system where the state is 0."""
+        zero = dict.fromkeys(self.variables.values(), 0)
+        return {x: sympy.simplify(e.subs(zero)) for x, e in self.f.items()}
+
+    @cached_property
+    def scales(self) -> dict[str, sympy.Expr]:
+        """What each adjoint is over: the parameter that divides the variable's equation, where there is one."""
+        found: dict[str, sympy.Expr] = {}
+        for x, e in self.f.items():
+            given = self.neuron.adjoints.get(x)
+            divisor = sympy.fraction(sympy.together(e))[1]
+            tau = [p for p in self.parameters.values() if divisor.has(p)]
+            if given is not None:
+                found[x] = symbol(given[1]) if given[1] else sympy.Integer(1)
+            else:
+                found[x] = tau[0] if len(tau) == 1 and sympy.simplify(divisor / tau[0]).is_number else sympy.Integer(1)
+        return found
+
+    @cached_property
+    def adjoints(self) -> dict[str, sympy.Symbol]:
+        """By variable, the symbol of its adjoint; published names are kept."""
+        usual = {"Isyn": "lambda_I"}
+        names = {x: self.neuron.adjoints.get(x, (usual.get(x, f"lambda_{x}"), ""))[0] for x in self.variables}
+        return {x: symbol(name) for x, name in names.items()}
+
+    @cached_property
+    def free_inputs(self) -> bool:
+        """Whether each input variable follows an equation of its own alone, and no reset changes it: what has decayed
+        in a step may then be taken from it when the next begins."""
+        return all(
+            self.r[e] == self.variables[e] and all(d == 0 or y == e for y, d in self.jacobian[e].items())
+            for e in self.inputs
+        )
