@@ -27,7 +27,8 @@ from eventprop.network import Network
 from eventprop.results import Place
 from eventprop.schedule import LearningRate
 
-__all__ = ["TrainingState", "checkpoint_path", "flat_name", "load", "load_flat", "save", "trained_epochs"]
+__all__ = ["TrainingState", "checkpoint_path", "flat_name", "load", "load_flat", "save"]
+__all__ += ["save_flat", "trained_epochs"]
 
 _FORMAT = 3  # 1 had no time constants: they were those of p; 2 had history and collected arrays in it, and no journal
 _FLAT_TIME_CONSTANTS = {"tau_mem": "taum", "tau_syn": "tausyn", "tau_b": "taub"}
@@ -92,9 +93,14 @@ def save(path: Path, state: TrainingState, p: Mapping[str, Any], flat_prefix: st
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     files.write_bytes(path, buffer.getvalue())
     if flat_prefix:
-        label = path.stem.rsplit("_", 1)[1]
-        for name, array in _flat(state).items():
-            files.write_array(path.with_name(f"{flat_prefix}_{name}_{label}.npy"), array)
+        save_flat(path, state, flat_prefix)
+
+
+def save_flat(path: Path, state: TrainingState, prefix: str) -> None:
+    """Write the flat arrays that belong beside the checkpoint ``path``, whose names begin with ``prefix`` (``NAME``)."""
+    label = path.stem.rsplit("_", 1)[1]
+    for name, array in _flat(state).items():
+        files.write_array(path.with_name(f"{prefix}_{name}_{label}.npy"), array)
 
 
 def _flat(state: TrainingState) -> dict[str, np.ndarray]:
