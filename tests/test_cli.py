@@ -175,6 +175,21 @@ def test_a_recipe_of_another_method(method: str) -> None:
         recipes.load_recipe("mine.toml", "yinyang")
 
 
+def test_what_is_wrong_in_a_file_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """And what is wrong in the command's own words, or put right by them, does not."""
+    Path("mine.toml").write_text("[p]\nETTA = 0.1\nN_BATCH = -1\nDT_MS = 3.5\n")
+    Path("mine.json").write_text('{"ALPHA": "x"}')
+    words = ["--recipe", "mine.toml", "--params", "mine.json", "ETA=y", "DT_MS=1.0"]
+    assert cli.main("yinyang", words) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    told = sorted(error.removeprefix("train_yinyang.py: error: ").split("; "))
+    assert len(told) == 5 and told[0] == "ETA must be a number, got 'y'" and told[1] == "did you mean ETA?"
+    assert told[2] == "mine.json: ALPHA must be a number, got 'x'"
+    assert told[3] == "mine.toml: N_BATCH must be at least 1, got -1" and told[4] == "mine.toml: unknown key 'ETTA'"
+    assert cli.main("yinyang", ["ETA=y"]) == 1
+    assert capsys.readouterr().err == "train_yinyang.py: error: ETA must be a number, got 'y'\n"
+
+
 @pytest.mark.parametrize("name", [(n, r) for n in cli.registry.BENCHMARKS for r in recipes.list_recipes(n)], ids=str)
 def test_every_recipe_names_its_method(name: tuple[str, str]) -> None:
     recipe = recipes.load_recipe(name[1], name[0])

@@ -466,6 +466,8 @@ DAMAGED = [
     ("status.json", '{"state": "finished"}', "status.json is damaged"),
     ("status.json", '{"state": 3, "message": "", "seconds": 1.0}', "status.json is damaged"),
     ("status.json", "[" * 100_000, "status.json is not a JSON file: it is nested too deeply"),
+    ("status.json", '{"state": "finished", "message": "", "seconds": Infinity}', "status.json is damaged"),
+    ("status.json", '{"state": "finished", "message": "", "seconds": -1}', "status.json is damaged"),
     ("settings.json", '{"p": 3}', "settings.json is damaged"),
     ("settings.json", "\0", "settings.json is not a JSON file"),
     ("run_results.csv", "run,epoch\ntrain,0\n", "run_results.csv is damaged"),
@@ -483,6 +485,46 @@ def test_what_a_scan_wrote_is_checked_when_it_is_read(
     assert scan("mine.toml") == 1
     error = capsys.readouterr().err
     assert message in error and error.startswith("scan: error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines[:-1],
+        lambda lines: [*lines, lines[-1]],
+        lambda lines: lines[:1] + lines[2:],
+        lambda lines: [],
+        lambda lines: [lines[0], *(line.replace("train,0,0.", "train,0,9.") for line in lines[1:])],
+        None,
+    ],
+)
+def test_results_that_lack_epochs_are_no_results(change: Any, small_data: Path, capsys: Any) -> None:
+    """Fails if a finished run whose lines are lost, doubled or changed counts with other accuracies, or with none."""
+    do_here(write(small_data, tables="[grid]\nETA = [0.01]"))
+    path = Path("out", rows()[0]["run"], "run_results.csv")
+    lines = path.read_text().splitlines(keepends=True)
+    assert len(lines) == 3
+    if change is None:
+        path.unlink()
+    else:
+        path.write_text("".join(change(lines)))
+    capsys.readouterr()
+    assert scan("mine.toml", "--table") == 1
+    assert "run_results.csv is damaged; delete the run's folder" in capsys.readouterr().err
+
+
+def test_settings_of_a_run_are_those_of_the_scan(small_data: Path) -> None:
+    """Fails if a run takes a default, or ends in an error, where a key's name was damaged in its folder."""
+    path = write(small_data, tables="[grid]\nETA = [0.01]")
+    found, (one,) = expand(path)
+    (folder,) = command.begin(found, [one])
+    settings = folder / "settings.json"
+    whole = settings.read_text()
+    changes = [('"ETA"', '"EUA"'), ('"NAME": "run"', '"NAME": "other"'), ('"mode": "train"', '"mode": "trait"')]
+    for change in (*changes, ('  "OUT_DIR": ".",\n', "")):
+        assert change[0] in whole
+        settings.write_text(whole.replace(*change))
+        assert command.begin(found, [one]) == [folder] and settings.read_text() == whole
 
 
 def test_a_picture_that_fails_leaves_the_table(small_data: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
