@@ -20,7 +20,7 @@ lint: $(VENV)/.ready
 	$(BIN)/mypy
 
 notebooks: $(VENV)/.ready  ## run the notebooks and save them with their figures
-	$(BIN)/python tests/notebook.py
+	$(BIN)/python -m tests.support.notebook
 
 bench: $(VENV)/.ready  ## speed and memory of the CPU engine on this machine
 	$(BIN)/python benchmarks/speed.py

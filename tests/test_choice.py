@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import random_case
 
 import models
 import simulator_SHD
@@ -20,6 +19,7 @@ from eventprop.parameters import dvs as dvs_parameters
 from eventprop.parameters import shd as shd_parameters
 from eventprop.parameters.shd import KEYS, resolve_shd
 from simulator_SHD import SHD_model
+from tests.support.small import random_case
 
 # Keys of the network's description, and values that exist.
 DESCRIBED = ["HIDDEN_NEURON_TYPE", "OUTPUT_NEURON_TYPE", "LOSS_TYPE", "REG_TYPE", "LOSS_SCALE", "SPIKE_TIMING"]
