@@ -62,14 +62,20 @@ def test_flat_weights_are_those_of_the_checkpoint(name: str, monkeypatch: pytest
     assert arrays("out") == arrays("whole")
 
 
-@pytest.mark.parametrize(("call", "name"), [("unlink", "k_state_start.npz"), ("replace", "k_state_best.npz")])
-def test_a_start_goes_when_an_epoch_is_complete(call: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new run is stopped between the two checkpoints of an earlier one, which it renames, or just before it removes
-    that from before its first epoch. Fails if this one, which is no use any more, stays, or an earlier run's does not."""
+@pytest.mark.parametrize(
+    ("owner", "call", "name"),
+    [(Path, "unlink", "k_state_start.npz"), (Path, "replace", "k_state_best.npz"), (files, "write_json", "k.json")],
+)
+def test_a_start_goes_when_an_epoch_is_complete(
+    owner: Any, call: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new run is stopped between the two checkpoints of an earlier one, which it renames, or behind them, or just
+    before it removes that from before its first epoch. Fails if this one, which is no use any more, stays, or an
+    earlier run's does not."""
     change = {"CHECKPOINT_BEST": "training"}
     run(**change)
     kept = {path.read_bytes() for path in Path("out").glob("*.npz")}
-    stopped(monkeypatch, Path, call, lambda path, *_: path.name == name, ETA=0.002, **change)
+    stopped(monkeypatch, owner, call, lambda path, *_: path.name == name, ETA=0.002, **change)
     assert Path("out/k_state_start.npz").exists()
     run(ETA=0.002, LOAD_LAST=True, **change)
     there = {path.name: path.read_bytes() for path in Path("out").glob("*.npz")}
