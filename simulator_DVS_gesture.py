@@ -37,10 +37,7 @@ class DVSG_model(TwoFileSimulator):
         FileNotFoundError: names the folder that is missing and where to get it.
     """
 
-    data_keys = (
-        *("DATA_SET", "DATA_DIR", "DT_MS", "TRIAL_MS", "T_START_MS", "RESCALE_T"),
-        *("DOWNSAMPLE", "EVENT_THRESHOLD", "REDUCED_CLASSES"),
-    )
+    keys = dvs_parameters.KEYS
 
     @staticmethod
     def defaults() -> dict[str, Any]:

@@ -36,7 +36,7 @@ class mnist_model(DigitSimulator):
         FileNotFoundError: names the data file that is missing and where to get it.
     """
 
-    data_keys = ("DATA_DIR", "DT_MS", "TRIAL_MS", "REDUCED_CLASSES")
+    keys = mnist_parameters.KEYS
 
     @staticmethod
     def defaults() -> dict[str, Any]:

@@ -35,10 +35,7 @@ class SHD_model(TwoFileSimulator):
         FileNotFoundError: names the data file that is missing and where to get it.
     """
 
-    data_keys = (
-        *("DATA_SET", "DATA_DIR", "DATA_BUFFER_NAME", "DT_MS", "TRIAL_MS"),
-        *("RESCALE_T", "RESCALE_X", "REDUCED_CLASSES"),
-    )
+    keys = shd_parameters.KEYS
 
     @staticmethod
     def defaults() -> dict[str, Any]:
@@ -56,7 +53,8 @@ class SHD_model(TwoFileSimulator):
         if p["DATA_SET"] == "DEMO":
             return demo.load_demo(p["DATA_DIR"], grid, write=p["WRITE_TO_DISK"])
         load = meaning("DATA_SET", p["DATA_SET"], {"SHD": shd.load_shd, "SSC": shd.load_ssc})
-        return load(p["DATA_DIR"], grid, shd.cache_prefix(p))
+        cache = shd.cache_prefix(p["DATA_DIR"], p["DATA_SET"], p["DATA_BUFFER_NAME"]) if p["WRITE_TO_DISK"] else None
+        return load(p["DATA_DIR"], grid, cache)
 
     def validation_file(self, p: Mapping[str, Any]) -> Subset:
         """All samples of SSC's validation file (of ``REDUCED_CLASSES``)."""

@@ -34,10 +34,7 @@ class SMNIST_model(DigitSimulator):
         FileNotFoundError: names the data file that is missing and where to get it.
     """
 
-    data_keys = (
-        *("DATA_DIR", "DT_MS", "TRIAL_MS", "REDUCED_CLASSES"),
-        *("ENCODING", "NUM_INPUT", "DUPLICATE", "PIXEL_MS", "PERMUTE"),
-    )
+    keys = smnist_parameters.KEYS
 
     @staticmethod
     def defaults() -> dict[str, Any]:

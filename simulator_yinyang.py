@@ -71,7 +71,7 @@ class yinyang(Simulator):
         ValueError: lists everything that is wrong with ``p``.
     """
 
-    data_keys = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "N_TRAIN", "N_VALIDATE", "N_TEST", "DT_MS", "TRIAL_MS")
+    keys = yinyang_parameters.KEYS
 
     @staticmethod
     def defaults() -> dict[str, Any]:

@@ -7,8 +7,7 @@ to 1, ...) and ``hid_to_out``. Weights are ``(n_pre, n_post)`` arrays.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,39 +17,11 @@ from eventprop import models
 from eventprop.choice import meaning
 from eventprop.streams import stream
 
-__all__ = [
-    "HIDDEN_NEURONS",
-    "LOSS_SCALES",
-    "OUTPUT_NEURONS",
-    "SPIKE_TIMINGS",
-    "TIME_CONSTANTS",
-    "Network",
-    "Population",
-    "Projection",
-    "Randomness",
-    "adam_parameters",
-    "describe",
-]
+__all__ = ["TIME_CONSTANTS", "Network", "Population", "Projection", "Randomness", "SPIKE_TIMINGS", "flat_name"]
 
 TIME_CONSTANTS = {"tau_mem": "MIN_TAU_M", "tau_syn": "MIN_TAU_SYN", "tau_b": "MIN_TAU_B"}
 """Time constants of neurons, with the key of the lower bound that holds where they are trained."""
 
-
-HIDDEN_NEURONS = {"LIF": (models.LIF, False), "hetLIF": (models.LIF, True), "ALIF": (models.ALIF, False)}
-"""By ``HIDDEN_NEURON_TYPE``, the model, and whether time constants are drawn for each neuron."""
-
-OUTPUT_NEURONS = {
-    "LI": {False: (models.LI, False), True: (models.LIF, False)},
-    "hetLI": {False: (models.LI, True)},
-    "LIF": {True: (models.LIF, False)},
-}
-"""As ``HIDDEN_NEURONS``, by ``OUTPUT_NEURON_TYPE`` and whether the loss is one of spikes."""
-
-LOSS_SCALES: dict[str, Callable[[models.Loss, Mapping[str, Any]], float]] = {
-    "reference": lambda loss, p: 1.0 / {"": 1.0, "tau_mem": p["TAU_MEM"], "trial": p["TRIAL_MS"]}[loss.reference_scale],
-    "true": lambda loss, p: 1.0,
-}
-"""By ``LOSS_SCALE``, the factor on a loss's drive, given the loss and ``p``."""
 
 SPIKE_TIMINGS = {"grid": "grid", "exact": "exact"}
 """By ``SPIKE_TIMING``, what engines call it."""
@@ -249,107 +220,10 @@ def _checked(what: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def adam_parameters(p: Mapping[str, float], rate: float, step: int) -> dict[str, float]:
-    """Values of :data:`models.ADAM`'s parameters for update number ``step`` (1, 2, ...), for any decay below 1."""
-    values = {"rate": rate, "epsilon": p["ADAM_EPS"]}
-    for number in (1, 2):
-        beta = p[f"ADAM_BETA{number}"]
-        rest = 1.0 - beta
-        left = 1.0 if rest == 1.0 else -math.expm1(step * math.log1p(-rest))  # 1 - beta^step
-        values |= {f"beta{number}": beta, f"rest{number}": rest, f"correction{number}": 1.0 / left}
-    return values
-
-
-def describe(p: Mapping[str, Any], num_input: int, num_output: int, *, plain: bool = False) -> Network:
-    """The network that ``p`` asks for.
-
-    Args:
-        plain: without what training adds to the loss's own gradient: regularisation, the bound of the jump's
-            denominator and the scale of the read-out's drive; every weight and time constant has its gradient.
-    """
-    loss = meaning("LOSS_TYPE", p["LOSS_TYPE"], models.LOSSES)
-    regulariser = meaning("REG_TYPE", "none" if plain else p["REG_TYPE"], models.REGULARISERS)
-    copies = p["N_INPUT_DELAY"] + 1
-    hidden = tuple(_hidden(p, f"hidden{i}", plain) for i in range(p["N_HID_LAYER"]))
-    return Network(
-        num_input=num_input,
-        hidden=hidden,
-        output=_output(p, loss, num_output, plain),
-        projections=_projections(p, num_input * copies, hidden, num_output, plain),
-        loss=loss,
-        regulariser=regulariser,
-        regulariser_parameters={name: p[name.upper()] for name in regulariser.parameters},
-        average_counts=bool(p["AVG_SNSUM"]) and regulariser.name != "none",
-        loss_scale=meaning("LOSS_SCALE", "true" if plain else p["LOSS_SCALE"], LOSS_SCALES)(loss, p),
-        dt_ms=p["DT_MS"],
-        num_steps=round(p["TRIAL_MS"] / p["DT_MS"]),
-        loss_parameters={name: p[name.upper()] for name in loss.parameters},
-        copies=copies,
-        delay_steps=round(p["INPUT_DELAY"] / p["DT_MS"]) if copies > 1 else 0,
-        bounds={} if plain else {name: p[key] for name, key in TIME_CONSTANTS.items()},
-        spike_timing=meaning("SPIKE_TIMING", p["SPIKE_TIMING"], SPIKE_TIMINGS),
-    )
-
-
-def _hidden(p: Mapping[str, Any], name: str, plain: bool) -> Population:
-    model, drawn = meaning("HIDDEN_NEURON_TYPE", p["HIDDEN_NEURON_TYPE"], HIDDEN_NEURONS)
-    trained = ["tau_mem", "tau_syn"] if plain or p["TRAIN_TAU"] else []
-    trained += ["tau_b"] if "tau_b" in model.parameters and (plain or p["TRAIN_TAU_B"]) else []
-    return _population(p, name, p["NUM_HIDDEN"], model, trained, drawn, plain)
-
-
-def _output(p: Mapping[str, Any], loss: models.Loss, size: int, plain: bool) -> Population:
-    trained = ["tau_mem", "tau_syn"] if plain or p["TRAIN_TAU_OUTPUT"] else []
-    kind = meaning("OUTPUT_NEURON_TYPE", p["OUTPUT_NEURON_TYPE"], OUTPUT_NEURONS)
-    goes_with = {name: own[loss.spiking] for name, own in OUTPUT_NEURONS.items() if loss.spiking in own}
-    model, drawn = kind.get(loss.spiking) or meaning("OUTPUT_NEURON_TYPE", p["OUTPUT_NEURON_TYPE"], goes_with)
-    return _population(p, "output", size, model, trained, drawn, plain)
-
-
-def _population(
-    p: Mapping[str, Any],
-    name: str,
-    size: int,
-    model: models.NeuronModel,
-    trained: list[str],
-    heterogeneous: bool,
-    plain: bool,
-) -> Population:
-    """A population with the parameters of ``p``; drawn, where ``heterogeneous``, from the model seed.
-
-    Heterogeneous time constants follow a gamma distribution of shape 3 around the nominal value (Perez-Nieves et al.
-    2021), clipped to between their lower bound and three times that value.
-    """
-    bound = p["MIN_DENOMINATOR"] if not plain and p["MIN_DENOMINATOR"] > 0 else -1e30
-    values: dict[str, float | np.ndarray] = {
-        n: bound if n == "min_denominator" else p[n.upper()] for n in model.parameters
-    }
-    if heterogeneous:
-        for n in ("tau_mem", "tau_syn"):
-            nominal, least = p[n.upper()], p[TIME_CONSTANTS[n]]
-            drawn = stream(p["MODEL_SEED"], "time constants", name, n).gamma(3.0, nominal / 3.0, size)
-            values[n] = np.clip(drawn, least, max(least, 3.0 * nominal)).astype(np.float32)
-    for n in trained:
-        values[n] = np.full(size, values[n], dtype=np.float32)
-    return Population(name, size, model, values, tuple(n for n in model.parameters if n in trained))
-
-
-def _projections(
-    p: Mapping[str, Any], num_input: int, hidden: tuple[Population, ...], num_output: int, plain: bool
-) -> tuple[Projection, ...]:
-    made = []
-
-    def add(name: str, source: str, target: str, shape: tuple[int, int], key: str, trained: str) -> None:
-        mean, sd = p[f"{key}_MEAN"], p[f"{key}_STD"]
-        made.append(Projection(name, source, target, shape, mean, sd, bool(plain or p[trained])))
-
-    add("in_to_hid", "input", "hidden0", (num_input, hidden[0].size), "INPUT_HIDDEN", "TRAIN_W")
-    for i, layer in enumerate(hidden):
-        n = layer.size
-        if i > 0:
-            below = hidden[i - 1]
-            add(f"hid_to_hidfwd{i - 1}", below.name, layer.name, (below.size, n), "HIDDEN_HIDDENFWD", "TRAIN_W")
-        if p["RECURRENT"]:
-            add(f"hid_to_hid{i}", layer.name, layer.name, (n, n), "HIDDEN_HIDDEN", "TRAIN_W")
-    add("hid_to_out", hidden[-1].name, "output", (hidden[-1].size, num_output), "HIDDEN_OUTPUT", "TRAIN_W_OUTPUT")
-    return tuple(made)
+def flat_name(projection: str) -> str:
+    """What the older program calls a synapse population in its files, e.g. ``hidden0_hidden1``."""
+    for prefix, step in (("hid_to_hidfwd", 1), ("hid_to_hid", 0)):
+        layer = projection.removeprefix(prefix)
+        if layer.isdecimal():
+            return f"hidden{layer}_hidden{int(layer) + step}"
+    return {"in_to_hid": "input_hidden", "hid_to_out": "hidden_output"}[projection]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -165,21 +165,6 @@ class Settings:
     timing: bool = False
     record_steps: int | None = None
     first_device: bool = True
-
-    @classmethod
-    def of(cls, p: Mapping[str, Any]) -> Settings:
-        """What ``p`` says."""
-        return cls(
-            backend=p["BACKEND"],
-            num_threads=p["NUM_THREADS"],
-            batch=p["N_BATCH"],
-            max_spikes=p["N_MAX_SPIKE"],
-            pipeline=p["PIPELINE"],
-            build=p["BUILD"],
-            timing=p["TIMING"],
-            record_steps=p["SPK_REC_STEPS"],
-            first_device=p["CUDA_VISIBLE_DEVICES"],
-        )
 
 
 def build(network: Network, settings: Settings | None = None) -> Engine:

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from eventprop.backends import Engine
 from eventprop.data.augmentation import AUGMENTATIONS, blend, merged, thin
 from eventprop.data.spikes import SpikeSet
 from eventprop.data.splits import Subset
 from eventprop.streams import stream
 
-__all__ = ["Batch", "Preparation", "Presentation", "verify"]
+__all__ = ["Batch", "Preparation", "Presentation", "SampleSettings"]
 
 _THIN = "NORMALISE_SPIKE_NUMBER"
 
@@ -35,8 +34,20 @@ class Batch:
     labels: np.ndarray
 
 
+@dataclass(frozen=True)
+class SampleSettings:
+    """What is done to samples, under the names of the keys in small letters; what a benchmark has not is off."""
+
+    train_data_seed: int
+    n_train: int
+    shuffle: bool
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+    balance_train_classes: bool = False
+    balance_eval_classes: bool = False
+
+
 class Preparation:
-    """What ``p`` says is to be done to samples before they are presented.
+    """What the settings say is to be done to samples before they are presented.
 
     Args:
         training: the samples that train; the fewest spikes of one of them are what ``NORMALISE_SPIKE_NUMBER`` leaves.
@@ -45,39 +56,39 @@ class Preparation:
         ValueError: a training sample has no spikes, with ``NORMALISE_SPIKE_NUMBER``.
     """
 
-    def __init__(self, p: Mapping[str, Any], training: Subset) -> None:
-        self.p = p
-        self.augmentation: dict[str, Any] = {k: v for k, v in p.get("AUGMENTATION", {}).items() if k != _THIN}
-        self.number = _fewest_spikes(training) if p.get("AUGMENTATION", {}).get(_THIN) else None
+    def __init__(self, settings: SampleSettings, training: Subset) -> None:
+        self.settings = settings
+        self.augmentation: dict[str, Any] = {k: v for k, v in settings.augmentation.items() if k != _THIN}
+        self.number = _fewest_spikes(training) if settings.augmentation.get(_THIN) else None
 
     def training(self, training: Subset, epoch: int) -> Presentation:
         """The samples of one epoch, shuffled with ``SHUFFLE``: balanced, thinned, augmented, with blends added."""
-        p, seed = self.p, self.p["TRAIN_DATA_SEED"]
-        if p.get("BALANCE_TRAIN_CLASSES"):
+        settings, seed = self.settings, self.settings.train_data_seed
+        if settings.balance_train_classes:
             training = _balanced(training, stream(seed, "balance training", epoch))
         made = np.zeros((0, 0), np.int64)
         if "blend" in self.augmentation:
             k = len(self.augmentation["blend"])
-            made = _partners(training, p["N_TRAIN"] - len(training), k, stream(seed, "blend partners", epoch))
+            made = _partners(training, settings.n_train - len(training), k, stream(seed, "blend partners", epoch))
         order = np.arange(len(training) + len(made))
-        if p["SHUFFLE"]:
+        if settings.shuffle:
             order = stream(seed, "shuffle", epoch).permutation(order.size)
         return Presentation(self, training, made, order, epoch, learn=True)
 
     def evaluation(self, evaluation: Subset, epoch: int) -> Presentation:
-        """Evaluation samples as they are: balanced and thinned if ``p`` says so, nothing else."""
-        if self.p.get("BALANCE_EVAL_CLASSES"):
-            evaluation = _balanced(evaluation, stream(self.p["TRAIN_DATA_SEED"], "balance evaluation", epoch))
+        """Evaluation samples as they are: balanced and thinned if the settings say so, nothing else."""
+        if self.settings.balance_eval_classes:
+            evaluation = _balanced(evaluation, stream(self.settings.train_data_seed, "balance evaluation", epoch))
         order = np.arange(len(evaluation))
         return Presentation(self, evaluation, np.zeros((0, 0), np.int64), order, epoch, learn=False)
 
     def size(self, samples: Subset, *, learn: bool) -> int:
         """How many samples an epoch presents of these."""
         n = len(samples)
-        if self.p.get("BALANCE_TRAIN_CLASSES" if learn else "BALANCE_EVAL_CLASSES"):
+        if self.settings.balance_train_classes if learn else self.settings.balance_eval_classes:
             counts = np.unique(samples.labels, return_counts=True)[1]
             n = int(counts.min() * counts.size)
-        return max(n, self.p["N_TRAIN"]) if learn and "blend" in self.augmentation else n
+        return max(n, self.settings.n_train) if learn and "blend" in self.augmentation else n
 
 
 class Presentation:
@@ -146,7 +157,7 @@ class Presentation:
 
     def _stream(self, name: str, number: int) -> np.random.Generator:
         phase = "training" if self._learn else "evaluation"
-        return stream(self._how.p["TRAIN_DATA_SEED"], name, phase, self._epoch, number)
+        return stream(self._how.settings.train_data_seed, name, phase, self._epoch, number)
 
 
 def _fewest_spikes(training: Subset) -> int:
@@ -177,23 +188,3 @@ def _partners(training: Subset, number: int, k: int, rng: np.random.Generator) -
         of_class, rows = np.flatnonzero(labels == c), np.flatnonzero(classes == c)
         partners[rows] = of_class[rng.integers(of_class.size, size=(rows.size, k))]
     return partners
-
-
-def verify(engine: Engine, presented: Presentation, size: int) -> None:
-    """Present the first batch without learning or dropout, and compare the input spikes that the backend has.
-
-    Raises:
-        RuntimeError: they are not those of the data; names the sample.
-    """
-    batch = next(iter(presented.batches(size)))
-    dt_ms = engine.network.dt_ms
-    for sample in batch.samples:
-        engine.run(batch.spikes, np.array([sample]), None)
-        steps, channels = batch.spikes.sample(int(sample))
-        times, ids = engine.spike_times(0, "input")
-        found = np.lexsort((ids, times))
-        if not np.array_equal(ids[found], channels) or not np.allclose(times[found], (steps + 1.0) * dt_ms):
-            raise RuntimeError(f"the backend's input spikes of sample {sample} are not those of the data")
-    print(
-        f"TEST_ST_INTEGRITY: the backend has the input spikes of {len(batch.samples)} samples as they are in the data"
-    )

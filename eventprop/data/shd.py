@@ -90,17 +90,15 @@ def load_ssc(data_dir: str | Path, grid: Grid, cache: Path | None = None) -> Dat
     return _dataset("SSC", paths, read, first, len(first.class_names) or SSC_CLASSES)
 
 
-def cache_prefix(p: Mapping[str, Any]) -> Path | None:
-    """Prefix of the folders in which binned spikes are kept, by the parameters; None where nothing may be written.
+def cache_prefix(data_dir: str, name: str, buffer: str) -> Path:
+    """Prefix of the folders in which binned spikes are kept.
 
-    Of SSC it is ``DATA_BUFFER_NAME``, whose default follows ``DATA_DIR``; of SHD ``<DATA_DIR>/SHD/mySHD``.
+    Of SSC it is ``buffer`` (``DATA_BUFFER_NAME``), whose default follows ``data_dir``; of SHD
+    ``<data_dir>/SHD/mySHD``.
     """
-    if not p["WRITE_TO_DISK"]:
-        return None
-    name = p["DATA_SET"]
-    if name == "SSC" and p["DATA_BUFFER_NAME"] != BUFFER:
-        return Path(p["DATA_BUFFER_NAME"])
-    return Path(p["DATA_DIR"]) / name / f"my{name}"
+    if name == "SSC" and buffer != BUFFER:
+        return Path(buffer)
+    return Path(data_dir) / name / f"my{name}"
 
 
 def _reader(grid: Grid, cache: Path | None, speakers: bool = True) -> Read:

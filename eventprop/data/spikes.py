@@ -133,26 +133,11 @@ def bin_events(
         bounds = offsets[first : last + 1] - offsets[first]
         times, numbers = np.asarray(times_ms[part], np.float64), channels[part]
         _check_events(times, numbers, bounds, first, num_channels)
-        size = (last - first) * num_steps * num_channels
-        kind: type[Any] = np.int32 if size < 2**31 else np.int64  # the narrower the faster, several times
         with np.errstate(over="ignore"):
             floor = np.floor(times / dt_ms * (1 + _TOLERANCE))
-        keep = floor < num_steps - 1
-        sample = np.repeat(np.arange(last - first, dtype=kind), np.diff(bounds))[keep]
-        cells = sample * kind(num_steps) + floor[keep].astype(kind)
-        cells = cells * kind(num_channels) + numbers[keep].astype(kind)
-        cells.sort()
-        new = np.ones(cells.size, bool)
-        np.not_equal(cells[1:], cells[:-1], out=new[1:])
-        if least > 1:
-            starts = np.flatnonzero(new)
-            new = starts[np.diff(starts, append=cells.size) >= least]
-        cells = cells[new]
-        rows = cells // kind(num_channels)
-        step_parts.append((rows % kind(num_steps)).astype(np.uint16))
-        channel_parts.append((cells - rows * kind(num_channels)).astype(np.uint16))
-        ends = np.arange(1, last - first + 1) * (num_steps * num_channels)
-        counts[first:last] = np.diff(np.searchsorted(cells, ends.astype(kind)), prepend=0)
+        steps, numbers, counts[first:last] = _binned(floor, numbers, bounds, num_channels, num_steps, least)
+        step_parts.append(steps)
+        channel_parts.append(numbers)
     return SpikeSet(
         offsets=_offsets(counts),
         steps=np.concatenate(step_parts),
@@ -160,6 +145,35 @@ def bin_events(
         num_channels=num_channels,
         num_steps=num_steps,
     )
+
+
+def _binned(
+    floor: np.ndarray, channels: np.ndarray, bounds: np.ndarray, num_channels: int, num_steps: int, least: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps and channels of the spikes that some samples' events make, and how many each sample has.
+
+    Args:
+        floor: step of each event, however late.
+        bounds: of the samples' events in ``floor`` and ``channels``.
+    """
+    n = len(bounds) - 1
+    kind: type[Any] = np.int32 if n * num_steps * num_channels < 2**31 else np.int64  # the narrower the faster
+    keep = floor < num_steps - 1
+    sample = np.repeat(np.arange(n, dtype=kind), np.diff(bounds))[keep]
+    cells = sample * kind(num_steps) + floor[keep].astype(kind)
+    cells = cells * kind(num_channels) + channels[keep].astype(kind)
+    cells.sort()
+    new = np.ones(cells.size, bool)
+    np.not_equal(cells[1:], cells[:-1], out=new[1:])
+    if least > 1:
+        starts = np.flatnonzero(new)
+        new = starts[np.diff(starts, append=cells.size) >= least]
+    cells = cells[new]
+    rows = cells // kind(num_channels)
+    steps = (rows % kind(num_steps)).astype(np.uint16)
+    numbers = (cells - rows * kind(num_channels)).astype(np.uint16)
+    ends = np.arange(1, n + 1) * (num_steps * num_channels)
+    return steps, numbers, np.diff(np.searchsorted(cells, ends.astype(kind)), prepend=0)
 
 
 def from_samples(X: Sequence[Mapping[str, Any]], num_channels: int, dt_ms: float, trial_ms: float) -> SpikeSet:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eventprop import models, network
+from eventprop import description, models
 from eventprop.backends.devices import problem_with
 from eventprop.choice import meaning
 from eventprop.parameters.declaration import LARGEST
@@ -232,14 +232,14 @@ def _check_bounds(p: Mapping[str, Any]) -> Problems:
 
 def _adaptive(p: Mapping[str, Any]) -> bool:
     """Whether hidden neurons have an adaptive threshold."""
-    model, _ = network.HIDDEN_NEURONS.get(p.get("HIDDEN_NEURON_TYPE", ""), (models.LIF, False))
+    model, _ = description.HIDDEN_NEURONS.get(p.get("HIDDEN_NEURON_TYPE", ""), (models.LIF, False))
     return "tau_b" in model.parameters
 
 
 def _heterogeneous(p: Mapping[str, Any]) -> bool:
     """Whether time constants are drawn for each neuron."""
-    hidden = network.HIDDEN_NEURONS.get(p.get("HIDDEN_NEURON_TYPE", ""))
-    outputs = network.OUTPUT_NEURONS.get(p.get("OUTPUT_NEURON_TYPE", ""), {})
+    hidden = description.HIDDEN_NEURONS.get(p.get("HIDDEN_NEURON_TYPE", ""))
+    outputs = description.OUTPUT_NEURONS.get(p.get("OUTPUT_NEURON_TYPE", ""), {})
     return any(drawn for _, drawn in (*([hidden] if hidden else []), *outputs.values()))
 
 

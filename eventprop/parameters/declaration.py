@@ -42,6 +42,10 @@ class Key:
         renames: other names that entries of "names" and populations of "variables" may have, with what they stand
             for.
         elsewhere: values of other benchmarks, which are taken for the default, with a warning.
+        record: which record its value goes to, see :mod:`eventprop.parameters.belonging`.
+        changes: what another value changes: the "network" that given weights make, the "spikes" that samples become,
+            which "samples" are taken, only the "training" of weights, or none of these, only "files".
+        loaded: whether it is read when data are loaded, and stays as it is from then on.
     """
 
     name: str
@@ -58,6 +62,9 @@ class Key:
     below: float | None = None
     renames: tuple[tuple[str, str], ...] = ()
     elsewhere: tuple[Any, ...] = ()
+    record: str = ""
+    changes: str = ""
+    loaded: bool = False
 
     def check(self, value: Any) -> Any:
         """``value`` in its plain Python type.

@@ -7,13 +7,13 @@ from typing import Any
 
 from eventprop.choice import meaning
 from eventprop.data import dvs
-from eventprop.parameters.declaration import Key
+from eventprop.parameters.belonging import of_choice, of_spikes
 from eventprop.parameters.shared import LONG_TRIALS, METHODS, declare, resolve_benchmark
 
 __all__ = ["KEYS", "OWNER", "OWN", "resolve_dvs", "source"]
 
 OWN = (
-    Key(
+    of_spikes(
         "DATA_SET",
         "Experiment",
         "str",
@@ -21,8 +21,10 @@ OWN = (
         "Data set; DEMO is synthetic gestures and needs no download.",
         choices=(*dvs.SETS, "DEMO"),
     ),
-    Key("T_START_MS", "Experiment", "float", 0.0, "Time of a recording at which a trial starts.", "ms", least=0.0),
-    Key(
+    of_spikes(
+        "T_START_MS", "Experiment", "float", 0.0, "Time of a recording at which a trial starts.", "ms", least=0.0
+    ),
+    of_spikes(
         "RESCALE_T",
         "Experiment",
         "float",
@@ -30,7 +32,7 @@ OWN = (
         "Factor on times from T_START_MS on; what lies beyond TRIAL_MS then is cut off.",
         above=0.0,
     ),
-    Key(
+    of_spikes(
         "DOWNSAMPLE",
         "Experiment",
         "int",
@@ -42,7 +44,7 @@ OWN = (
         least=1,
         most=64,
     ),
-    Key(
+    of_spikes(
         "EVENT_THRESHOLD",
         "Experiment",
         "int",
@@ -51,7 +53,7 @@ OWN = (
         "events",
         least=1,
     ),
-    Key(
+    of_choice(
         "EVALUATION",
         "Loss",
         "str",
@@ -60,7 +62,9 @@ OWN = (
         choices=("random", "user"),
         elsewhere=("speaker", "validation_set"),
     ),
-    Key("SPEAKER_LEFT", "Loss", "ints", [0], "Users to leave out, numbers in the ascending list of training users."),
+    of_choice(
+        "SPEAKER_LEFT", "Loss", "ints", [0], "Users to leave out, numbers in the ascending list of training users."
+    ),
 )
 
 KEYS = declare(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eventprop.parameters.declaration import Key
+from eventprop.parameters.belonging import of_choice
 from eventprop.parameters.shared import declare, resolve_benchmark
 
 __all__ = ["KEYS", "OWNER", "OF_THE_FILES", "resolve_mnist"]
 
 OF_THE_FILES = (
-    Key("N_TEST", "Experiment", "int", 10000, "Test samples, drawn from the test file.", least=1),
-    Key(
+    of_choice("N_TEST", "Experiment", "int", 10000, "Test samples, drawn from the test file.", least=1),
+    of_choice(
         "EVALUATION",
         "Loss",
         "str",

@@ -7,13 +7,13 @@ from typing import Any
 
 from eventprop.data.shd import BUFFER, NUM_CHANNELS
 from eventprop.parameters import shared as keys
-from eventprop.parameters.declaration import Key
+from eventprop.parameters.belonging import of_choice, of_places, of_samples, of_spikes, of_timing, of_watching
 from eventprop.parameters.shared import METHODS, declare, resolve_benchmark
 
 __all__ = ["KEYS", "OWNER", "resolve_shd"]
 
 _OWN = (
-    Key(
+    of_spikes(
         "DATA_SET",
         "Experiment",
         "str",
@@ -21,7 +21,7 @@ _OWN = (
         "Data set; DEMO is synthetic, small and needs no download.",
         choices=("SHD", "SSC", "DEMO"),
     ),
-    Key(
+    of_spikes(
         "RESCALE_T",
         "Experiment",
         "float",
@@ -29,7 +29,7 @@ _OWN = (
         "Factor on spike times; what lies beyond TRIAL_MS then is cut off.",
         above=0.0,
     ),
-    Key(
+    of_spikes(
         "RESCALE_X",
         "Experiment",
         "float",
@@ -38,28 +38,28 @@ _OWN = (
         above=0.0,
         most=1.0,
     ),
-    Key(
+    of_samples(
         "BALANCE_TRAIN_CLASSES",
         "Experiment",
         "bool",
         False,
         "Whether each epoch trains on as many samples of each class as the smallest has, drawn anew.",
     ),
-    Key(
+    of_samples(
         "BALANCE_EVAL_CLASSES",
         "Experiment",
         "bool",
         False,
         "Whether each evaluation is of as many samples of each class as the smallest has, drawn anew.",
     ),
-    Key(
+    of_places(
         "DATA_BUFFER_NAME",
         "Experiment",
         "str",
         BUFFER,
         "Prefix of the folders in which SSC's binned spikes are kept; left as it is, it stands for DATA_DIR/SSC/mySSC.",
     ),
-    Key(
+    of_choice(
         "EVALUATION",
         "Loss",
         "str",
@@ -67,21 +67,21 @@ _OWN = (
         "How the validation set is formed; validation_set is SSC's own file, and all of its training file trains.",
         choices=("random", "speaker", "validation_set"),
     ),
-    Key(
+    of_choice(
         "SPEAKER_LEFT",
         "Loss",
         "ints",
         [0],
         "Speakers to leave out, numbers in the ascending list of the training file's.",
     ),
-    Key(
+    of_timing(
         "PROFILE",
         "General",
         "bool",
         False,
         "Whether time for building, size of the input and peak memory are reported after training, too.",
     ),
-    Key(
+    of_watching(
         "TEST_ST_INTEGRITY",
         "General",
         "bool",

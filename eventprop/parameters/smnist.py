@@ -9,14 +9,14 @@ from typing import Any
 
 from eventprop.data.smnist import PIXELS, SIDE, Code
 from eventprop.parameters import mnist as mnist_parameters
-from eventprop.parameters.declaration import Key
+from eventprop.parameters.belonging import of_spikes
 from eventprop.parameters.shared import LONG_TRIALS, declare, resolve_benchmark
 
 __all__ = ["KEYS", "OWNER", "code_of", "resolve_smnist"]
 
 _OWN = (
     *mnist_parameters.OF_THE_FILES,
-    Key(
+    of_spikes(
         "ENCODING",
         "Input",
         "str",
@@ -25,7 +25,7 @@ _OWN = (
         "at a time, each with a spike in its row's time, the brighter the earlier (rows).",
         choices=("thresholds", "rows"),
     ),
-    Key(
+    of_spikes(
         "NUM_INPUT",
         "Input",
         "int",
@@ -35,9 +35,9 @@ _OWN = (
         least=3,
         most=511,
     ),
-    Key("DUPLICATE", "Input", "bool", True, "Whether thresholds repeats each spike half of PIXEL_MS later."),
-    Key("PIXEL_MS", "Input", "float", 2.0, "Time of a pixel; a row takes 28 of them.", "ms", above=0.0, most=1e6),
-    Key(
+    of_spikes("DUPLICATE", "Input", "bool", True, "Whether thresholds repeats each spike half of PIXEL_MS later."),
+    of_spikes("PIXEL_MS", "Input", "float", 2.0, "Time of a pixel; a row takes 28 of them.", "ms", above=0.0, most=1e6),
+    of_spikes(
         "PERMUTE",
         "Input",
         "int",

@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from eventprop.parameters import shared as keys
-from eventprop.parameters.declaration import Key
+from eventprop.parameters.belonging import of_choice, of_recording, of_watching
 from eventprop.parameters.shared import declare, resolve_benchmark
 
 __all__ = ["KEYS", "OWNER", "resolve_yinyang"]
 
 _OWN = (
-    Key("N_TEST", "Experiment", "int", 800, "Test samples.", least=1),
-    Key("TRAINING_PLOT", "Recording", "bool", False, "Whether points are shown with their predicted classes."),
-    Key("TRAINING_PLOT_INTERVAL", "Recording", "int", 10, "Epochs from one such picture to the next.", least=1),
-    Key("FANCY_PLOTS", "Recording", "bool", False, "Whether first spike times of each output are shown."),
-    Key("W_REPORT_INTERVAL", "Recording", "int", 100, "Batches from one saving of the weights to the next.", least=1),
-    Key("W_EPOCH_INTERVAL", "Recording", "int", 10, "Epochs from one in which weights are saved to the next.", least=1),
+    of_choice("N_TEST", "Experiment", "int", 800, "Test samples.", least=1),
+    of_watching("TRAINING_PLOT", "Recording", "bool", False, "Whether points are shown with their predicted classes."),
+    of_watching("TRAINING_PLOT_INTERVAL", "Recording", "int", 10, "Epochs from one such picture to the next.", least=1),
+    of_watching("FANCY_PLOTS", "Recording", "bool", False, "Whether first spike times of each output are shown."),
+    of_recording(
+        "W_REPORT_INTERVAL", "Recording", "int", 100, "Batches from one saving of the weights to the next.", least=1
+    ),
+    of_recording(
+        "W_EPOCH_INTERVAL", "Recording", "int", 10, "Epochs from one in which weights are saved to the next.", least=1
+    ),
 )
 
 KEYS = declare(
@@ -46,6 +50,7 @@ KEYS = declare(
         **dict.fromkeys(("REC_SPIKES_EPOCH_TRIAL", "REC_NEURONS_EPOCH_TRIAL", "REC_SYNAPSES_EPOCH_TRIAL")),
     },
     without=("DATA_DIR", "REDUCED_CLASSES", "W_OUTPUT_EPOCH_TRIAL", "AUGMENTATION"),
+    loaded=("TRAIN_DATA_SEED", "TEST_DATA_SEED", "N_TRAIN", "N_VALIDATE", "N_TEST"),
 )
 
 OWNER = ("simulator_yinyang", "yinyang")

@@ -5,41 +5,46 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from eventprop.data.spikes import SpikeSet
-from eventprop.training.checkpoint import TrainingState
 
-__all__ = ["report"]
+__all__ = ["TimingSettings", "report"]
+
+
+@dataclass(frozen=True)
+class TimingSettings:
+    """What is reported, under the names of the keys in small letters."""
+
+    timing: bool
+    profile: bool = False
 
 
 def report(
-    p: Mapping[str, Any],
-    state: TrainingState,
+    settings: TimingSettings,
+    epoch: float,
     samples: int,
     seconds: float,
     building: float,
     spikes: SpikeSet,
     parts: Mapping[str, float],
 ) -> dict[str, float]:
-    """Print what ``p`` asks for, and return it.
+    """Print what is asked for, and return it.
 
     Args:
+        epoch: seconds of an epoch.
         samples: presented in training in an epoch.
         seconds: of the whole run; ``building``: of these, until the engine was ready.
         spikes: of the training file.
         parts: seconds by kernel, on GeNN.
     """
     found: dict[str, float] = {}
-    if not state.history:
-        return found
-    if p["TIMING"]:
-        epoch = state.seconds / state.epoch
+    if settings.timing:
         found |= {"seconds": seconds, "seconds_per_epoch": epoch, **parts}
         print(f"{epoch:.2f} s per epoch ({epoch / samples * 1e3:.2f} ms per training sample, evaluation included)")
         if parts:
             print("  GeNN's own count: " + ", ".join(f"{name} {value:.2f} s" for name, value in parts.items()))
-    if p.get("PROFILE"):
+    if settings.profile:
         size = sum(array.nbytes for array in (spikes.offsets, spikes.steps, spikes.channels)) / 2**20
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
         found |= {"building": building, "input_mb": size, "peak_gb": peak}

@@ -12,7 +12,8 @@ from eventprop import backends
 from eventprop.data.dataset import Dataset
 from eventprop.data.spikes import SpikeSet, from_samples
 from eventprop.data.splits import Subset
-from eventprop.network import Network, describe
+from eventprop.network import Network
+from eventprop.simulators.records import network_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +67,7 @@ class Inspection(ABC):
         """An engine for a run without training."""
 
     def network(self, p: Mapping[str, Any], *, plain: bool = False) -> Network:
-        return describe(p, self.data.num_channels, self.data.num_classes, plain=plain)
+        return network_of(p, self.data.num_channels, self.data.num_classes, plain=plain)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Weights by synapse population, float32 ``(n_pre, n_post)``: of the last training, else as set, else

@@ -12,65 +12,34 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventprop import backends, models
+from eventprop import backends
 from eventprop.data.dataset import Dataset
-from eventprop.data.presentation import Preparation, verify
+from eventprop.data.presentation import Preparation
 from eventprop.data.splits import Subset, leave_speaker_out
-from eventprop.network import Network, describe
+from eventprop.network import Network
+from eventprop.parameters.declaration import Key
 from eventprop.reports import results, summary, timing
 from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
 from eventprop.simulators.inspection import Gradients, Inspection, Prediction, TimeConstants, with_own
+from eventprop.simulators.records import Records, network_of
+from eventprop.simulators.resuming import SEEDS, Resuming, no_moments
 from eventprop.streams import draw_seed
 from eventprop.terminal import prepare
-from eventprop.training import checkpoint, trainer
+from eventprop.training import trainer
 from eventprop.training.checkpoint import TrainingState
 from eventprop.training.lock import alone
 from eventprop.training.outputs import Outputs, journal_name
 from eventprop.training.schedule import LearningRate
+from eventprop.training.verification import verify
 
 __all__ = ["Gradients", "Prediction", "RunResult", "Simulator"]
 
 EachEpoch = Callable[[backends.Engine, int], None]
-
-_SEEDS = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "MODEL_SEED")
-# Keys that may differ from the checkpoint's without a word: they do not change what is computed.
-_MAY_CHANGE = {
-    "N_EPOCH",
-    "LOAD_LAST",
-    "LOAD_BEST",
-    "CHECKPOINT",
-    "CHECKPOINT_BEST",
-    "CHECKPOINT_NAME",
-    "NAME",
-    "OUT_DIR",
-}
-_MAY_CHANGE |= {"DATA_DIR", "NUM_THREADS", "BACKEND", "BUILD", "TIMING", "WRITE_TO_DISK", "SPK_REC_STEPS"}
-_MAY_CHANGE |= {"CUDA_VISIBLE_DEVICES", "DATA_BUFFER_NAME"}
-# Keys, besides those of the data, that make another network of the same weights.
-_OF_THE_NETWORK = {"TAU_MEM", "TAU_SYN", "TAU_B", "B_INCR", "B_INIT", "V_THRESH", "V_RESET", "HIDDEN_NEURON_TYPE"}
-_OF_THE_NETWORK |= {
-    "OUTPUT_NEURON_TYPE",
-    "LOSS_TYPE",
-    "SPIKE_TIMING",
-    "N_INPUT_DELAY",
-    "INPUT_DELAY",
-    "TAU_ACCUMULATOR",
-}
-_OF_THE_SAMPLES = {
-    "DATA_DIR",
-    "REDUCED_CLASSES",
-    "N_TRAIN",
-    "N_VALIDATE",
-    "N_TEST",
-    "TRAIN_DATA_SEED",
-    "TEST_DATA_SEED",
-}
 
 
 class RunResult(NamedTuple):
@@ -91,14 +60,6 @@ class RunResult(NamedTuple):
     correct_eval: float
 
 
-class _Loaded(NamedTuple):
-    """A state to go on from, with the checkpoint that it is from (None: flat arrays) and the parameters in that."""
-
-    state: TrainingState | None = None
-    path: Path | None = None
-    saved: Mapping[str, Any] = MappingProxyType({})
-
-
 class Simulator(Inspection):
     """A benchmark's network, data and runs.
 
@@ -114,15 +75,16 @@ class Simulator(Inspection):
             seconds until the engine was ready, MB of input and GB of peak memory.
     """
 
-    data_keys: tuple[str, ...] = ()
+    keys: tuple[Key, ...] = ()
+    """The benchmark's declared keys: what each changes, and which are fixed once the data are loaded."""
 
     def __init__(self, p: Mapping[str, Any]) -> None:
         prepare()  # a folder's name that the terminal cannot show ends no run
         self.p, self._as_given = self.resolve(p), p
-        for key in _SEEDS:
+        for key in SEEDS:
             if self.p[key] is None:
                 self.p[key] = draw_seed()
-        Recorder(self.p, describe(self.p, 1, 2), p)  # names of what is recorded, before data is read
+        Recorder(Records.of(self.p).recording, network_of(self.p, 1, 2))  # what is recorded, before data is read
         self.data: Dataset = self.load_data(self.p)
         self.history: list[dict[str, Any]] = []
         self.collected: dict[str, np.ndarray] = {}
@@ -151,12 +113,12 @@ class Simulator(Inspection):
     # Runs
 
     def _for_run(self, p: Mapping[str, Any]) -> dict[str, Any]:
-        """``p`` of a method call, resolved; the data keys must be those of the construction."""
+        """``p`` of a method call, resolved; keys that data are loaded by must be those of the construction."""
         run, self._as_given = self.resolve(p), p
-        drawn = [key for key in _SEEDS if run[key] is None]
+        drawn = [key for key in SEEDS if run[key] is None]
         if drawn:
-            run |= {key: {**self.p, **self._saved_seeds(run)}[key] for key in drawn}
-        for key in self.data_keys:
+            run |= {key: {**self.p, **Resuming(run, self.keys).seeds()}[key] for key in drawn}
+        for key in (key.name for key in self.keys if key.loaded):
             if run[key] != self.p[key]:
                 raise ValueError(
                     f"{key} was {self.p[key]!r} when the data was loaded and is {run[key]!r} now; "
@@ -172,8 +134,8 @@ class Simulator(Inspection):
             trained: whether weights as they were drawn are an error.
         """
         drawn = {**p, "MODEL_SEED": self.p["MODEL_SEED"]}
-        network = self.network(drawn)
-        state, path, _ = self._load(p, p["NAME"], network)
+        network, settings = self.network(drawn), Records.of(p)
+        state, path, _ = Resuming(p, self.keys).load(p["NAME"], network, settings.loop.rate)
         if trained and (not (self._current or self._given) if state is None else path is not None and not state.epoch):
             where = "" if path is None else f" (no epoch of {path} is complete)"
             raise ValueError(
@@ -186,64 +148,7 @@ class Simulator(Inspection):
         checked = network.check_weights(weights), network.check_time_constants(with_own(network, own))
         if plain:
             network = self.network(drawn, plain=True)
-        return _engine(replace(backends.Settings.of(p), pipeline=False), network, *checked)
-
-    def _load(
-        self, p: Mapping[str, Any], name: str, network: Network, *, to_train: bool = False, missing_is_new: bool = False
-    ) -> _Loaded:
-        """The state that ``LOAD_BEST`` or ``LOAD_LAST`` asks for; other settings than its own are a warning, without
-        ``to_train`` only those that make other spikes or another network.
-
-        ``missing_is_new`` is for folds: one that has no checkpoint yet starts.
-        """
-        path = self._load_path(p, name)
-        if path is None:
-            return _Loaded()
-        if not path.exists():
-            found = checkpoint.load_flat(path, network)
-            if found is not None:
-                return _Loaded(TrainingState(**found, moments=self._no_moments(network), rate=LearningRate.start(p)))
-            if missing_is_new:
-                return _Loaded()
-        state, saved = checkpoint.load(path, network, to_train=to_train)
-        changed = _differing(p, saved, {"SPEAKER_LEFT"} if missing_is_new else set())
-        if not to_train:
-            matter = _OF_THE_NETWORK | (set(self.data_keys) - _OF_THE_SAMPLES)
-            changed = [k for k in changed if k in matter]
-        if changed:
-            words = ", ".join(f"{k} {saved[k]!r} -> {p[k]!r}" for k in changed)
-            warnings.warn(f"settings differ from those of {path}: {words}", stacklevel=4)
-        return _Loaded(state, path, saved)
-
-    @staticmethod
-    def _load_path(p: Mapping[str, Any], name: str) -> Path | None:
-        """The checkpoint that ``p`` asks for.
-
-        A run that has not completed an epoch yet leaves a trained checkpoint of its name alone, and its start beside
-        it. ``LOAD_LAST`` goes on from the one of the two whose settings are nearer to ``p``, else the trained one.
-        """
-        if not (p["LOAD_BEST"] or p["LOAD_LAST"]):
-            return None
-        of = p["CHECKPOINT_NAME"] or name
-        if p["LOAD_BEST"]:
-            return checkpoint.checkpoint_path(p, of, "best")
-        last, start = (checkpoint.checkpoint_path(p, of, label) for label in ("last", "start"))
-        if not start.exists():
-            return last
-        if not last.exists():
-            return start
-        return min((last, start), key=lambda path: len(_differing(p, checkpoint.load(path, None)[1], set())))
-
-    def _saved_seeds(self, p: Mapping[str, Any]) -> dict[str, int]:
-        """Seeds of the run that ``p`` goes on from; empty where it starts a new one."""
-        for name in (p["NAME"], *(f"{p['NAME']}_f{k}" for k in p.get("SPEAKER_LEFT", []))):
-            path = self._load_path(p, name)
-            if path is not None and path.exists():
-                saved = checkpoint.load(path, None)[1]
-                if not all(isinstance(saved.get(key), int) for key in _SEEDS):
-                    raise ValueError(f"{path} has no whole numbers for {', '.join(_SEEDS)}")
-                return {key: saved[key] for key in _SEEDS}
-        return {}
+        return _engine(replace(settings.backend, pipeline=False), network, *checked)
 
     def _train(
         self,
@@ -262,7 +167,7 @@ class Simulator(Inspection):
         p = _without_test_data(p) if evaluated == "test" else p
         _note_what_trains(p, training, "cross_validate" if fold else "train_test" if evaluated == "test" else "train")
         with self._alone(p):
-            return self._train_alone(p, training, evaluation, evaluated, fold, each_epoch)
+            return self._train_alone(p, _Parts(training, evaluation, evaluated), fold, each_epoch)
 
     def _cross_validate(
         self, p: dict[str, Any], samples: Subset, group: str = "speaker"
@@ -294,38 +199,27 @@ class Simulator(Inspection):
             return nullcontext()
         return alone(Path(p["OUT_DIR"]), p["NAME"])
 
-    def _train_alone(
-        self,
-        p: dict[str, Any],
-        training: Subset,
-        evaluation: Subset | None,
-        evaluated: str,
-        fold: str,
-        each_epoch: EachEpoch | None,
-    ) -> RunResult:
+    def _train_alone(self, p: dict[str, Any], parts: _Parts, fold: str, each_epoch: EachEpoch | None) -> RunResult:
         start = time.perf_counter()
-        name = p["NAME"] + fold
-        network = self.network(p)
-        loaded, source, saved = self._load(p, name, network, to_train=True, missing_is_new=bool(fold))
-        state = loaded or self._fresh(p, network)
-        preparation = Preparation(p, training)
-        recorder = Recorder(p, network, self._as_given, name)
+        name, network = p["NAME"] + fold, self.network(p)
+        settings = Records.of(p, self._as_given, name)
+        loop = settings.loop
+        loaded = Resuming(p, self.keys).load(name, network, loop.rate, to_train=True, missing_is_new=bool(fold))
+        state = loaded.state or self._fresh(loop, network)
+        samples = trainer.Samples(parts.training, parts.evaluation, Preparation(settings.samples, parts.training))
+        recorder = Recorder(settings.recording, network)
         if state.mark is not None and state.mark.file == journal_name(name):
-            recorder.restore(state.recorded, saved)
+            recorder.restore(state.recorded, loaded.saved)
         time_constants = network.check_time_constants(with_own(network, state.time_constants))
-        engine = _engine(backends.Settings.of(p), network, network.check_weights(state.weights), time_constants)
+        engine = _engine(settings.backend, network, network.check_weights(state.weights), time_constants)
         if p.get("TEST_ST_INTEGRITY"):
-            verify(engine, preparation.training(training, state.epoch), p["N_BATCH"])
-        run = Outputs(p, name, fold.lstrip("_") or "train") if p["WRITE_TO_DISK"] else None
+            verify(engine, samples.preparation.training(parts.training, state.epoch), loop.n_batch)
+        run = Outputs(settings.files, name, fold.lstrip("_") or "train") if settings.files.write_to_disk else None
         if run is not None:
-            run.begin(state, source)
-        if state.epoch >= p["N_EPOCH"]:
-            print(f"All {p['N_EPOCH']} epochs (N_EPOCH) are done; nothing is left to train")
+            run.begin(state, loaded.path)
+        if state.epoch >= loop.n_epoch:
+            print(f"All {loop.n_epoch} epochs (N_EPOCH) are done; nothing is left to train")
         building = time.perf_counter() - start
-        samples = preparation.size(training, learn=True)
-        batches = -(-samples // p["N_BATCH"])
-        if evaluation is not None:
-            batches += -(-preparation.size(evaluation, learn=False) // p["N_BATCH"])
 
         def after_epoch(now: TrainingState, best: bool) -> None:
             if run is not None:
@@ -333,41 +227,39 @@ class Simulator(Inspection):
             if each_epoch is not None:
                 each_epoch(engine, now.epoch - 1)
 
-        with Progress(p["N_EPOCH"], state.epoch, batches, evaluated) as progress:
-            outcome = trainer.train(
-                engine, p, training, evaluation, state, progress, after_epoch, recorder, preparation
-            )
-        if outcome is None and evaluation is not None:  # a run that was stopped behind its last epoch
-            shown = preparation.evaluation(evaluation, state.epoch - 1)
-            outcome = trainer.evaluate(engine, p, shown)
+        with Progress(loop.n_epoch, state.epoch, samples.batches(loop.n_batch), parts.called) as progress:
+            outcome = trainer.train(engine, loop, samples, state, trainer.Observers(progress, recorder, after_epoch))
+        if outcome is None and parts.evaluation is not None:  # a run that was stopped behind its last epoch
+            shown = samples.preparation.evaluation(parts.evaluation, state.epoch - 1)
+            outcome = trainer.evaluate(engine, shown, loop.n_batch)
+        self._keep(network, state, outcome)
+        if run is not None:
+            run.finish(state, parts.called)
+            recorder.write()
+        presented, seconds = samples.preparation.size(parts.training, learn=True), time.perf_counter() - start
+        each = state.seconds / state.epoch
+        spikes = parts.training.part.spikes
+        self.timing = timing.report(settings.timing, each, presented, seconds, building, spikes, engine.times())
+        return _result(recorder, state.history[-1]["train_accuracy"], state.history[-1]["eval_accuracy"])
+
+    def _keep(self, network: Network, state: TrainingState, outcome: trainer.Outcome | None) -> None:
+        """Take over what a training left."""
         self.evaluated = None if outcome is None else (outcome.subset, outcome)
         self._network, self._current, self._current_time_constants = network, state.weights, state.time_constants
         self.history = state.history
         self.collected = {what: np.stack(rows) for what, rows in state.collected.items()}
-        if run is not None:
-            run.finish(state, evaluated)
-            recorder.write()
-        seconds = time.perf_counter() - start
-        self.timing = timing.report(p, state, samples, seconds, building, training.part.spikes, engine.times())
-        last = state.history[-1]
-        return _result(recorder, last["train_accuracy"], last["eval_accuracy"])
 
-    def _fresh(self, p: Mapping[str, Any], network: Network) -> TrainingState:
-        """A new run's state: weights and time constants as set, else as ``p`` has them or as drawn; no moments."""
-        weights = network.check_weights(self._given or network.initial_weights(p["MODEL_SEED"]))
+    def _fresh(self, loop: trainer.LoopSettings, network: Network) -> TrainingState:
+        """A new run's state: weights and time constants as set, else as described or as drawn; no moments."""
+        weights = network.check_weights(self._given or network.initial_weights(loop.model_seed))
         given = self._given_time_constants or {}
         values = network.check_time_constants(with_own(network, given))
         own = {
             q.name: {n: a for n, a in values[q.name].items() if n in q.per_neuron or n in given.get(q.name, {})}
             for q in network.populations
         }
-        moments = self._no_moments(network)
-        return TrainingState(weights=weights, moments=moments, rate=LearningRate.start(p), time_constants=own)
-
-    @staticmethod
-    def _no_moments(network: Network) -> dict[str, dict[str, np.ndarray]]:
-        shapes = network.trained_shapes()
-        return {role: {n: np.zeros(s, np.float32) for n, s in shapes.items()} for role in models.ADAM.state}
+        rate = LearningRate.start(loop.rate)
+        return TrainingState(weights=weights, moments=no_moments(network), rate=rate, time_constants=own)
 
     def _test(self, p: dict[str, Any], evaluation: Subset, training: Subset | None = None) -> RunResult:
         """One pass over ``evaluation`` without learning; one line in the results file, no checkpoint.
@@ -380,39 +272,40 @@ class Simulator(Inspection):
 
     def _test_alone(self, p: dict[str, Any], evaluation: Subset, training: Subset | None) -> RunResult:
         start = time.perf_counter()
-        preparation = Preparation(p, evaluation if training is None else training)
+        settings = Records.of(p, self._as_given)
+        loop, written = settings.loop, settings.files
+        preparation = Preparation(settings.samples, evaluation if training is None else training)
         engine = self._ready(p, trained=True)
-        recorder = Recorder(p, engine.network, self._as_given)
-        outcome = trainer.evaluate(engine, p, preparation.evaluation(evaluation, 0), recorder)
+        recorder = Recorder(settings.recording, engine.network)
+        outcome = trainer.evaluate(engine, preparation.evaluation(evaluation, 0), loop.n_batch, recorder)
         trainer.warn_of_silence(engine.network, outcome, "testing")
         self.evaluated = (outcome.subset, outcome)
-        state = TrainingState(weights={}, moments={}, rate=LearningRate.start(p))
-        trainer.collect(p, state, {"train": None, "eval": outcome}, engine)
+        state = TrainingState(weights={}, moments={}, rate=LearningRate.start(loop.rate))
+        trainer.collect(loop, state, {"train": None, "eval": outcome}, engine)
         seconds = time.perf_counter() - start
-        record = trainer.epoch_record(0, p, engine.network, None, outcome, float("nan"), seconds)
+        record = trainer.epoch_record(0, engine.network, loop.n_batch, None, outcome, float("nan"), seconds)
         self.history, self.collected = [record], {w: np.stack(r) for w, r in state.collected.items()}
-        if p["WRITE_TO_DISK"]:
-            folder = Path(p["OUT_DIR"])
-            out = results.RunFiles(folder, p["NAME"], "test", p["DEBUG_HIDDEN_N"])
+        if written.write_to_disk:
+            folder = Path(written.out_dir)
+            out = results.RunFiles(folder, written.name, "test", written.debug_hidden_n)
             out.write(out.begin(), [record])
-            results.write_collected(folder, p["NAME"], state.collected)
+            results.write_collected(folder, written.name, state.collected)
             recorder.write()
         print(f"test accuracy {outcome.accuracy:.2%} of {len(outcome.labels)} samples (loss {outcome.mean_loss:.3f})")
         return _result(recorder, float("nan"), outcome.accuracy)
 
 
+class _Parts(NamedTuple):
+    """What trains, what evaluates, and what that is called: "validation" or "test"."""
+
+    training: Subset
+    evaluation: Subset | None
+    called: str
+
+
 def _result(recorder: Recorder, correct: float, correct_eval: float) -> RunResult:
     spike_t, spike_ID, neurons, synapses = (recorder.arrays(kind) for kind in ("spike_t", "spike_ID", "n", "s"))
     return RunResult(spike_t, spike_ID, neurons, synapses, correct, correct_eval)
-
-
-def _differing(p: Mapping[str, Any], saved: Mapping[str, Any], also: set[str]) -> list[str]:
-    """Keys of which a checkpoint has other values than ``p``, but for those that change nothing, ``also``, and seeds
-    that are still to be drawn."""
-    also = also | {key for key in _SEEDS if p[key] is None}
-    if "METHOD" not in saved:  # an earlier version's, whose N_TRAIN is not the number of samples that train
-        also = also | {"N_TRAIN"}
-    return [k for k in p if k not in _MAY_CHANGE | also and k in saved and saved[k] != p[k]]
 
 
 def _note_what_trains(p: dict[str, Any], training: Subset, method: str) -> None:

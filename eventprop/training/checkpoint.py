@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 
 from eventprop import files, models
-from eventprop.network import Network
+from eventprop.network import Network, flat_name
 from eventprop.reports.results import Place
 from eventprop.training import journal
 from eventprop.training.journal import Mark
 from eventprop.training.schedule import LearningRate
 
-__all__ = ["TrainingState", "checkpoint_path", "flat_name", "load", "load_flat", "save", "trained_epochs"]
+__all__ = ["TrainingState", "checkpoint_path", "load", "load_flat", "save", "trained_epochs"]
 
 _FORMAT = 3  # 1 had no time constants: they were those of p; 2 had history and collected arrays in it, and no journal
 _FLAT_TIME_CONSTANTS = {"tau_mem": "taum", "tau_syn": "tausyn", "tau_b": "taub"}
@@ -70,16 +70,20 @@ class TrainingState:
     mark: Mark | None = None
 
 
-def checkpoint_path(p: Mapping[str, Any], name: str, label: str) -> Path:
-    """``<OUT_DIR>/<name>_state_<label>.npz``."""
-    return Path(p["OUT_DIR"]) / f"{name}_state_{label}.npz"
+def checkpoint_path(folder: str | Path, name: str, label: str) -> Path:
+    """``<folder>/<name>_state_<label>.npz``."""
+    return Path(folder) / f"{name}_state_{label}.npz"
 
 
-def save(path: Path, state: TrainingState, p: Mapping[str, Any], flat_prefix: str = "") -> None:
-    """Write the checkpoint and, with ``flat_prefix`` (``NAME``), the flat arrays beside it."""
+def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix: str = "") -> None:
+    """Write the checkpoint and, with ``flat_prefix`` (``NAME``), the flat arrays beside it.
+
+    Args:
+        saved: the run's parameters, kept with it.
+    """
     meta = {
         "format": _FORMAT,
-        "p": dict(p),
+        "p": dict(saved),
         "rate": asdict(state.rate),
         "places": {name: asdict(place) for name, place in state.places.items()},
         "journal": None if state.mark is None else asdict(state.mark),
@@ -106,15 +110,6 @@ def _flat(state: TrainingState) -> dict[str, np.ndarray]:
         for q, values in state.time_constants.items()
         for name, a in values.items()
     }
-
-
-def flat_name(projection: str) -> str:
-    """What the older program calls a synapse population in its files, e.g. ``hidden0_hidden1``."""
-    for prefix, step in (("hid_to_hidfwd", 1), ("hid_to_hid", 0)):
-        layer = projection.removeprefix(prefix)
-        if layer.isdecimal():
-            return f"hidden{layer}_hidden{int(layer) + step}"
-    return {"in_to_hid": "input_hidden", "hid_to_out": "hidden_output"}[projection]
 
 
 def load(path: Path, network: Network | None, *, to_train: bool = True) -> tuple[TrainingState, dict[str, Any]]:

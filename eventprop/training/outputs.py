@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,32 @@ from eventprop.training import checkpoint
 from eventprop.training.checkpoint import TrainingState
 from eventprop.training.journal import Journal, Mark
 
-__all__ = ["Outputs", "journal_name"]
+__all__ = ["FileSettings", "Outputs", "journal_name"]
 
 
 def journal_name(name: str) -> str:
     """The file in which a run called ``name`` keeps what its checkpoints do not repeat."""
     return f"{name}_journal.bin"
+
+
+@dataclass(frozen=True)
+class FileSettings:
+    """Which files a run has, under the names of the keys in small letters.
+
+    Attributes:
+        saved: all parameters of the run, as they are written and kept with checkpoints.
+    """
+
+    name: str
+    out_dir: str
+    write_to_disk: bool
+    debug_hidden_n: bool
+    load_last: bool
+    load_best: bool
+    checkpoint: bool
+    checkpoint_best: str
+    checkpoint_name: str | None
+    saved: Mapping[str, Any]
 
 
 class Outputs:
@@ -31,21 +52,20 @@ class Outputs:
     its first epoch is complete, and not before, it renames the trained checkpoints that it would replace.
 
     Args:
-        p: its parameters.
         name: what its files are called: ``NAME``, with a suffix for folds, which share the results files.
         run: what the results call it.
     """
 
-    def __init__(self, p: Mapping[str, Any], name: str, run: str) -> None:
-        self.p, self.name = p, name
-        self.saved = p
-        self.folder = Path(p["OUT_DIR"])
-        self.out = results.RunFiles(self.folder, p["NAME"], run, p["DEBUG_HIDDEN_N"])
+    def __init__(self, settings: FileSettings, name: str, run: str) -> None:
+        self.settings, self.name = settings, name
+        self.saved = settings.saved
+        self.folder = Path(settings.out_dir)
+        self.out = results.RunFiles(self.folder, settings.name, run, settings.debug_hidden_n)
         self._replaced: list[Path] = []
         self._kept: dict[str, int] = {}  # how many of the collected arrays are in the journal
 
     def _path(self, label: str) -> Path:
-        return checkpoint.checkpoint_path(self.p, self.name, label)
+        return checkpoint.checkpoint_path(self.folder, self.name, label)
 
     def begin(self, state: TrainingState, source: Path | None) -> None:
         """Write what a run that is killed in its first epoch resumes from; nothing trained is touched.
@@ -57,7 +77,7 @@ class Outputs:
         goes_on = source == self._path("last")
         if goes_on or source == self._path("start"):
             self.saved = {
-                **self.p,
+                **self.settings.saved,
                 "LOAD_LAST": False,
             }  # repeats the run from its beginning
             state.places = self.out.resume(state.places, state.history)
@@ -102,8 +122,8 @@ class Outputs:
             print(f"The checkpoint of an earlier run is now {kept}")
 
     def _checkpoint(self, state: TrainingState, label: str) -> None:
-        if self.p["CHECKPOINT"]:
-            checkpoint.save(self._path(label), state, self.p, self.name if state.epoch else "")
+        if self.settings.checkpoint:
+            checkpoint.save(self._path(label), state, self.settings.saved, self.name if state.epoch else "")
 
     def epoch(self, state: TrainingState, best: bool, recorded: Iterable[tuple[str, np.ndarray]]) -> None:
         """The files after an epoch.
@@ -116,7 +136,7 @@ class Outputs:
         if self._replaced:
             self._replace()
             files.write_json(self.folder / f"{self.name}.json", self.saved)
-        if self.p["CHECKPOINT"] or self.p["CHECKPOINT_BEST"] != "neither":
+        if self.settings.checkpoint or self.settings.checkpoint_best != "neither":
             self._journal.add("history", "", state.history[-1])
             for name, arrays in state.collected.items():
                 for array in arrays[self._kept.get(name, 0) :]:
@@ -124,10 +144,10 @@ class Outputs:
                 self._kept[name] = len(arrays)
             for name, array in recorded:
                 self._journal.add("recorded", name, array)
-            if best or self.p["CHECKPOINT"]:
+            if best or self.settings.checkpoint:
                 state.mark = self._journal.commit()
         if best:
-            checkpoint.save(self._path("best"), state, self.p, self.name)
+            checkpoint.save(self._path("best"), state, self.settings.saved, self.name)
             files.write_text(self.folder / f"{self.name}_best.txt", self.out.line(state.history[-1]))
         self._checkpoint(state, "last")
         if self._replaced:

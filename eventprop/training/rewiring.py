@@ -7,7 +7,6 @@ constant. Recurrent weights, weights onto other neurons and the optimiser's mome
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -18,14 +17,14 @@ __all__ = ["rewire"]
 
 
 def rewire(
-    network: Network, weights: Mapping[str, np.ndarray], silent: np.ndarray, p: Mapping[str, Any], epoch: int
+    network: Network, weights: Mapping[str, np.ndarray], silent: np.ndarray, lift: float, seed: int, epoch: int
 ) -> dict[str, np.ndarray]:
-    """``weights`` with those onto silent neurons replaced, or lifted by ``REWIRE_LIFT`` where that is not 0.
+    """``weights`` with those onto silent neurons replaced, or lifted by ``lift`` (``REWIRE_LIFT``) where that is not 0.
 
     Args:
         weights: by synapse population, ``(n_pre, n_post)``; not changed.
         silent: whether each hidden neuron was silent, ``(hidden neurons,)``, layer after layer.
-        epoch: the epoch that is over; with ``MODEL_SEED`` and the projection it names the random stream.
+        seed, epoch: ``MODEL_SEED`` and the epoch that is over; with the projection they name the random stream.
     """
     rewired = dict(weights)
     ends = np.cumsum([layer.size for layer in network.hidden])[:-1]
@@ -35,10 +34,10 @@ def rewire(
             if projection.target != layer.name or projection.source == layer.name or not columns.size:
                 continue
             w = weights[projection.name].copy()
-            if p["REWIRE_LIFT"] != 0.0:
-                w[:, columns] += np.float32(p["REWIRE_LIFT"])
+            if lift != 0.0:
+                w[:, columns] += np.float32(lift)
             else:
-                random = stream(p["MODEL_SEED"], "rewiring", projection.name, epoch)
+                random = stream(seed, "rewiring", projection.name, epoch)
                 w[:, columns] = random.normal(projection.mean, projection.sd, (w.shape[0], columns.size))
             rewired[projection.name] = w
     return rewired

@@ -8,11 +8,22 @@ and more than ``MIN_EPOCH_ETA_FIXED`` epochs have passed since the last reductio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-__all__ = ["LearningRate"]
+__all__ = ["LearningRate", "RateSettings"]
+
+
+@dataclass(frozen=True)
+class RateSettings:
+    """What the rate goes by, under the names of the keys in small letters."""
+
+    eta: float
+    lr_ease_in_factor: float | None
+    ema_alpha1: float
+    ema_alpha2: float
+    eta_fac: float
+    min_epoch_eta_fixed: int
+    eta_decay: float = 1.0
 
 
 @dataclass
@@ -26,30 +37,30 @@ class LearningRate:
     last_reduction: int = 0
 
     @classmethod
-    def start(cls, p: Mapping[str, Any]) -> LearningRate:
-        eta = float(p["ETA"])
-        return cls(nominal=eta, working=eta if p["LR_EASE_IN_FACTOR"] is None else eta / 1000.0)
+    def start(cls, s: RateSettings) -> LearningRate:
+        eta = float(s.eta)
+        return cls(nominal=eta, working=eta if s.lr_ease_in_factor is None else eta / 1000.0)
 
-    def before_epoch(self, p: Mapping[str, Any]) -> None:
+    def before_epoch(self, s: RateSettings) -> None:
         """Decay by ``ETA_DECAY``, for benchmarks that have it: called at the start of each epoch, the first too."""
-        self.nominal *= p.get("ETA_DECAY", 1.0)
-        self.working *= p.get("ETA_DECAY", 1.0)
+        self.nominal *= s.eta_decay
+        self.working *= s.eta_decay
 
-    def after_update(self, p: Mapping[str, Any]) -> None:
+    def after_update(self, s: RateSettings) -> None:
         """Ease-in: called after each update of the weights. Where there is none, the rate is the nominal one."""
         if self.working < self.nominal:
-            factor = p["LR_EASE_IN_FACTOR"]
+            factor = s.lr_ease_in_factor
             self.working = self.nominal if factor is None else min(self.working * factor, self.nominal)
 
-    def after_epoch(self, p: Mapping[str, Any], epoch: int, accuracy: float | None) -> bool:
+    def after_epoch(self, s: RateSettings, epoch: int, accuracy: float | None) -> bool:
         """Update the averages with this epoch's ``accuracy`` (None: nothing to go by); True if the rate dropped."""
         if accuracy is None:
             return False
-        self.fast = p["EMA_ALPHA1"] * self.fast + (1.0 - p["EMA_ALPHA1"]) * accuracy
-        self.slow = p["EMA_ALPHA2"] * self.slow + (1.0 - p["EMA_ALPHA2"]) * accuracy
-        if epoch - self.last_reduction <= p["MIN_EPOCH_ETA_FIXED"] or self.fast > self.slow:
+        self.fast = s.ema_alpha1 * self.fast + (1.0 - s.ema_alpha1) * accuracy
+        self.slow = s.ema_alpha2 * self.slow + (1.0 - s.ema_alpha2) * accuracy
+        if epoch - self.last_reduction <= s.min_epoch_eta_fixed or self.fast > self.slow:
             return False
-        self.nominal *= p["ETA_FAC"]
+        self.nominal *= s.eta_fac
         self.working = self.nominal
         self.last_reduction = epoch
         return True

@@ -14,15 +14,17 @@ from eventprop.backends import BatchResult, Engine
 from eventprop.choice import meaning
 from eventprop.data.presentation import Preparation, Presentation
 from eventprop.data.splits import Subset
-from eventprop.network import Network, Randomness, adam_parameters
+from eventprop.network import Network, Randomness
 from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
 from eventprop.reports.results import activity_columns
 from eventprop.streams import stream_seed
 from eventprop.training.checkpoint import TrainingState
+from eventprop.training.optimiser import AdamSettings, adam_parameters
 from eventprop.training.rewiring import rewire
+from eventprop.training.schedule import RateSettings
 
-__all__ = ["Outcome", "TrainingDiverged", "evaluate", "train"]
+__all__ = ["LoopSettings", "Observers", "Outcome", "Samples", "TrainingDiverged", "evaluate", "train"]
 
 _LARGEST_NORM = 1e18  # Adam's mean of its square fits single precision
 _NOT_LEARNED = (
@@ -65,16 +67,58 @@ class Outcome:
         return float(np.mean(self.loss)) if self.labels.size else float("nan")
 
 
+@dataclass(frozen=True)
+class LoopSettings:
+    """What the loop goes by, under the names of the keys in small letters."""
+
+    n_epoch: int
+    n_batch: int
+    model_seed: int
+    rate: RateSettings
+    adam: AdamSettings
+    pdrop_input: float = 0.0
+    pdrop_hidden: float = 0.0
+    hidden_noise: float = 0.0
+    grad_clip: float = 0.0
+    ema_which: str = "validation"
+    checkpoint_best: str = "neither"
+    rewire_silent: bool = False
+    rewire_lift: float = 0.0
+    collect_confusion: bool = False
+    rec_predictions: bool = False
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What trains, what evaluates (None for nothing), and what is done to both before they are presented."""
+
+    training: Subset
+    evaluation: Subset | None
+    preparation: Preparation
+
+    def batches(self, size: int) -> int:
+        """How many batches an epoch has, those of evaluation included."""
+        n = -(-self.preparation.size(self.training, learn=True) // size)
+        return n if self.evaluation is None else n - (-self.preparation.size(self.evaluation, learn=False) // size)
+
+
+@dataclass(frozen=True)
+class Observers:
+    """Who sees a run while it goes on.
+
+    Attributes:
+        progress: shows it.
+        recorder: takes what is to be recorded.
+        after_epoch: called with the state and whether this epoch is the best so far; writes the files.
+    """
+
+    progress: Progress
+    recorder: Recorder
+    after_epoch: Callable[[TrainingState, bool], None]
+
+
 def train(
-    engine: Engine,
-    p: Mapping[str, Any],
-    training: Subset,
-    evaluation: Subset | None,
-    state: TrainingState,
-    progress: Progress,
-    after_epoch: Callable[[TrainingState, bool], None],
-    recorder: Recorder,
-    preparation: Preparation,
+    engine: Engine, settings: LoopSettings, samples: Samples, state: TrainingState, observers: Observers
 ) -> Outcome | None:
     """Train from ``state`` to ``N_EPOCH`` epochs; ``state`` is brought up to date after each of them.
 
@@ -83,57 +127,55 @@ def train(
     Returns:
         The last epoch's evaluation; None where there was none.
 
-    Args:
-        after_epoch: called with the state and whether this epoch is the best so far; writes the files.
-        recorder: takes what is to be recorded.
-        preparation: what is done to samples before they are presented.
-
     Raises:
         TrainingDiverged: names layer, epoch and batch; files hold what the last good epoch left.
     """
     engine.set_optimiser_state(state.moments)
+    recorder, progress = observers.recorder, observers.progress
     before = state.seconds
     evaluated: Outcome | None = None
     start = time.perf_counter()
-    for epoch in range(state.epoch, p["N_EPOCH"]):
-        state.rate.before_epoch(p)
-        presented = preparation.training(training, epoch)
-        trained = _train_epoch(engine, p, presented, epoch, state, progress, recorder)
-        trials = -(-len(presented) // p["N_BATCH"])
-        if evaluation is not None:
-            shown = preparation.evaluation(evaluation, epoch)
-            evaluated = evaluate(engine, p, shown, recorder, progress, epoch, trials)
-        best = _is_best(p, state, trained, evaluated)
-        monitored = meaning("EMA_WHICH", p["EMA_WHICH"], {"training": trained, "validation": evaluated})
+    for epoch in range(state.epoch, settings.n_epoch):
+        state.rate.before_epoch(settings.rate)
+        presented = samples.preparation.training(samples.training, epoch)
+        trained = _train_epoch(engine, settings, presented, epoch, state, observers)
+        trials = -(-len(presented) // settings.n_batch)
+        if samples.evaluation is not None:
+            shown = samples.preparation.evaluation(samples.evaluation, epoch)
+            evaluated = evaluate(engine, shown, settings.n_batch, recorder, progress, epoch, trials)
+        best = _is_best(settings, state, trained, evaluated)
+        monitored = meaning("EMA_WHICH", settings.ema_which, {"training": trained, "validation": evaluated})
         rate = state.rate.working
-        state.rate.after_epoch(p, epoch, None if monitored is None else monitored.accuracy)
+        state.rate.after_epoch(settings.rate, epoch, None if monitored is None else monitored.accuracy)
         silent = _silent(trained)
         warn_of_silence(engine.network, trained, "training")
-        if p["REWIRE_SILENT"] and silent.any():
-            engine.set_weights(rewire(engine.network, engine.weights(), silent, p, epoch))
+        if rewired := settings.rewire_silent and bool(silent.any()):
+            lift, seed = settings.rewire_lift, settings.model_seed
+            engine.set_weights(rewire(engine.network, engine.weights(), silent, lift, seed, epoch))
         _take(state, engine, epoch)
         state.epoch = epoch + 1
         state.seconds = before + time.perf_counter() - start
-        state.history.append(epoch_record(epoch, p, engine.network, trained, evaluated, rate, state.seconds))
-        collect(p, state, {"train": trained, "eval": evaluated}, engine)
-        after_epoch(state, best)
+        record = epoch_record(epoch, engine.network, settings.n_batch, trained, evaluated, rate, state.seconds)
+        state.history.append(record | ({"rewired": True} if rewired else {}))
+        collect(settings, state, {"train": trained, "eval": evaluated}, engine)
+        observers.after_epoch(state, best)
         progress.epoch(state.history[-1])
     return evaluated
 
 
 def _train_epoch(
     engine: Engine,
-    p: Mapping[str, Any],
+    settings: LoopSettings,
     presented: Presentation,
     epoch: int,
     state: TrainingState,
-    progress: Progress,
-    recorder: Recorder,
+    observers: Observers,
 ) -> Outcome:
-    randomness = _randomness(p, epoch)
+    randomness = _randomness(settings, epoch)
+    progress, recorder = observers.progress, observers.recorder
     results: list[BatchResult] = []
     correct, loss = 0, 0.0
-    for trial, batch in enumerate(progress.batches(epoch, "training", presented.batches(p["N_BATCH"]))):
+    for trial, batch in enumerate(progress.batches(epoch, "training", presented.batches(settings.n_batch))):
         labels = batch.labels
         try:
             result = engine.run(
@@ -151,63 +193,67 @@ def _train_epoch(
         if not (np.isfinite(result.loss).all() and np.isfinite(result.scores).all()):
             raise TrainingDiverged(_diverged(engine, where))
         if engine.has_gradient:
-            _learn(engine, p, state, where)
+            _learn(engine, settings, state, where)
         recorder.take(engine, epoch, trial, labels, result.predictions)
         results.append(result)
         correct += int(np.sum(result.predictions == labels))
         loss += float(result.loss.sum())
         progress.running(correct, batch.first + labels.size, loss)
     if engine.flush():
-        _learn(engine, p, state, f"epoch {epoch}, last batch")
+        _learn(engine, settings, state, f"epoch {epoch}, last batch")
     return _outcome(presented, results)
 
 
-def _learn(engine: Engine, p: Mapping[str, Any], state: TrainingState, where: str) -> None:
+def _learn(engine: Engine, settings: LoopSettings, state: TrainingState, where: str) -> None:
     """One step of the optimiser with the gradients that the engine has."""
     norm = engine.gradient_norm()
     if not np.isfinite(norm):
         raise TrainingDiverged(_diverged(engine, where))
-    factor = min(1.0, p["GRAD_CLIP"] / norm) if p["GRAD_CLIP"] > 0 and norm > 0 else 1.0
+    factor = min(1.0, settings.grad_clip / norm) if settings.grad_clip > 0 and norm > 0 else 1.0
     if norm * factor > _LARGEST_NORM:
         raise TrainingDiverged(
             f"the gradient's norm is {norm:g} in {where}, and single precision does not hold its square; {_NOT_LEARNED}"
         )
     state.updates += 1
-    engine.update(adam_parameters(p, state.rate.working, state.updates), factor)
-    state.rate.after_update(p)
+    engine.update(adam_parameters(settings.adam, state.rate.working, state.updates), factor)
+    state.rate.after_update(settings.rate)
 
 
-def _randomness(p: Mapping[str, Any], epoch: int) -> Randomness:
+def _randomness(settings: LoopSettings, epoch: int) -> Randomness:
     return Randomness(
-        input_dropout=p["PDROP_INPUT"],
-        hidden_dropout=p["PDROP_HIDDEN"],
-        noise=p["HIDDEN_NOISE"],
-        input_seed=stream_seed(p["MODEL_SEED"], "input dropout", epoch),
-        hidden_seed=stream_seed(p["MODEL_SEED"], "hidden dropout", epoch),
-        noise_seed=stream_seed(p["MODEL_SEED"], "hidden noise", epoch),
+        input_dropout=settings.pdrop_input,
+        hidden_dropout=settings.pdrop_hidden,
+        noise=settings.hidden_noise,
+        input_seed=stream_seed(settings.model_seed, "input dropout", epoch),
+        hidden_seed=stream_seed(settings.model_seed, "hidden dropout", epoch),
+        noise_seed=stream_seed(settings.model_seed, "hidden noise", epoch),
     )
 
 
 def evaluate(
     engine: Engine,
-    p: Mapping[str, Any],
     presented: Presentation,
+    batch: int,
     recorder: Recorder | None = None,
     progress: Progress | None = None,
     epoch: int = 0,
     first_trial: int = 0,
 ) -> Outcome:
-    """Present samples without learning, dropout or noise; their batches are numbered from ``first_trial`` on."""
-    batches = presented.batches(p["N_BATCH"])
+    """Present samples without learning, dropout or noise; their batches are numbered from ``first_trial`` on.
+
+    Args:
+        batch: samples in a batch.
+    """
+    batches = presented.batches(batch)
     if progress is not None:
         batches = progress.batches(epoch, progress.evaluated, batches)
     results = []
-    for trial, batch in enumerate(batches, first_trial):
+    for trial, part in enumerate(batches, first_trial):
         wanted = recorder.wanted(epoch, trial) if recorder else None
-        result = engine.run(batch.spikes, batch.samples, batch.labels, record=wanted)
-        result.check("evaluation samples", batch.first)
+        result = engine.run(part.spikes, part.samples, part.labels, record=wanted)
+        result.check("evaluation samples", part.first)
         if recorder:
-            recorder.take(engine, epoch, trial, batch.labels, result.predictions)
+            recorder.take(engine, epoch, trial, part.labels, result.predictions)
         results.append(result)
     return _outcome(presented, results)
 
@@ -222,9 +268,9 @@ def _outcome(presented: Presentation, results: list[BatchResult]) -> Outcome:
     )
 
 
-def _is_best(p: Mapping[str, Any], state: TrainingState, trained: Outcome, evaluated: Outcome | None) -> bool:
+def _is_best(settings: LoopSettings, state: TrainingState, trained: Outcome, evaluated: Outcome | None) -> bool:
     which = meaning(
-        "CHECKPOINT_BEST", p["CHECKPOINT_BEST"], {"neither": None, "training": trained, "validation": evaluated}
+        "CHECKPOINT_BEST", settings.checkpoint_best, {"neither": None, "training": trained, "validation": evaluated}
     )
     if which is None or which.accuracy <= state.best:
         return False
@@ -267,8 +313,8 @@ def warn_of_silence(network: Network, outcome: Outcome, what: str) -> None:
 
 def epoch_record(
     epoch: int,
-    p: Mapping[str, Any],
     network: Network,
+    batch: int,
     trained: Outcome | None,
     evaluated: Outcome | None,
     rate: float,
@@ -277,11 +323,14 @@ def epoch_record(
     """One row of the results files: columns on activity are of all hidden neurons, and of each layer if several.
 
     Activity is that of training; of evaluation where nothing was trained. What was not measured is not a number.
+
+    Args:
+        batch: samples in a batch.
     """
     shown = next(o for o in (trained, evaluated) if o is not None)
     counts, silent = shown.spike_counts, _silent(shown)
     layers = [
-        activity_columns(c, p["N_BATCH"], int(s.sum()))
+        activity_columns(c, batch, int(s.sum()))
         for c, s in zip(_by_layer(network, counts), _by_layer(network, silent), strict=True)
     ]
     return {
@@ -291,25 +340,26 @@ def epoch_record(
         "eval_accuracy": evaluated.accuracy if evaluated else float("nan"),
         "eval_loss": evaluated.mean_loss if evaluated else float("nan"),
         "learning_rate": rate,
-        **activity_columns(counts, p["N_BATCH"], int(silent.sum())),
+        **activity_columns(counts, batch, int(silent.sum())),
         **({"layers": layers} if len(layers) > 1 else {}),
-        **({"rewired": True} if p["REWIRE_SILENT"] and trained is not None and silent.any() else {}),
         "seconds": seconds,
     }
 
 
-def collect(p: Mapping[str, Any], state: TrainingState, outcomes: Mapping[str, Outcome | None], engine: Engine) -> None:
-    """Confusion matrices ``[predicted, true]`` and predictions of this epoch, where ``p`` asks for them.
+def collect(
+    settings: LoopSettings, state: TrainingState, outcomes: Mapping[str, Outcome | None], engine: Engine
+) -> None:
+    """Confusion matrices ``[predicted, true]`` and predictions of this epoch, where the settings ask for them.
 
     A sample without a prediction (-1) is in no matrix: what its column lacks, was not recognised as anything.
     """
     for phase, outcome in outcomes.items():
         if outcome is None:
             continue
-        if p["COLLECT_CONFUSION"]:
+        if settings.collect_confusion:
             matrix = outcome.confusion(engine.network.output.size)
             state.collected.setdefault(f"confusion_{phase}", []).append(matrix)
-        if p["REC_PREDICTIONS"]:
+        if settings.rec_predictions:
             state.collected.setdefault(f"predictions_{phase}", []).append(outcome.predictions)
             state.collected.setdefault(f"labels_{phase}", []).append(outcome.labels)
 

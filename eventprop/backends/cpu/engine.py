@@ -13,7 +13,8 @@ import numpy as np
 
 from eventprop import models
 from eventprop.backends import BatchResult
-from eventprop.backends.cpu.codegen import generate, losses_of
+from eventprop.backends.cpu.codegen import generate
+from eventprop.backends.cpu.codegen_loss import losses_of
 from eventprop.backends.cpu.compiler import load_library
 from eventprop.backends.cpu.interface import Batch, address, check, declare
 from eventprop.choice import meaning

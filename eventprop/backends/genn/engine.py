@@ -247,7 +247,7 @@ class GennEngine:
         return BatchResult(*(np.concatenate([getattr(r, n) for r in results]) for n in _RESULTS))
 
     def flush(self) -> bool:
-        self._report_lost()
+        self._memory.report_lost()
         if self._pending is None:
             return False
         pending, self._pending = self._pending, None
@@ -385,22 +385,6 @@ class GennEngine:
                 self._trace_step(k - 1, backward.n, True)
             if self._recorded is not None and k % self._record == 0:
                 self._recorded.append(self._recording())
-
-    def _report_lost(self) -> None:
-        """Warn of spikes that found no place in the rings since the last report."""
-        for population in self.network.populations:
-            if not population.model.threshold:
-                continue
-            lost = int(self._memory.pull(population.name, "lost").sum())
-            if lost:
-                most = int(self._memory.pull(population.name, "most").max())
-                warnings.warn(
-                    f"{lost} spikes of {population.name} found no place in GeNN's buffer and have no gradient: "
-                    f"N_MAX_SPIKE={self._layout.max_spikes} is too small, {most} would do",
-                    stacklevel=2,
-                )
-            for name in ("lost", "most"):
-                self._memory.set(population.name, name, 0)
 
     def _copy_negative(self) -> None:
         """The synapses of cusps have the weights of those to the outputs."""

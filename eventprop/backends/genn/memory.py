@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -71,3 +72,19 @@ class Memory:
     def reduced(self, name: str) -> np.ndarray:
         """A gradient, summed over the batch."""
         return pulled(self.made.reduced[name].vars["reduced"])
+
+    def report_lost(self) -> None:
+        """Warn of spikes that found no place in the rings since the last report."""
+        for population in self.network.populations:
+            if not population.model.threshold:
+                continue
+            lost = int(self.pull(population.name, "lost").sum())
+            if lost:
+                most = int(self.pull(population.name, "most").max())
+                warnings.warn(
+                    f"{lost} spikes of {population.name} found no place in GeNN's buffer and have no gradient: "
+                    f"N_MAX_SPIKE={self.layout.max_spikes} is too small, {most} would do",
+                    stacklevel=3,
+                )
+            for name in ("lost", "most"):
+                self.set(population.name, name, 0)

@@ -1,0 +1,36 @@
+"""Which record a key belongs to, and what it changes: one function for each kind of key, to declare it with.
+
+A record is what a room of the package gets of ``p`` (:mod:`eventprop.simulators.records`). What follows from a key's
+declaration: where its value goes, whether another value than a checkpoint's is told, and whether it is fixed once the
+data are loaded.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from eventprop.parameters.declaration import Key
+
+# What describes the network: its form and equations; how steps bin spikes; what only training sees of it.
+of_network = partial(Key, record="network", changes="network")
+of_steps = partial(Key, record="network", changes="spikes", loaded=True)
+of_learning = partial(Key, record="network", changes="training")
+
+# Data: where they lie; how they become spikes; which samples are taken, before data are loaded or after.
+of_places = partial(Key, record="data", changes="files", loaded=True)
+of_spikes = partial(Key, record="data", changes="spikes", loaded=True)
+of_classes = partial(Key, record="data", changes="samples", loaded=True)
+of_choice = partial(Key, record="data", changes="samples")
+
+# What is presented, and in which order; the loop over epochs, and what it only watches; the learning rate.
+of_samples = partial(Key, record="samples", changes="samples")
+of_loop = partial(Key, record="loop", changes="training")
+of_watching = partial(Key, record="loop", changes="files")
+of_rate = partial(Key, record="rate", changes="training")
+
+# What computes; what is reported, recorded and written.
+of_machine = partial(Key, record="backend", changes="files")
+of_genn = partial(Key, record="backend", changes="training")
+of_timing = partial(Key, record="timing", changes="files")
+of_recording = partial(Key, record="recording", changes="files")
+of_files = partial(Key, record="files", changes="files")

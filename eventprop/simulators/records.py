@@ -1,0 +1,83 @@
+"""What each room gets of ``p``: small frozen records, made here and nowhere else from the resolved parameters.
+
+A key says in its declaration to which record it belongs; a record names its keys in small letters. A test holds both
+against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from eventprop.backends import Settings
+from eventprop.data.presentation import SampleSettings
+from eventprop.description import NetworkSettings, describe
+from eventprop.network import Network
+from eventprop.reports.recording import RecordingSettings, given_names
+from eventprop.reports.timing import TimingSettings
+from eventprop.training.optimiser import AdamSettings
+from eventprop.training.outputs import FileSettings
+from eventprop.training.schedule import RateSettings
+from eventprop.training.trainer import LoopSettings
+
+__all__ = ["Records", "network_of"]
+
+_Record = TypeVar("_Record")
+
+# Fields of the backends' settings that have other names than their keys.
+_BACKEND = {
+    "batch": "N_BATCH",
+    "max_spikes": "N_MAX_SPIKE",
+    "record_steps": "SPK_REC_STEPS",
+    "first_device": "CUDA_VISIBLE_DEVICES",
+}
+
+
+@dataclass(frozen=True)
+class Records:
+    """All of a run's records; each is documented where it is read."""
+
+    network: NetworkSettings
+    samples: SampleSettings
+    loop: LoopSettings
+    backend: Settings
+    recording: RecordingSettings
+    files: FileSettings
+    timing: TimingSettings
+
+    @classmethod
+    def of(cls, p: Mapping[str, Any], given: Mapping[str, Any] | None = None, name: str = "") -> Records:
+        """The records of resolved parameters.
+
+        Args:
+            given: ``p`` as the user gave it, with other names of populations.
+            name: what the run's files are called; ``NAME`` by default.
+        """
+        return cls(
+            network=_network(p),
+            samples=_of(SampleSettings, p),
+            loop=_of(LoopSettings, p, rate=_of(RateSettings, p), adam=_of(AdamSettings, p)),
+            backend=Settings(**{f.name: p[_BACKEND.get(f.name, f.name.upper())] for f in fields(Settings)}),
+            recording=_of(RecordingSettings, p, prefix=name or p["NAME"], names=given_names(given or {})),
+            files=_of(FileSettings, p, saved=p),
+            timing=_of(TimingSettings, p),
+        )
+
+
+def network_of(p: Mapping[str, Any], num_input: int, num_output: int, *, plain: bool = False) -> Network:
+    """The network that resolved parameters ask for; see :func:`eventprop.description.describe`."""
+    return describe(_network(p), num_input, num_output, plain=plain)
+
+
+def _of(record: type[_Record], p: Mapping[str, Any], **more: Any) -> _Record:
+    """A record of those of its keys that ``p`` has, and of ``more``."""
+    names = [f.name for f in fields(record)]  # type: ignore[arg-type]
+    return record(**{name: p[name.upper()] for name in names if name.upper() in p}, **more)
+
+
+def _network(p: Mapping[str, Any]) -> NetworkSettings:
+    """Every number that has no field of its own is among the values."""
+    own = {f.name for f in fields(NetworkSettings)}
+    numbers = {key.lower(): value for key, value in p.items() if isinstance(value, int | float)}
+    return _of(NetworkSettings, p, values={name: value for name, value in numbers.items() if name not in own})
