@@ -24,8 +24,8 @@ from eventprop.data.spikes import SpikeSet
 from eventprop.network import TIME_CONSTANTS, Network, Population, Projection
 from eventprop.streams import stream
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-import oracle
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.support import oracle
 
 Array = NDArray[np.float64]
 Gradients = dict[str, Array]

@@ -344,17 +344,23 @@ def describe(keys: Sequence[Key]) -> str:
 
 
 def markdown(benchmarks: Mapping[str, Sequence[Key]]) -> str:
-    """All keys as Markdown, a table for each group, with the defaults of each benchmark that has the key."""
-    keys = {key.name: key for own in benchmarks.values() for key in own}
-    defaults = {name: {key.name: f"`{json.dumps(key.default)}`" for key in own} for name, own in benchmarks.items()}
+    """All keys as Markdown, a table for each group. A key that benchmarks declare in other words has a row for each;
+    where defaults differ, or not all benchmarks have a key, the row says whose they are."""
+    groups: dict[str, dict[tuple[str, ...], dict[str, list[str]]]] = {}  # rows of a group; benchmarks by default
+    names = {key.name: key.group for own in benchmarks.values() for key in own}
+    for name, group in names.items():
+        rows = groups.setdefault(group, {})
+        for benchmark, own in benchmarks.items():
+            for key in (key for key in own if key.name == name):
+                row = (f"`{name}`", key.sentence, " ".join(filter(None, [key.allowed(), key.unit])), key.changes)
+                rows.setdefault(row, {}).setdefault(f"`{json.dumps(key.default)}`", []).append(benchmark)
     lines: list[str] = []
-    for group in dict.fromkeys(key.group for key in keys.values()):
-        lines += [f"\n## {group}\n", f"| key | meaning | unit | values | {' | '.join(benchmarks)} |"]
-        lines.append("|---" * (4 + len(benchmarks)) + "|")
-        for key in keys.values():
-            if key.group == group:
-                own = " | ".join(defaults[name].get(key.name, "") for name in benchmarks)
-                lines.append(f"| `{key.name}` | {key.sentence} | {key.unit} | {key.allowed()} | {own} |")
+    for group, rows in groups.items():
+        lines += [f"\n## {group}\n", "| key | meaning | values | default | changes |", "|---|---|---|---|---|"]
+        for (name, sentence, values, changes), defaults in rows.items():
+            of_all = len(benchmarks) == len(next(iter(defaults.values())))
+            whose = "; ".join(d if of_all else f"{d} {', '.join(owners)}" for d, owners in defaults.items())
+            lines.append(f"| {name} | {sentence} | {values} | {whose} | {changes} |")
     return "\n".join(lines).strip() + "\n"
 
 
