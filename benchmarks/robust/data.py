@@ -12,10 +12,10 @@ from unittest import mock
 
 import h5py
 import numpy as np
-
-from eventprop import demo, dvs, gestures, mnist, shd, smnist
 from eventprop.dataset import Dataset, Part
 from eventprop.shd_files import Grid
+
+from eventprop import demo, dvs, gestures, mnist, shd, smnist
 
 from .kinds import Kind, quiet
 from .mutants import edited

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from eventprop import cli, ending, registry
 from eventprop.registry import Benchmark
+
+from eventprop import cli, ending, registry
 from eventprop.scans import command, points, reader, run, study, table
 from eventprop.scans.spec import Scan
 

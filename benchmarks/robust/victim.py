@@ -7,7 +7,6 @@ for their number.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import signal

@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-
 from eventprop.trainer import TrainingDiverged
 
 from . import data, runs, settings

@@ -37,7 +37,7 @@ class Key:
             "variables" (list of [population, variable]), "ints" (list of whole numbers) or "dict".
         default: its value where the user gives none.
         optional: whether None is a value.
-        choices: the values that exist.
+        choices: the values that exist, or what gives them where they grow.
         least, most: range, inclusive; ``above`` and ``below`` exclude their bound.
         renames: other names that entries of "names" and populations of "variables" may have, with what they stand
             for.
@@ -55,7 +55,7 @@ class Key:
     sentence: str
     unit: str = ""
     optional: bool = False
-    choices: tuple[Any, ...] | None = None
+    choices: tuple[Any, ...] | Callable[[], Iterable[Any]] | None = None
     least: float | None = None
     most: float | None = None
     above: float | None = None
@@ -81,13 +81,18 @@ class Key:
             what = f"{self.name}={json.dumps(value)} has no effect here; {json.dumps(self.default)} is taken"
             warnings.warn(what, stacklevel=5)
             return copy.deepcopy(self.default)
-        if self.choices is not None and value not in self.choices:
-            near = difflib.get_close_matches(str(value), [str(c) for c in self.choices], 1)
+        choices = self.values()
+        if choices is not None and value not in choices:
+            near = difflib.get_close_matches(str(value), [str(c) for c in choices], 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{self.name}={value!r} is not one of {', '.join(map(repr, self.choices))}{hint}")
+            raise ValueError(f"{self.name}={value!r} is not one of {', '.join(map(repr, choices))}{hint}")
         if self.kind in ("int", "float"):
             self._check_range(value)
         return self._rename(value)
+
+    def values(self) -> tuple[Any, ...] | None:
+        """The values that exist; None where they are not counted."""
+        return tuple(self.choices()) if callable(self.choices) else self.choices
 
     def _rename(self, value: Any) -> Any:
         names = dict(self.renames)
@@ -119,8 +124,9 @@ class Key:
 
     def allowed(self) -> str:
         """The values that it takes, in words."""
-        if self.choices is not None:
-            return ", ".join(map(repr, self.choices))
+        choices = self.values()
+        if choices is not None:
+            return ", ".join(map(repr, choices))
         bounds = [
             f"{sign} {bound:g}"
             for sign, bound in (("≥", self.least), (">", self.above), ("≤", self.most), ("<", self.below))

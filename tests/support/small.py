@@ -14,6 +14,7 @@ import models
 from eventprop.backends import BatchResult
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.data.spikes import SpikeSet
+from eventprop.derivation import derived
 from eventprop.network import Network, Population, Projection, Randomness
 from tests.support import grid_numpy, oracle
 from tests.support.counter_random import is_dropped, normal
@@ -193,7 +194,8 @@ class Case:
         return (name if parameter == "w_rec" else order[order.index(name) - 1]), name
 
     def _population(self, name: str, layer: Layer) -> Population:
-        model = models.ALIF if layer.tau_b is not None else models.LIF if np.isfinite(layer.v_thresh) else models.LI
+        neuron = models.ALIF if layer.tau_b is not None else models.LIF if np.isfinite(layer.v_thresh) else models.LI
+        model = derived(neuron)
         bound = -1e30 if self.min_denominator is None else self.min_denominator
         values: dict[str, Any] = {}
         for n in model.parameters:
