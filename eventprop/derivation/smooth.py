@@ -141,6 +141,8 @@ def _text(expression: sympy.Expr, constants: Constants) -> str:
 
 
 def _hoisted(expression: sympy.Expr, constants: Constants) -> sympy.Expr:
+    if expression == _DT:
+        return symbol(constants.add("dt_step", "dt"))
     if expression.is_Symbol or expression.is_number:
         return expression
     if expression.free_symbols <= constants.parameters:
