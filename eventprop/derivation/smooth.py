@@ -21,9 +21,8 @@ from eventprop.derivation.expressions import phi as phi_of
 from eventprop.derivation.system import System
 from eventprop.derivation.text import Constants
 
-__all__ = ["METHODS", "SmoothStep", "smooth_step"]
+__all__ = ["SmoothStep", "smooth_step"]
 
-METHODS = ("exponential_euler", "rk2", "rk4")
 _DT = symbol("dt")
 
 
