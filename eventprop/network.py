@@ -24,7 +24,7 @@ TIME_CONSTANTS = {"tau_mem": "MIN_TAU_M", "tau_syn": "MIN_TAU_SYN", "tau_b": "MI
 """Time constants of neurons, with the key of the lower bound that holds where they are trained."""
 
 
-SPIKE_TIMINGS = {"grid": "grid", "exact": "exact"}
+SPIKE_TIMINGS = {"grid": "grid", "exact": "exact", "substep": "substep"}
 """By ``SPIKE_TIMING``, what engines call it."""
 
 LARGEST_PARAMETER = 1e9

@@ -211,8 +211,8 @@ class CpuEngine:
         first: int = 0,
         record: Collection[tuple[str, str]] | None = None,
     ) -> BatchResult:
-        if record and self.network.spike_timing != "grid":
-            raise ValueError('variables are recorded at the ends of steps, with SPIKE_TIMING="grid"')
+        if record and self.network.spike_timing == "exact":
+            raise ValueError('variables are recorded at the ends of steps, with SPIKE_TIMING="grid" or "substep"')
         network, random = self.network, randomness or Randomness()
         samples = np.ascontiguousarray(samples, dtype=np.int64)
         if labels is not None:
@@ -335,7 +335,7 @@ def _steps_per_step(network: Network) -> int:
 
     It changes no spike time; a step's spikes are found together, and in short steps there are few.
     """
-    if network.spike_timing == "grid":
+    if network.spike_timing != "exact":
         return 1
     return max(1, min(math.ceil(network.dt_ms - 1e-9), 65535 // network.num_steps))
 
