@@ -65,8 +65,9 @@ class Resuming:
                 return Loaded(TrainingState(**found, moments=no_moments(network), rate=LearningRate.start(rate)))
             if missing_is_new:
                 return Loaded()
+        if self.p["NEURONS"]:
+            self._check_neuron(path, checkpoint.load(path, None)[1])  # before shapes, which may differ with it
         state, saved = checkpoint.load(path, network, to_train=to_train)
-        self._check_neuron(path, saved)
         matter = {"network", "spikes", "samples", "training"} if to_train else {"network", "spikes"}
         changed = self._differing(saved, matter, {"SPEAKER_LEFT"} if missing_is_new else set())
         if changed:
