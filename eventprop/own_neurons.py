@@ -74,7 +74,8 @@ def register(declared: Any) -> None:
             models.NEURONS[name] = neuron
         elif plain(there) != plain(neuron):
             raise ValueError(
-                f"NEURONS has a declaration of {name!r} that is not that of models.NEURONS; give one of them another name"
+                f"NEURONS has a declaration of {name!r} that is not that of models.NEURONS; give one of them another "
+                "name"
             )
 
 

@@ -25,9 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("neuron", [models.LIF, models.ADAPTIVE, models.COBA, models.REFRACTORY], ids=lambda n: n.name)
-def test_what_is_read_is_what_was_derived(
-    neuron: models.Neuron, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_read_is_what_was_derived(neuron: models.Neuron, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = derived(neuron)
     monkeypatch.setattr(kept, "_HELD", {})
     monkeypatch.setattr(derive, "derive", lambda _: pytest.fail("it is derived again"))

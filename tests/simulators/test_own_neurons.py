@@ -143,8 +143,14 @@ def test_a_wrong_file_is_one_line(
         (["V_REST=2"], "threshold 'V - v_thresh' is reached at the start of a trial, where it is 1"),
         (["V_DROP=0.0"], "V_DROP must be above 0"),
         (["V_DROPP=1"], "unknown key 'V_DROPP'; did you mean V_DROP?"),
-        (['TRAIN_PARAMETERS={"hidden1": ["v_drop"]}'], "TRAIN_PARAMETERS has 'hidden1'; there are hidden0, hidden, output"),
-        (['TRAIN_PARAMETERS={"hidden": ["v_dropp"]}'], "mine neurons of hidden have no parameter 'v_dropp'; did you mean v_drop"),
+        (
+            ['TRAIN_PARAMETERS={"hidden1": ["v_drop"]}'],
+            "TRAIN_PARAMETERS has 'hidden1'; there are hidden0, hidden, output",
+        ),
+        (
+            ['TRAIN_PARAMETERS={"hidden": ["v_dropp"]}'],
+            "mine neurons of hidden have no parameter 'v_dropp'; did you mean v_drop",
+        ),
         (['HETEROGENEOUS={"hidden": {"v_drop": ["norml", 1]}}'], "must be drawn from one of gamma, normal, uniform"),
         (['HETEROGENEOUS={"hidden": {"v_rest": ["gamma", 3]}}'], "gamma is of what is above 0"),
         (['PARAMETER_BOUNDS={"v_drop": [1, 2]}'], "V_DROP=0.9 is not within PARAMETER_BOUNDS [1, 2]"),
