@@ -83,9 +83,8 @@ class Resuming:
         """
         kind, theirs = self.p["HIDDEN_NEURON_TYPE"], saved.get("NEURONS") or {}
         if saved.get("HIDDEN_NEURON_TYPE") == kind and theirs.get(kind) != self.p["NEURONS"].get(kind):
-            raise ValueError(
-                f"{path} is of another neuron {kind!r}: {_difference(theirs.get(kind, {}), self.p['NEURONS'].get(kind, {}))}"
-            )
+            differing = _difference(theirs.get(kind, {}), self.p["NEURONS"].get(kind, {}))
+            raise ValueError(f"{path} is of another neuron {kind!r}: {differing}")
 
     def path(self, name: str) -> Path | None:
         """The checkpoint that is asked for, which may not be there; None where none is.

@@ -1,4 +1,4 @@
-"""Derivations are kept: the same when they are read back, made anew where the file is damaged or the declaration another."""
+"""Derivations are kept: the same when they are read back, made anew where the file is damaged or the neuron another."""
 
 from __future__ import annotations
 

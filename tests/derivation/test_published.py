@@ -1,4 +1,4 @@
-"""What is derived of LIF and ALIF neurons is what was published (Wunderlich & Pehle 2021, eq. 1; Nowotny et al. 2022)."""
+"""What is derived of LIF and ALIF neurons is what was published (Wunderlich & Pehle 2021; Nowotny et al. 2022)."""
 
 from __future__ import annotations
 
