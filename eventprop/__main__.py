@@ -26,9 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show = commands.add_parser(
         "show", help="what follows from a neuron's equations: backward dynamics, jump, gradients"
     )
-    show.add_argument("neuron", help="its name in models.NEURONS")
+    show.add_argument("neuron", nargs="?", help="its name in models.NEURONS")
     show.add_argument("--models", metavar="FILE.py", help="a Python file with neurons of your own")
     show.add_argument("--no-code", action="store_true", help="the equations alone")
+    show.add_argument("--page", action="store_true", help="all neurons, as Markdown (docs/neurons.md)")
     options = parser.parse_args(arguments)
     if options.command == "scan":
         from eventprop.scans import command
@@ -50,9 +51,14 @@ def show_neuron(options: argparse.Namespace) -> int:
     try:
         if options.models:
             own_neurons.load_file(options.models)
-        neuron = meaning("NEURON", options.neuron, models.NEURONS)
-        from eventprop.derivation.shown import shown
+        from eventprop.derivation.shown import page, shown
 
+        if options.page:
+            print(page(models.NEURONS), end="")
+            return 0
+        if options.neuron is None:
+            raise ValueError(f"which neuron? There are {', '.join(models.NEURONS)}")
+        neuron = meaning("NEURON", options.neuron, models.NEURONS)
         print(shown(neuron, code=not options.no_code), end="")
     except (ValueError, OSError) as error:
         blame(error)

@@ -14,7 +14,8 @@ from eventprop.backends import Settings, build
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.choice import meaning
 from eventprop.data.smnist import Code
-from eventprop.description import HIDDEN_NEURONS, OUTPUT_NEURONS
+from eventprop.derivation import derived
+from eventprop.description import OUTPUT_NEURONS, hidden_neurons
 from eventprop.parameters import dvs as dvs_parameters
 from eventprop.parameters import shd as shd_parameters
 from eventprop.parameters.shd import KEYS, resolve_shd
@@ -29,10 +30,10 @@ ANYWHERE = [*DESCRIBED, "BACKEND", "DATA_SET", "EVALUATION", "EMA_WHICH", "CHECK
 
 @pytest.mark.parametrize("key", DESCRIBED)
 def test_a_network_of_something_unknown(key: str) -> None:
-    """Fails if QIF neurons are LIF neurons, and the like."""
+    """Fails if HH neurons are LIF neurons, and the like."""
     with pytest.raises(ValueError) as error:
-        network_of({**resolve_shd({}), key: "QIF"}, 700, 20)
-    assert str(error.value).startswith(f"{key}='QIF' stands for nothing here; there are: '")
+        network_of({**resolve_shd({}), key: "HH"}, 700, 20)
+    assert str(error.value).startswith(f"{key}='HH' stands for nothing here; there are: '")
 
 
 @pytest.mark.parametrize("key", ANYWHERE)
@@ -40,12 +41,12 @@ def test_a_value_that_is_only_allowed(key: str, monkeypatch: pytest.MonkeyPatch,
     """The whole way, from ``p`` to the end of training: nobody takes it for another one."""
 
     def allowed(own: Any) -> Any:
-        return replace(own, choices=(*own.choices, "QIF")) if own.name == key else own
+        return replace(own, choices=(*(own.values() or ()), "HH")) if own.name == key else own
 
     monkeypatch.setattr(shd_parameters, "KEYS", tuple(map(allowed, KEYS)))
     p: dict[str, Any] = {**simulator_SHD.p, "DATA_DIR": str(small_data), "N_TRAIN": 60, "N_VALIDATE": 20, "N_EPOCH": 1}
-    p |= {"NUM_HIDDEN": 5, "BACKEND": "cpu", "NUM_THREADS": 1, "WRITE_TO_DISK": False, "TIMING": False, key: "QIF"}
-    with pytest.raises(ValueError, match=f"{key}=.QIF. .*; there are: "):
+    p |= {"NUM_HIDDEN": 5, "BACKEND": "cpu", "NUM_THREADS": 1, "WRITE_TO_DISK": False, "TIMING": False, key: "HH"}
+    with pytest.raises(ValueError, match=f"{key}=.HH. .*; there are: "):
         SHD_model(p).train(p)
 
 
@@ -60,26 +61,26 @@ def test_outputs_that_do_not_go_with_the_loss() -> None:
 
 def test_what_is_allowed_is_what_there_is() -> None:
     """Fails if a key allows a value without a meaning, or a model has none that stands for it."""
-    choices, seeded = {key.name: key.choices for key in KEYS}, {**resolve_shd({}), "MODEL_SEED": 1}
-    assert choices["HIDDEN_NEURON_TYPE"] == tuple(HIDDEN_NEURONS)
+    choices, seeded = {key.name: key.values() for key in KEYS}, {**resolve_shd({}), "MODEL_SEED": 1}
+    assert choices["HIDDEN_NEURON_TYPE"] == tuple(hidden_neurons())
     assert choices["OUTPUT_NEURON_TYPE"] == tuple(OUTPUT_NEURONS)
-    for name, (model, drawn) in HIDDEN_NEURONS.items():
+    for name, (neuron, drawn) in hidden_neurons().items():
         q = network_of({**seeded, "HIDDEN_NEURON_TYPE": name}, 700, 20).hidden[0]
-        assert q.model == model and bool(q.per_neuron) == drawn
+        assert q.model == derived(neuron) and q.per_neuron == drawn
     for name, own in OUTPUT_NEURONS.items():
-        for spiking, (model, drawn) in own.items():
+        for spiking, (neuron, drawn) in own.items():
             loss = {True: "first_spike", False: "max"}[spiking]
             q = network_of({**seeded, "OUTPUT_NEURON_TYPE": name, "LOSS_TYPE": loss}, 700, 20).output
-            assert q.model == model and bool(q.per_neuron) == drawn
-            assert bool(model.threshold) == spiking == models.LOSSES[loss].spiking
+            assert q.model == derived(neuron) and q.per_neuron == drawn
+            assert bool(neuron.threshold) == spiking == models.LOSSES[loss].spiking
 
 
 def test_engines_of_something_unknown() -> None:
     network = random_case().network()
-    with pytest.raises(ValueError, match=r"BACKEND='QIF' is not there; there are: 'auto', 'cpu', 'cuda'"):
-        build(network, Settings(backend="QIF"))
-    with pytest.raises(ValueError, match="SPIKE_TIMING='QIF' stands for nothing here"):
-        replace(network, spike_timing="QIF")
+    with pytest.raises(ValueError, match=r"BACKEND='HH' is not there; there are: 'auto', 'cpu', 'cuda'"):
+        build(network, Settings(backend="HH"))
+    with pytest.raises(ValueError, match="SPIKE_TIMING='HH' stands for nothing here"):
+        replace(network, spike_timing="HH")
     with pytest.raises(ValueError, match="real='half' stands for nothing here; there are: 'float', 'double'"):
         CpuEngine(network, real="half")
 
@@ -91,10 +92,10 @@ def test_meaning() -> None:
 
 
 def test_images_in_an_unknown_code() -> None:
-    with pytest.raises(ValueError, match="ENCODING='QIF' stands for nothing here; there are: 'thresholds', 'rows'"):
-        Code("QIF", 99, True, 2.0)
+    with pytest.raises(ValueError, match="ENCODING='HH' stands for nothing here; there are: 'thresholds', 'rows'"):
+        Code("HH", 99, True, 2.0)
 
 
 def test_an_unknown_set_of_recordings() -> None:
-    with pytest.raises(ValueError, match=r"DATA_SET='QIF' stands for nothing here; there are: .*'NMNIST', 'DEMO'"):
-        dvs_parameters.source("QIF")
+    with pytest.raises(ValueError, match=r"DATA_SET='HH' stands for nothing here; there are: .*'NMNIST', 'DEMO'"):
+        dvs_parameters.source("HH")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 
 import sympy
 
@@ -11,7 +12,7 @@ from eventprop.derivation.derive import derive
 from eventprop.derivation.expressions import expanded, symbol
 from eventprop.derivation.system import System
 
-__all__ = ["backward", "jump_of", "parameter_gradients", "shown"]
+__all__ = ["backward", "jump_of", "page", "parameter_gradients", "shown"]
 
 _R = symbol("R")
 
@@ -79,9 +80,34 @@ def shown(neuron: Neuron, code: bool = True) -> str:
     if neuron.threshold:
         parts.append(_jump(system))
     parts += [_gradients(system), _synapses(system)]
-    if code:
-        parts.append(_code(neuron))
-    return "\n\n".join(parts) + "\n"
+    text = "\n\n".join(parts) + "\n"
+    whole = "\n".join(part for line in text.split("\n") for part in _wrapped(line))
+    return f"{whole}\n{_code(neuron)}\n" if code else whole
+
+
+def page(neurons: Mapping[str, Neuron]) -> str:
+    """All neurons as a page in Markdown: what each is, its equations, and what follows from them."""
+    lines = [
+        "# Neurons",
+        "",
+        "Made by `python -m eventprop show --page` from the declarations in `models.py`: what a neuron is, and what is "
+        "derived from that. `python -m eventprop show LIF` prints the same with the code of a step. Times are in ms.",
+        "",
+    ]
+    for name, neuron in neurons.items():
+        lines += [f"## {name}", "", _told(neuron), "", "| parameter | default | meaning |", "|---|---|---|"]
+        for parameter, of in neuron.parameters.items():
+            lines.append(
+                f"| `{parameter.upper()}` | {of.default:g}{f' {of.unit}' if of.unit else ''} | {of.sentence} |"
+            )
+        lines += ["", "```text", shown(neuron, code=False).partition("\n\n")[2].rstrip(), "```", ""]
+    return "\n".join(lines)
+
+
+def _told(neuron: Neuron) -> str:
+    source = f" ({neuron.source})" if neuron.source else ""
+    hard = f" When its gradient is hard: {neuron.hard[0].lower()}{neuron.hard[1:]}" if neuron.hard else ""
+    return f"{neuron.sentence.rstrip('.')}{source}.{hard}"
 
 
 def _head(neuron: Neuron) -> str:
@@ -89,6 +115,14 @@ def _head(neuron: Neuron) -> str:
     lines += [f"Source: {neuron.source}"] if neuron.source else []
     lines += textwrap.wrap(f"When its gradient is hard: {neuron.hard}", 110) if neuron.hard else []
     return "\n".join(lines)
+
+
+def _wrapped(line: str) -> list[str]:
+    """A line in parts of at most 96 characters, the later ones further in."""
+    if len(line) <= 96:
+        return [line]
+    inner = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.wrap(line, 96, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False)
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> str:

@@ -32,6 +32,7 @@ of_adam = partial(Key, record="adam", changes="training")
 
 # What only the simulators, above all rooms, read of ``p``: what a method shows or checks besides.
 of_simulator = partial(Key, record="simulator", changes="files")
+of_declarations = partial(Key, record="simulator", changes="network")
 
 # What computes; what is reported, recorded and written.
 of_machine = partial(Key, record="backend", changes="files")

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from eventprop import description, models
-from eventprop.parameters.belonging import of_classes, of_learning, of_loop, of_machine, of_network, of_samples
+from eventprop.parameters.belonging import (
+    of_classes,
+    of_declarations,
+    of_learning,
+    of_loop,
+    of_machine,
+    of_network,
+    of_samples,
+)
 from eventprop.parameters.declaration import Key
 from eventprop.parameters.neurons import neuron_keys
 
@@ -60,7 +68,7 @@ MODEL = (
         choices=tuple(description.OUTPUT_NEURONS),
     ),
     *neuron_keys(models.NEURONS.values(), ("TAU_MEM", "TAU_SYN", "V_THRESH", "V_RESET")),
-    of_network(
+    of_declarations(
         "NEURONS",
         "Model",
         "dict",

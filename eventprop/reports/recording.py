@@ -23,7 +23,7 @@ _SYNAPTIC = ("w", "gradient")
 
 def _neurons(network: Network) -> dict[str, tuple[str, ...]]:
     """Variables by population: currents, potentials, adjoints."""
-    return {q.name: ("Isyn", *q.model.state, *q.model.adjoint) for q in network.populations}
+    return {q.name: (*q.model.state, *q.model.adjoint) for q in network.populations}
 
 
 def _synapses(network: Network) -> dict[str, tuple[str, ...]]:

@@ -138,7 +138,7 @@ NEEDS: dict[tuple[str, Any], dict[str, Any]] = {
 
 def test_each_choice_is_accepted() -> None:
     for key in KEYS:
-        for value in key.choices or ():
+        for value in key.values() or ():
             problem = problem_with(value) if key.name == "BACKEND" else None
             if problem:
                 with pytest.raises(ValueError, match=re.escape(problem)):

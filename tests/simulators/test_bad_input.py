@@ -56,7 +56,7 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ({"LOSS_TYPE": "sum_wiegh_exp"}, "did you mean 'sum_weigh_exp'?"),
     ({"HIDDEN_NEURON_TYPE": "alif"}, "HIDDEN_NEURON_TYPE='alif' is not one of 'LIF', 'hetLIF', 'ALIF'"),
     ({"OUTPUT_NEURON_TYPE": "hetLIF"}, "OUTPUT_NEURON_TYPE='hetLIF' is not one of 'LI', 'hetLI', 'LIF'"),
-    ({"SPIKE_TIMING": "exakt"}, "SPIKE_TIMING='exakt' is not one of 'grid', 'exact'; did you mean 'exact'?"),
+    ({"SPIKE_TIMING": "exakt"}, "SPIKE_TIMING='exakt' is not one of 'grid', 'exact', 'substep'; did you mean 'exact'?"),
     ({"N_HID_LAYER": 0}, "N_HID_LAYER must be at least 1, got 0"),
     ({"N_INPUT_DELAY": -1}, "N_INPUT_DELAY must be at least 0, got -1"),
     ({"INPUT_DELAY": 0.0}, "INPUT_DELAY must be above 0"),
