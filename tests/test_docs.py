@@ -47,7 +47,7 @@ def inline(text: str) -> list[str]:
 
 def commands(text: str) -> list[str]:
     """Those of blocks, without comments, and those within a line; one for each part of ``a && b``."""
-    lines = [line for _, code in blocks(text, "sh") for line in code.splitlines()]
+    lines = [line for _, code in blocks(text, "sh") for line in code.replace("\\\n", "").splitlines()]
     lines += [code for code in inline(text) if re.match(r"(python|pip|make) (?!\[)", code)]
     return [part.strip() for line in lines for part in re.sub(r"\s+#.*", "", line).split(" && ") if part]
 
@@ -67,6 +67,15 @@ def test_every_block_says_what_it_is(name: str) -> None:
     """A block of no known kind would be tried by no test."""
     assert TEXTS[name].count("\n```") == 2 * len(FENCE.findall(TEXTS[name]))
     assert {language for language, _, _ in FENCE.findall(TEXTS[name])} <= {"python", "sh", "text", "toml"}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_code_is_as_wide_as_a_page(name: str) -> None:
+    """Beyond that it is cut off on the site until one scrolls; what programs print is as it is."""
+    code = [
+        line for language, _, block in FENCE.findall(TEXTS[name]) if language != "text" for line in block.split("\n")
+    ]
+    assert [line for line in code if len(line) > 96] == []
 
 
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text, "python")])
