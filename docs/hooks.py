@@ -67,7 +67,7 @@ def page_of(notebook: Path) -> tuple[str, dict[str, bytes]]:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links that are right in the repository, and those of files from the top of it; no room for contents of no parts."""
+    """Links that are right in the repository, and those of files from the top of it; no contents of no parts."""
     if "\n## " not in markdown:
         page.meta["hide"] = ["toc"]
     for name, source in TOP.items():

@@ -14,7 +14,7 @@ import shlex
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -276,3 +276,14 @@ def test_keys_are_links_to_their_rows() -> None:
     hooks = loaded("hooks")
     names = hooks.key_names(PAGES["keys"])
     assert names == {key.name for benchmark in registry.BENCHMARKS.values() for key in benchmark.keys}
+
+
+def test_a_page_that_loads_from_the_network_is_an_error() -> None:
+    """So that the site can be read without, and tells nobody who reads it. Links to elsewhere are none of it."""
+    hooks = loaded("hooks")
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="start.md"))
+    link = '<a href="https://example.org">elsewhere</a><img src="raster.png"><script src="../assets/x.js"></script>'
+    assert hooks.on_post_page(link, page, None) == link
+    for tag in ('<script src="https://example.org/x.js">', "<link rel=stylesheet href=//example.org/x.css>"):
+        with pytest.raises(SystemExit, match=r"start.md would load <.*example.org"):
+            hooks.on_post_page(link + tag, page, None)
