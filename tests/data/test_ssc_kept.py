@@ -17,8 +17,10 @@ import pytest
 from eventprop.data import shd, spike_cache
 from eventprop.data.shd import Grid
 from simulator_SHD import SHD_model
-from tests.data.test_ssc import NAMES, caches, changed, load, p_ssc, recordings, same, tree
 from tests.support.places import ROOT
+from tests.support.ssc import NAMES, caches, changed, load, p_ssc, recordings, same, tree
+
+pytestmark = pytest.mark.usefixtures("ssc_files")
 
 
 def test_what_is_kept_is_the_same_and_the_file_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,7 +251,7 @@ def test_each_key_does_something(key: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_own_key_is_left_out() -> None:
-    own = {key.name for key in smnist_parameters.KEYS} - {key.name for key in keys.SHARED_DATA}
+    own = {key.name for key in smnist_parameters.KEYS} - {key.name for key in keys.SHARED}
     assert own == set(OWN) | {"EVALUATION"}  # of which there is one value
 
 
