@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import demo, shd
+from eventprop.data import demo_digits as demo
+from eventprop.data import shd
 
 from .left import everything, own_epochs
 from .victim import BEGUN

@@ -13,8 +13,9 @@ from unittest import mock
 import numpy as np
 
 import simulator_yinyang
-from eventprop import checkpoint, plots
 from eventprop.backends.cpu import compiler, engine
+from eventprop.reports import plots
+from eventprop.training import checkpoint
 
 from .kinds import Different, Kind
 from .mutants import edited, repacked

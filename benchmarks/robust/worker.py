@@ -1,7 +1,7 @@
 """What comes of mutants, one after another, in a process that others watch.
 
-``python -m robust.worker KIND FIRST LAST``: a line says of each that it is being read, and another what came of it, so that whoever watches knows which one a crash
-or a hang was at.
+``python -m robust.worker KIND FIRST LAST``: a line says of each that it is being read, and another what came of it, so
+that whoever watches knows which one a crash or a hang was at.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eventprop.trainer import TrainingDiverged
+from eventprop.training.trainer import TrainingDiverged
 
 from . import data, runs, settings
 from .kinds import Different, Kind, Refused, as_values, quiet
