@@ -218,7 +218,9 @@ def test_messages_that_are_explained_are_the_programs() -> None:
     said = re.sub(r'"\s*f?"', "", said) + "ModuleNotFoundError shd_train.h5"
     first = re.findall(r"^\| (`.*?`) \|", PAGES["troubleshooting"], re.M)
     messages = [message for cell in first for message in inline(cell)]
-    messages += [m for m in inline(PAGES["troubleshooting"].split("## It does not learn")[1]) if re.match("[a-z]+ [a-z]+ ", m)]
+    messages += [
+        m for m in inline(PAGES["troubleshooting"].split("## It does not learn")[1]) if re.match("[a-z]+ [a-z]+ ", m)
+    ]
     assert len(messages) >= 12
     assert [message for message in messages if message not in said] == []
 

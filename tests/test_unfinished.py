@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import simulator_yinyang
-from eventprop import checkpoint, files
+from eventprop import files
+from eventprop.training import checkpoint
 from simulator_yinyang import yinyang
 
 TINY: dict[str, Any] = {"N_TRAIN": 40, "N_TEST": 10, "NUM_HIDDEN": 20, "N_BATCH": 20, "MODEL_SEED": 1, "DT_MS": 1.0}

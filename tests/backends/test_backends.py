@@ -11,6 +11,8 @@ import models
 import simulator_SHD
 from eventprop.__main__ import main
 from eventprop.backends import Settings, build, devices, snippets
+from eventprop.parameters.shd import resolve_shd
+from eventprop.simulators.records import Records
 from tests.support.small import random_case
 
 
@@ -78,8 +80,8 @@ def test_settings_are_those_of_p() -> None:
     """Fails if a key of the GeNN backend does not reach it."""
     p = {**simulator_SHD.p, "NUM_THREADS": 3, "N_BATCH": 7, "N_MAX_SPIKE": 99, "PIPELINE": False, "BUILD": False}
     p |= {"TIMING": False, "SPK_REC_STEPS": 50, "CUDA_VISIBLE_DEVICES": False, "BACKEND": "cpu"}
-    assert Settings.of(p) == Settings("cpu", 3, 7, 99, False, False, False, 50, False)
-    assert Settings.of(simulator_SHD.SHD_model.resolve(None, simulator_SHD.p)).pipeline  # type: ignore[arg-type]
+    assert Records.of(p).backend == Settings("cpu", 3, 7, 99, False, False, False, 50, False)
+    assert Records.of(resolve_shd({})).backend.pipeline
 
 
 def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import simulator_SHD
 from eventprop.data.augmentation import blend, dilate, jitter, shift, thin
 from eventprop.data.dataset import Part
-from eventprop.data.presentation import Preparation
+from eventprop.data.presentation import Preparation, SampleSettings
 from eventprop.data.spikes import SpikeSet
 from eventprop.data.splits import Subset, everything
 from simulator_SHD import SHD_model
@@ -138,8 +139,8 @@ def subset(samples: int = 40) -> Subset:
 
 def prepared(augmentation: dict[str, Any], samples: int = 40, **more: Any) -> tuple[Preparation, Subset]:
     training = subset(samples)
-    p = {"AUGMENTATION": augmentation, "TRAIN_DATA_SEED": 5, "SHUFFLE": True, "N_TRAIN": samples, **more}
-    return Preparation(p, training), training
+    settings = SampleSettings(5, samples, True, augmentation)
+    return Preparation(replace(settings, **more), training), training
 
 
 def shown(how: Preparation, training: Subset, epoch: int = 0, size: int = 8) -> list[list[tuple[int, int]]]:
@@ -156,19 +157,19 @@ def test_without_augmentation_nothing_is_copied() -> None:
 
 @pytest.mark.parametrize("kind", [{"random_shift": 5.0}, {"ID_jitter": 1.0}, {"random_dilate": [0.8, 1.2]}])
 def test_each_epoch_draws_anew_and_the_same_epoch_alike(kind: dict[str, Any]) -> None:
-    how, training = prepared(kind, SHUFFLE=False)
+    how, training = prepared(kind, shuffle=False)
     first, again, later = shown(how, training), shown(how, training), shown(how, training, 1)
     assert first == again != later
 
 
 def test_a_second_augmentation_does_not_shift_the_first_ones_stream() -> None:
-    how, training = prepared({"random_shift": 5.0}, SHUFFLE=False)
-    both, _ = prepared({"random_shift": 5.0, "random_dilate": [1.0, 1.0]}, SHUFFLE=False)
+    how, training = prepared({"random_shift": 5.0}, shuffle=False)
+    both, _ = prepared({"random_shift": 5.0, "random_dilate": [1.0, 1.0]}, shuffle=False)
     assert shown(how, training) == shown(both, training)
 
 
 def test_only_training_is_augmented() -> None:
-    how, training = prepared({"random_shift": 5.0, "blend": [0.5, 0.5]}, N_TRAIN=60)
+    how, training = prepared({"random_shift": 5.0, "blend": [0.5, 0.5]}, n_train=60)
     for batch in how.evaluation(training, 0).batches(8):
         assert batch.spikes is training.part.spikes
     assert len(how.evaluation(training, 0)) == 40
@@ -176,12 +177,12 @@ def test_only_training_is_augmented() -> None:
 
 def test_blends_extend_the_set_to_n_train_with_labels_of_their_class() -> None:
     """The defect of the older program: with N_TRAIN no larger than the set, trial counts and data disagreed."""
-    how, training = prepared({"blend": [1.0, 1.0]}, N_TRAIN=100)
+    how, training = prepared({"blend": [1.0, 1.0]}, n_train=100)
     epoch = how.training(training, 0)
     assert len(epoch) == how.size(training, learn=True) == 100
     labels = np.concatenate([b.labels for b in epoch.batches(8)])
     assert (labels == epoch.labels).all() and len(labels) == 100
-    few, _ = prepared({"blend": [1.0, 1.0]}, N_TRAIN=10)
+    few, _ = prepared({"blend": [1.0, 1.0]}, n_train=10)
     assert len(few.training(training, 0)) == few.size(training, learn=True) == 40
     # every class fires on channels of its own, so a blend shows what it was made of
     data = training.part.spikes
@@ -194,11 +195,11 @@ def test_blends_extend_the_set_to_n_train_with_labels_of_their_class() -> None:
 
 
 def test_blend_and_shift_in_either_order_present_all_originals() -> None:
-    how, training = prepared({"blend": [0.5, 0.5], "random_shift": 0.0}, N_TRAIN=70, SHUFFLE=False)
-    other, _ = prepared({"random_shift": 0.0, "blend": [0.5, 0.5]}, N_TRAIN=70, SHUFFLE=False)
+    how, training = prepared({"blend": [0.5, 0.5], "random_shift": 0.0}, n_train=70, shuffle=False)
+    other, _ = prepared({"random_shift": 0.0, "blend": [0.5, 0.5]}, n_train=70, shuffle=False)
     originals = [pairs(training.part.spikes, i) for i in range(40)]
     assert shown(how, training)[:40] == shown(other, training)[:40] == originals
-    shuffled, _ = prepared({"blend": [0.5, 0.5]}, N_TRAIN=70)
+    shuffled, _ = prepared({"blend": [0.5, 0.5]}, n_train=70)
     there = shown(shuffled, training)
     assert len(there) == 70 and all(sample in there for sample in originals)
 
@@ -207,8 +208,8 @@ def test_balancing_takes_as_many_of_each_class_that_is_there() -> None:
     """The older program took the minimum over all classes, absent ones too, and got an empty set."""
     training = subset()
     some = Subset(training.part, np.setdiff1d(np.flatnonzero(training.labels != 1), [0, 3, 6, 9]))
-    p = {"AUGMENTATION": {}, "TRAIN_DATA_SEED": 5, "SHUFFLE": True, "N_TRAIN": 40, "BALANCE_TRAIN_CLASSES": True}
-    how = Preparation({**p, "BALANCE_EVAL_CLASSES": True}, some)
+    settings = SampleSettings(5, 40, True, balance_train_classes=True, balance_eval_classes=True)
+    how = Preparation(settings, some)
     for shown_, learn in ((how.training(some, 0), True), (how.evaluation(some, 0), False)):
         counts = np.bincount(shown_.labels)
         least = np.bincount(some.labels)[[0, 2]].min()
@@ -220,10 +221,7 @@ def test_balancing_takes_as_many_of_each_class_that_is_there() -> None:
 def test_spike_numbers_are_normalised_in_evaluation_too() -> None:
     training = subset()
     training = Subset(training.part, training.indices[1:])
-    how = Preparation(
-        {"AUGMENTATION": {"NORMALISE_SPIKE_NUMBER": True}, "TRAIN_DATA_SEED": 5, "SHUFFLE": True, "N_TRAIN": 40},
-        training,
-    )
+    how = Preparation(SampleSettings(5, 40, True, {"NORMALISE_SPIKE_NUMBER": True}), training)
     least = np.diff(training.part.spikes.offsets)[1:].min()
     for epoch in (how.training(training, 0), how.evaluation(training, 0)):
         lengths = [len(b.spikes.sample(int(i))[0]) for b in epoch.batches(8) for i in b.samples]

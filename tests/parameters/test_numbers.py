@@ -12,10 +12,10 @@ import pytest
 
 import models
 from eventprop.backends.cpu.engine import CpuEngine
-from eventprop.network import adam_parameters
 from eventprop.parameters.declaration import LARGEST, Key
 from eventprop.parameters.shd import resolve_shd
 from eventprop.parameters.yinyang import KEYS
+from eventprop.training.optimiser import AdamSettings, adam_parameters
 from eventprop.training.trainer import TrainingDiverged
 from simulator_yinyang import p as YINYANG
 from simulator_yinyang import yinyang
@@ -35,20 +35,20 @@ EPSILONS = [1e-8, 0.0, 1e-50, 1e-42, 1e9]
 
 
 def adam(
-    values: dict[str, np.ndarray], gradients: dict[str, np.ndarray], p: dict[str, float], rate: float, updates: int
+    values: dict[str, np.ndarray], gradients: dict[str, np.ndarray], s: AdamSettings, rate: float, updates: int
 ) -> dict[str, np.ndarray]:
     """Values after some updates with the same gradients, in double precision; where there is no gradient none."""
     expected = {}
     one = np.longdouble(1.0)
-    rest1, rest2 = one - np.longdouble(p["ADAM_BETA1"]), one - np.longdouble(p["ADAM_BETA2"])
+    rest1, rest2 = one - np.longdouble(s.adam_beta1), one - np.longdouble(s.adam_beta2)
     for name, w in values.items():
         w, g = w.astype(np.longdouble), gradients[name].astype(np.longdouble)
         m, v = np.zeros_like(g), np.zeros_like(g)
-        for s in range(1, updates + 1):
+        for number in range(1, updates + 1):
             m, v = (one - rest1) * m + rest1 * g, (one - rest2) * v + rest2 * g * g
-            left1, left2 = _left(rest1, s), _left(rest2, s)
+            left1, left2 = _left(rest1, number), _left(rest2, number)
             with np.errstate(invalid="ignore"):
-                step = rate * (m / left1) / (np.sqrt(v / left2) + np.longdouble(p["ADAM_EPS"]))
+                step = rate * (m / left1) / (np.sqrt(v / left2) + np.longdouble(s.adam_eps))
             w = w - np.where(g == 0, 0, step)
         expected[name] = w.astype(float)
     return expected
@@ -74,11 +74,11 @@ def test_adam_for_any_decay_and_epsilon(beta1: float, beta2: float, epsilon: flo
     engine = own.engine(1, "float")
     own.learn(engine)
     before, gradients = engine.weights(), gradients_of(engine)
-    parameters = {"ADAM_BETA1": beta1, "ADAM_BETA2": beta2, "ADAM_EPS": epsilon}
+    settings = AdamSettings(beta1, beta2, epsilon)
     rate = 1e-2 * max(1.0, epsilon)
     for s in range(1, 6):
-        engine.update(adam_parameters(parameters, rate, s))
-        for name, w in adam(before, gradients, parameters, rate, s).items():
+        engine.update(adam_parameters(settings, rate, s))
+        for name, w in adam(before, gradients, settings, rate, s).items():
             found = engine.weights()[name]
             large = np.abs(gradients[name]) > 1e-10  # the squares of others vanish in single precision
             assert np.allclose(found[large], w[large], rtol=1e-6, atol=1e-6 * 1e-2), (s, name)
@@ -96,7 +96,7 @@ def test_adams_averages_over_many_updates() -> None:
     own.learn(engine)
     gradients = gradients_of(engine)["hid_to_out"].astype(float)
     for s in range(1, 10001):
-        engine.update(adam_parameters({"ADAM_BETA1": 1 - 1e-4, "ADAM_BETA2": 1 - 1e-4, "ADAM_EPS": 1e-8}, 0.0, s))
+        engine.update(adam_parameters(AdamSettings(1 - 1e-4, 1 - 1e-4, 1e-8), 0.0, s))
     state = engine.optimiser_state()
     assert np.allclose(state["m"]["hid_to_out"], (1 - np.exp(-1)) * gradients, rtol=2e-3)
     assert np.allclose(state["v"]["hid_to_out"], (1 - np.exp(-1)) * gradients**2, rtol=2e-3)
@@ -106,7 +106,7 @@ def test_corrections() -> None:
     """Both to the last digits, near 1 and for late updates."""
     for beta, step in ((0.9, 1), (0.9, 1000), (0.0, 3), (1 - 1e-12, 5), (math.nextafter(1.0, 0.0), 7)):
         rest = 1.0 - beta
-        values = adam_parameters({"ADAM_BETA1": beta, "ADAM_BETA2": beta, "ADAM_EPS": 0.0}, 1.0, step)
+        values = adam_parameters(AdamSettings(beta, beta, 0.0), 1.0, step)
         expected = 1.0 / float(_left(np.longdouble(rest), step))
         assert values["rest1"] == values["rest2"] == rest
         assert values["correction1"] == values["correction2"] == pytest.approx(expected, rel=1e-14)

@@ -138,7 +138,7 @@ def test_every_key_is_read(small_data: Path, monkeypatch: pytest.MonkeyPatch) ->
     silent = np.arange(8) == 3
     for lift in (0.0, 0.1):
         changed = mn._for_run({**p, "REWIRE_SILENT": True, "REWIRE_LIFT": lift})
-        rewire(mn.network(changed), mn.weights(), silent, changed, 0)
+        rewire(mn.network(changed), mn.weights(), silent, lift, 1, 0)
     for key in KEYS:
         assert key.name in Watched.read or key.name in WITHOUT_EFFECT_HERE, key.name
     for name in WITHOUT_EFFECT_HERE:

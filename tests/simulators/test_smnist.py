@@ -230,7 +230,7 @@ def test_test_leaves_the_checkpoint() -> None:
     p = params(REWIRE_SILENT=True, INPUT_HIDDEN_MEAN=-0.05, INPUT_HIDDEN_STD=0.1)
     mn = SMNIST_model(p)
     mn.train(p)
-    path = checkpoint.checkpoint_path(mn.p, "test", "last")
+    path = checkpoint.checkpoint_path(Path(mn.p["OUT_DIR"]), "test", "last")
     there = path.read_bytes()
     losses = [mn.test({**p, "LOAD_LAST": True}), SMNIST_model(p).test({**p, "LOAD_LAST": True})]
     assert path.read_bytes() == there

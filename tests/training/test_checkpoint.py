@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,22 @@ import numpy as np
 import pytest
 
 from eventprop import files
-from eventprop.network import Network, describe
+from eventprop.network import Network
 from eventprop.parameters.shd import resolve_shd
 from eventprop.reports import results
 from eventprop.reports.results import Place
+from eventprop.simulators.records import network_of
 from eventprop.training import checkpoint
 from eventprop.training.checkpoint import TrainingState
 from eventprop.training.journal import Journal, Mark
-from eventprop.training.schedule import LearningRate
+from eventprop.training.schedule import LearningRate, RateSettings
 
 SHAPES = {"in_to_hid": (3, 4), "hid_to_out": (4, 2)}
 TRAINED = {"hidden0.tau_mem": (4,), "hidden0.tau_syn": (4,)}
 
 
 def network(**change: Any) -> Network:
-    return describe(resolve_shd({"NUM_HIDDEN": 4, "TRAIN_TAU": True, "MODEL_SEED": 1, **change}), 3, 2)
+    return network_of(resolve_shd({"NUM_HIDDEN": 4, "TRAIN_TAU": True, "MODEL_SEED": 1, **change}), 3, 2)
 
 
 def state(epoch: int = 2) -> TrainingState:
@@ -145,7 +147,7 @@ def test_a_checkpoint_of_later_training_can_be_tested_without(tmp_path: Path) ->
 def test_flat_arrays_have_the_older_programs_names(tmp_path: Path) -> None:
     """Its users' scripts read these files: every layer's weights, and time constants that neurons do not share."""
     p = resolve_shd({"NUM_HIDDEN": 4, "N_HID_LAYER": 3, "RECURRENT": True, "MODEL_SEED": 1})
-    weights = describe(p, 3, 2).initial_weights(1)
+    weights = network_of(p, 3, 2).initial_weights(1)
     constants = {
         q: {n: np.full(2, 7, np.float32) for n in ("tau_mem", "tau_syn", "tau_b")} for q in ("hidden1", "output")
     }
@@ -231,36 +233,29 @@ def test_activity_columns_of_several_layers() -> None:
     assert [len(line.split(",")) for line in table] == [len(results.COLUMNS)] * 2
 
 
-P = {
-    "ETA": 0.1,
-    "LR_EASE_IN_FACTOR": 2.0,
-    "EMA_ALPHA1": 0.5,
-    "EMA_ALPHA2": 0.9,
-    "ETA_FAC": 0.5,
-    "MIN_EPOCH_ETA_FIXED": 2,
-}
+RATE = RateSettings(eta=0.1, lr_ease_in_factor=2.0, ema_alpha1=0.5, ema_alpha2=0.9, eta_fac=0.5, min_epoch_eta_fixed=2)
 
 
 def test_learning_rate_eases_in_and_is_reduced_on_a_plateau() -> None:
     """The schedule by hand. Fails if ease-in never ends, if the averages are swapped, or the wait is not kept."""
-    rate = LearningRate.start(P)
+    rate = LearningRate.start(RATE)
     assert rate.working == pytest.approx(1e-4)
     for _ in range(9):
-        rate.after_update(P)
+        rate.after_update(RATE)
     assert rate.working == pytest.approx(1e-4 * 2**9)
-    rate.after_update(P)
+    rate.after_update(RATE)
     assert rate.working == 0.1
-    assert not rate.after_epoch(P, 0, 0.8)
+    assert not rate.after_epoch(RATE, 0, 0.8)
     assert (rate.fast, rate.slow) == pytest.approx((0.4, 0.08))
     for epoch in range(1, 4):
-        assert not rate.after_epoch(P, epoch, 0.8)  # fast above slow
-    dropped = [epoch for epoch in range(4, 12) if rate.after_epoch(P, epoch, 0.0)]
+        assert not rate.after_epoch(RATE, epoch, 0.8)  # fast above slow
+    dropped = [epoch for epoch in range(4, 12) if rate.after_epoch(RATE, epoch, 0.0)]
     assert dropped and np.all(np.diff(dropped) > 2)
     assert rate.nominal == rate.working == pytest.approx(0.1 * 0.5 ** len(dropped))
 
 
 def test_learning_rate_stays_where_there_is_nothing_to_go_by() -> None:
     """The reference halves the rate without evaluation data. Here the schedule waits."""
-    rate = LearningRate.start({**P, "LR_EASE_IN_FACTOR": None})
+    rate = LearningRate.start(replace(RATE, lr_ease_in_factor=None))
     assert rate.working == 0.1
-    assert not any(rate.after_epoch(P, epoch, None) for epoch in range(20))
+    assert not any(rate.after_epoch(RATE, epoch, None) for epoch in range(20))

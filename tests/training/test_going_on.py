@@ -16,6 +16,7 @@ import pytest
 import simulator_SHD
 import simulator_yinyang
 from eventprop import cli
+from eventprop.simulators.records import Records
 from eventprop.training import checkpoint, trainer
 from simulator_SHD import SHD_model
 from simulator_yinyang import yinyang
@@ -323,7 +324,8 @@ def test_a_test_needs_trained_weights(capsys: pytest.CaptureFixture[str]) -> Non
     assert not Path("out").exists()
     with pytest.raises(ValueError, match="no trained weights to test"):
         yinyang(p()).test(p())
-    checkpoint.save(Path("k_state_last.npz"), yinyang(p())._fresh(p(), yinyang(p())._network), p())
+    mn = yinyang(p())
+    checkpoint.save(Path("k_state_last.npz"), mn._fresh(Records.of(mn.p).loop, mn._network), p())
     with pytest.raises(ValueError, match=r"no epoch of k_state_last\.npz is complete"):
         yinyang(p(OUT_DIR=".")).test(p(OUT_DIR=".", LOAD_LAST=True))
     run()

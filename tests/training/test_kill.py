@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eventprop.network import describe
 from eventprop.parameters.shd import resolve_shd
+from eventprop.simulators.records import network_of
 from eventprop.training import checkpoint
 from eventprop.training.checkpoint import TrainingState
 from eventprop.training.schedule import LearningRate
 
 KILLS = 40
-NETWORK = describe(resolve_shd({"NUM_HIDDEN": 24, "TRAIN_TAU": True}), 700, 20)
+NETWORK = network_of(resolve_shd({"NUM_HIDDEN": 24, "TRAIN_TAU": True}), 700, 20)
 
 
 def state(number: int) -> TrainingState:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import simulator_SHD
-from eventprop.network import Network, describe
+from eventprop.network import Network
 from eventprop.parameters.shd import resolve_shd
+from eventprop.simulators.records import Records, network_of
 from eventprop.training.rewiring import rewire
+from eventprop.training.trainer import LoopSettings
 from simulator_SHD import SHD_model
 
 MEANS = {"INPUT_HIDDEN_MEAN": 1.0, "HIDDEN_HIDDENFWD_MEAN": -20.0, "HIDDEN_HIDDEN_MEAN": 300.0}
@@ -22,19 +24,19 @@ SILENT[[3, 7, SIZE + 5, SIZE + 6, SIZE + 9]] = True
 COLUMNS = {"in_to_hid": [3, 7], "hid_to_hidfwd0": [5, 6, 9]}
 
 
-def network(**change: Any) -> tuple[dict[str, Any], Network, dict[str, np.ndarray]]:
+def network(**change: Any) -> tuple[LoopSettings, Network, dict[str, np.ndarray]]:
     p = {"NUM_HIDDEN": SIZE, "N_HID_LAYER": 2, "RECURRENT": True, "MODEL_SEED": 4, "REWIRE_SILENT": True}
     p = resolve_shd({**p, **MEANS, **SDS, **change})
-    n = describe(p, N_IN, 3)
-    return p, n, n.initial_weights(1)
+    n = network_of(p, N_IN, 3)
+    return Records.of(p).loop, n, n.initial_weights(1)
 
 
 def test_only_columns_of_silent_neurons_change() -> None:
     """Fails if other neurons, recurrent or read-out weights are touched, or the caller's arrays are changed."""
     for lift in (0.0, 0.25):
-        p, n, weights = network(REWIRE_LIFT=lift)
+        s, n, weights = network(REWIRE_LIFT=lift)
         before = {k: w.copy() for k, w in weights.items()}
-        found = rewire(n, weights, SILENT, p, 0)
+        found = rewire(n, weights, SILENT, s.rewire_lift, s.model_seed, 0)
         for name, w in found.items():
             changed = np.flatnonzero((w != before[name]).any(axis=0))
             assert changed.tolist() == COLUMNS.get(name, []), name
@@ -43,23 +45,26 @@ def test_only_columns_of_silent_neurons_change() -> None:
 
 def test_BUG_17_new_weights_are_of_the_layers_own_distribution_and_seeded() -> None:
     """The reference draws deeper layers' from the input's distribution, from a generator without a seed."""
-    p, n, weights = network()
-    found = rewire(n, weights, SILENT, p, 3)
+    s, n, weights = network()
+    found = rewire(n, weights, SILENT, 0.0, s.model_seed, 3)
     for name, mean, sd in (("in_to_hid", 1.0, 0.1), ("hid_to_hidfwd0", -20.0, 0.5)):
         drawn = found[name][:, COLUMNS[name]].astype(float)
         assert abs(drawn.mean() - mean) < 5 * sd / np.sqrt(drawn.size)
         assert drawn.std() == pytest.approx(sd, rel=0.1)
         assert len({column.tobytes() for column in drawn.T}) == drawn.shape[1]
-    again = rewire(n, weights, SILENT, p, 3)
+    again = rewire(n, weights, SILENT, 0.0, s.model_seed, 3)
     assert all(np.array_equal(found[k], again[k]) for k in found)
-    for other in (rewire(n, weights, SILENT, p, 4), rewire(n, weights, SILENT, {**p, "MODEL_SEED": 5}, 3)):
+    for other in (
+        rewire(n, weights, SILENT, 0.0, s.model_seed, 4),
+        rewire(n, weights, SILENT, 0.0, s.model_seed + 1, 3),
+    ):
         assert all(not np.array_equal(found[k], other[k]) for k in COLUMNS)
 
 
 def test_BUG_18_only_silent_neurons_are_lifted() -> None:
     """The reference adds REWIRE_LIFT to every weight, each epoch."""
-    p, n, weights = network(REWIRE_LIFT=0.25)
-    found = rewire(n, weights, SILENT, p, 0)
+    s, n, weights = network(REWIRE_LIFT=0.25)
+    found = rewire(n, weights, SILENT, s.rewire_lift, s.model_seed, 0)
     for name, columns in COLUMNS.items():
         lift = np.zeros_like(weights[name])
         lift[:, columns] = 0.25

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 import simulator_SHD
+from eventprop.parameters.shd import resolve_shd
+from eventprop.simulators.records import Records
 from eventprop.streams import stream_seed
 from eventprop.training import checkpoint, trainer
 from simulator_SHD import SHD_model
@@ -149,8 +151,8 @@ def test_resuming_with_everything_on(p: dict[str, Any], change: dict[str, Any]) 
 def test_each_use_of_randomness_has_its_own_stream() -> None:
     """Fails if two share a stream, if an epoch repeats another's, or if input dropout is not what it was in runs of
     earlier versions."""
-    p = {"MODEL_SEED": 3, "PDROP_INPUT": 0.1, "PDROP_HIDDEN": 0.2, "HIDDEN_NOISE": 0.3}
-    found = [trainer._randomness(p, epoch) for epoch in (0, 1)]
+    changed = {"MODEL_SEED": 3, "PDROP_INPUT": 0.1, "PDROP_HIDDEN": 0.2, "HIDDEN_NOISE": 0.3}
+    found = [trainer._randomness(Records.of(resolve_shd(changed)).loop, epoch) for epoch in (0, 1)]
     assert (found[0].input_dropout, found[0].hidden_dropout, found[0].noise) == (0.1, 0.2, 0.3)
     seeds = [s for r in found for s in (r.input_seed, r.hidden_seed, r.noise_seed)]
     assert len(set(seeds)) == 6 and seeds[0] == stream_seed(3, "input dropout", 0)

@@ -22,8 +22,9 @@ import simulator_SHD
 from eventprop.backends.cpu import compiler, engine
 from eventprop.backends.cpu.codegen import generate
 from eventprop.data.splits import Subset
-from eventprop.network import Network, describe
+from eventprop.network import Network
 from eventprop.parameters.shd import resolve_shd
+from eventprop.simulators.records import network_of
 from simulator_SHD import SHD_model
 
 HIDDEN = ("LIF", "hetLIF", "ALIF")
@@ -105,7 +106,7 @@ def simulator(small_data: Path) -> Iterator[tuple[SHD_model, Subset, dict[str, A
         patch.setattr(engine, "load_library", load)
         patch.setattr(engine, "generate", source)
         flags = compiler._FLAGS
-        networks = [describe(resolve_shd({**p, **cs[0]}), 700, 20) for cs in ALLOWED.values()]
+        networks = [network_of(resolve_shd({**p, **cs[0]}), 700, 20) for cs in ALLOWED.values()]
         for timing, level in (("grid", "-O0"), ("exact", "-O1")):
             patch.setattr(compiler, "_FLAGS", [flag.replace("-O3", level) for flag in flags])
             with ThreadPoolExecutor(2) as pool:
@@ -148,5 +149,5 @@ def test_all_engines_were_counted(simulator: tuple[SHD_model, Subset, dict[str, 
     """Fails if two combinations that should share an engine do not: users would wait for a compiler again."""
     _, _, p = simulator
     for combinations_ in ALLOWED.values():
-        sources = {generate(describe(resolve_shd({**p, **c}), 700, 20), "float") for c in combinations_[::11]}
+        sources = {generate(network_of(resolve_shd({**p, **c}), 700, 20), "float") for c in combinations_[::11]}
         assert len(sources) == 1, combinations_[0]

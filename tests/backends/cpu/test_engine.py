@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import models
-from eventprop.network import Randomness, adam_parameters
+from eventprop.network import Randomness
+from eventprop.training.optimiser import AdamSettings, adam_parameters
 from tests.support.small import SIMPLE, gradients_of, random_case, relative, spike_set
 
-ADAM = {"ADAM_BETA1": 0.9, "ADAM_BETA2": 0.99, "ADAM_EPS": 1e-8}
+ADAM = AdamSettings(0.9, 0.99, 1e-8)
 
 
 def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> bool:

@@ -18,7 +18,8 @@ import pytest
 import models
 from eventprop.backends import Settings
 from eventprop.backends.cpu.engine import CpuEngine
-from eventprop.network import Randomness, adam_parameters
+from eventprop.network import Randomness
+from eventprop.training.optimiser import adam_parameters
 from tests.backends.cpu.test_engine import ADAM, same
 from tests.support.small import SIMPLE, Case, gradients_of, random_case
 

@@ -11,7 +11,8 @@ import pytest
 
 from eventprop.backends import BatchResult
 from eventprop.backends.cpu.engine import CpuEngine
-from eventprop.network import Randomness, adam_parameters
+from eventprop.network import Randomness
+from eventprop.training.optimiser import adam_parameters
 from tests.backends.cpu.test_engine import ADAM, same
 from tests.support.few_spikes import few_spikes_case
 from tests.support.processes import printed

@@ -23,7 +23,7 @@ import pytest
 import models
 import simulator_SHD
 from eventprop.backends import Settings, build, devices
-from eventprop.network import adam_parameters
+from eventprop.training.optimiser import AdamSettings, adam_parameters
 from tests.backends.cpu.test_double import RANDOM, with_silence
 from tests.support import grid_numpy
 from tests.support.small import (
@@ -44,7 +44,7 @@ pytest.importorskip("pygenn", reason="pygenn 5.4 is not installed: the GeNN back
 from eventprop.backends.genn.engine import GennEngine, say_slow
 
 BACKEND = "cuda" if devices.problem_with("cuda") is None else "single_threaded_cpu"
-ADAM = {"ADAM_BETA1": 0.9, "ADAM_BETA2": 0.999, "ADAM_EPS": 1e-8}
+ADAM = AdamSettings(0.9, 0.999, 1e-8)
 STRENGTHS: dict[str, dict[str, float]] = {"none": {}, "simple": SIMPLE, "Thomas1": THOMAS1}
 # Neuron type, and whether its time constants are shared, own or trained.
 TYPES = {"LIF": ("LIF", "shared"), "TRAIN_TAU": ("hetLIF", "trained"), "hetLIF": ("hetLIF", "own")}
@@ -209,12 +209,11 @@ def test_adam_for_any_decay_and_epsilon() -> None:
     for e in (engine, ours):
         case.learn(e)
     for beta1, beta2, epsilon in ((0.9, 0.9999999, 1e-8), (1 - 1e-12, 1 - 1e-15, 0.0), (0.0, 0.0, 1e-50)):
-        p = {"ADAM_BETA1": beta1, "ADAM_BETA2": beta2, "ADAM_EPS": epsilon}
         for e in (engine, ours):
             e.set_weights(case.weights)
             e.set_optimiser_state({role: {n: np.zeros(s, np.float32) for n, s in shapes} for role in models.ADAM.state})
             for step in (1, 2, 3):
-                e.update(adam_parameters(p, 0.01, step))
+                e.update(adam_parameters(AdamSettings(beta1, beta2, epsilon), 0.01, step))
         for name, w in ours.weights().items():
             assert np.allclose(engine.weights()[name], w, rtol=1e-6, atol=1e-6)
             assert relative(w, case.weights[name]) > 1e-3
