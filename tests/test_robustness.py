@@ -1,0 +1,77 @@
+"""A small share of ``benchmarks/robustness.py``: files that are damaged, and a run that is killed while it writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.robust import files, kills, worker
+from benchmarks.robust.kinds import Kind
+
+MUTANTS = 5
+CRASHING = "compiled engine, .so"  # what is wrong with it would end the tests, too
+
+
+@pytest.mark.parametrize("kind", [kind for kind in worker.KINDS if kind != CRASHING])
+def test_a_damaged_file_gives_what_the_whole_one_gives_or_a_clear_line(kind: str) -> None:
+    """Fails if a reader ends in a traceback, does not name the file, takes other files with it, or returns what the
+    file never held though there is a checksum."""
+    found = [outcome for outcome in worker.outcomes(kind, 0, MUTANTS) if outcome.result]
+    assert len(found) == MUTANTS
+    assert files.faults(found) == []
+
+
+def test_a_damaged_library_is_built_anew() -> None:
+    """In a process that others watch: code of a library that is not whole may do anything."""
+    found = files.try_all(MUTANTS, [CRASHING], 1, lambda _: None)
+    assert [outcome.result for outcome in found] == ["same"] * MUTANTS
+    assert f"| {CRASHING} | {MUTANTS} | {MUTANTS} | 0 | 0 | 0 |" in files.table(found)
+
+
+def _careless(path: Path) -> list[Any]:
+    """A reader as they should not be, of a text ``number of values, values``."""
+    size, *values = map(int, path.read_text().split())
+    if size > len(values):
+        raise ValueError("too few values")
+    mean = sum(values) / size
+    if size < 2:
+        path.with_name("other").unlink()
+        raise ValueError(f"{path.name} is too short")
+    return [np.array(values), mean]
+
+
+def _written() -> Path:
+    Path("other").write_text("of somebody else")
+    Path("numbers").write_text("4 1 2 3 4")
+    return Path("numbers")
+
+
+FAULTS = {
+    b"4 1 2 x 4": "UNCLEAR ValueError",
+    b"9 1 2 3 4": "UNCLEAR ValueError",
+    b"1 1 2 3 4": "LOST",
+    b"4 1 2 3 5": "DIFFERENT",
+    b"4 1 2 3 4\n": "same",
+    b"": "UNCLEAR ValueError",
+    b"0": "TRACEBACK ZeroDivisionError",
+}
+
+
+@pytest.mark.parametrize("changed", FAULTS)
+def test_what_is_wrong_is_called_by_its_name(changed: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if the benchmark would count a fault as right: all else here rests on it."""
+    kind = Kind(_written, _careless, checked=True, mutate=lambda *_: (changed, "changed"))
+    monkeypatch.setitem(worker.KINDS, "careless", kind)
+    (outcome,) = (outcome for outcome in worker.outcomes("careless", 0, 1) if outcome.result)
+    assert outcome.result == FAULTS[changed]
+    assert files.faults([outcome]) == ([] if outcome.result in worker.GOOD else [outcome])
+
+
+def test_a_run_that_is_killed_while_it_writes_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """Fails if a kill at a file operation loses a checkpoint, or the run that goes on leaves one other byte."""
+    (points,) = kills.scenarios(tmp_path / "runs", {}, ["Yin-Yang"])
+    series = kills.Series(points, kills.THIRDS[1], 0, 1, tmp_path / "killed").do()
+    assert (series.kills, series.faults) == (1, [])
