@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.robust import files, kills, worker
+from benchmarks.robust import files, kills, left, worker
 from benchmarks.robust.kinds import Kind
 
 MUTANTS = 5
@@ -70,8 +71,32 @@ def test_what_is_wrong_is_called_by_its_name(changed: bytes, monkeypatch: pytest
     assert files.faults([outcome]) == ([] if outcome.result in worker.GOOD else [outcome])
 
 
-def test_a_run_that_is_killed_while_it_writes_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def points(tmp_path_factory: pytest.TempPathFactory) -> kills.Scenario:
+    """A run of Yin-Yang, done once."""
+    (scenario,) = kills.scenarios(tmp_path_factory.mktemp("robustness"), {}, ["Yin-Yang"])
+    return scenario
+
+
+def test_a_run_that_is_killed_while_it_writes_ends_as_if_it_had_not_been(points: kills.Scenario) -> None:
     """Fails if a kill at a file operation loses a checkpoint, or the run that goes on leaves one other byte."""
-    (points,) = kills.scenarios(tmp_path / "runs", {}, ["Yin-Yang"])
-    series = kills.Series(points, kills.THIRDS[1], 0, 1, tmp_path / "killed").do()
+    series = kills.Series(points, kills.THIRDS[1], 0, 1, points.folder / "killed").do()
     assert (series.kills, series.faults) == (1, [])
+
+
+def test_what_a_run_leaves_is_compared_to_the_byte(points: kills.Scenario, tmp_path: Path) -> None:
+    """Fails if a file could be another one after a kill, and the benchmark would not see it."""
+    folder = shutil.copytree(points.folder / "whole", tmp_path / "whole")
+    assert left.everything(folder) == points.whole
+    assert left.own_epochs(folder / "out", 0.004) == 6
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    assert {".npz", ".npy", ".bin", ".png", ".csv", ".txt", ".json"} <= {path.suffix for path in paths}
+    for path in paths:
+        content = path.read_bytes()
+        at = 0 if path.suffix in (".txt", ".csv") else len(content) // 2  # seconds, the last column, may differ
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :] if content else b"x")
+        try:
+            assert left.everything(folder) != points.whole, path.name
+        except ValueError as error:
+            assert path.name in str(error)
+        path.write_bytes(content)
