@@ -101,7 +101,7 @@ def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix
 
 
 def save_flat(path: Path, state: TrainingState, prefix: str) -> None:
-    """Write the flat arrays that belong beside the checkpoint ``path``, whose names begin with ``prefix`` (``NAME``)."""
+    """Write the flat arrays that belong beside the checkpoint ``path``, named ``prefix`` (``NAME``) and so on."""
     label = path.stem.rsplit("_", 1)[1]
     for name, array in _flat(state).items():
         files.write_array(path.with_name(f"{prefix}_{name}_{label}.npy"), array)
