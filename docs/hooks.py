@@ -1,7 +1,8 @@
 """What the site's build adds to the pages of this folder; mkdocs.yml names this file.
 
 The notebooks as they are saved, with their figures; CONTRIBUTING.md and CHANGELOG.md as pages; a link from each key
-that a page names to its row on the page of keys. Links in the files are those of the repository. The build fails if a page would load anything from the network.
+that a page names to its row on the page of keys. Links in the files are those of the repository. The build fails if a
+page would load anything from the network.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.robust import files, kills, left, worker
 from benchmarks.robust.kinds import Kind
+from eventprop.training.trainer import TrainingDiverged
 
 MUTANTS = 5
 CRASHING = "compiled engine, .so"  # what is wrong with it would end the tests, too
@@ -38,6 +39,9 @@ def _careless(path: Path) -> list[Any]:
     if size > len(values):
         raise ValueError("too few values")
     mean = sum(values) / size
+    if size == 3:
+        path.with_name("begun").write_text("anew")
+        raise TrainingDiverged(f"{path.name} makes no sense")
     if size < 2:
         path.with_name("other").unlink()
         raise ValueError(f"{path.name} is too short")
@@ -45,6 +49,7 @@ def _careless(path: Path) -> list[Any]:
 
 
 def _written() -> Path:
+    Path("begun").write_text("before")
     Path("other").write_text("of somebody else")
     Path("numbers").write_text("4 1 2 3 4")
     return Path("numbers")
@@ -54,6 +59,7 @@ FAULTS = {
     b"4 1 2 x 4": "UNCLEAR ValueError",
     b"9 1 2 3 4": "UNCLEAR ValueError",
     b"1 1 2 3 4": "LOST",
+    b"3 1 2 3 4": "clear error",
     b"4 1 2 3 5": "DIFFERENT",
     b"4 1 2 3 4\n": "same",
     b"": "UNCLEAR ValueError",
@@ -64,7 +70,7 @@ FAULTS = {
 @pytest.mark.parametrize("changed", FAULTS)
 def test_what_is_wrong_is_called_by_its_name(changed: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails if the benchmark would count a fault as right: all else here rests on it."""
-    kind = Kind(_written, _careless, checked=True, mutate=lambda *_: (changed, "changed"))
+    kind = Kind(_written, _careless, checked=True, begins=("begun",), mutate=lambda *_: (changed, "changed"))
     monkeypatch.setitem(worker.KINDS, "careless", kind)
     (outcome,) = (outcome for outcome in worker.outcomes("careless", 0, 1) if outcome.result)
     assert outcome.result == FAULTS[changed]
