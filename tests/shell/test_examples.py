@@ -12,25 +12,6 @@ from simulator_SHD import SHD_model
 from tests.support.places import ROOT
 
 
-def test_the_examples_of_the_readme_run(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python of the README must run as it is printed (on less data)."""
-    from eventprop.data import demo_digits as demo
-
-    monkeypatch.setattr(demo, "SIZES", {"train": 120, "test": 20})
-    blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
-    assert blocks
-    for block in blocks:
-        code = block.split("```")[0].replace("1700, 300", "80, 40").replace('p["N_EPOCH"] = 5', 'p["N_EPOCH"] = 1')
-        code = code.replace('1700, "N_VALIDATE": 300', '80, "N_VALIDATE": 40').replace("[[4, 0]]", "[[0, 0]]")
-        names: dict[str, Any] = {}
-        with monkeypatch.context() as patch:
-            patch.setattr(simulator_SHD, "p", {**simulator_SHD.p, "DATA_DIR": str(small_data), "NUM_HIDDEN": 10})
-            exec(compile(code, "README.md", "exec"), names)
-        assert 0.0 <= names["correct_eval"] <= 1.0
-        if "REC_NEURONS" in code:
-            assert names["rec_vars_n"]["Vhidden0"].shape == (800, 32, 10) and names["spike_t"]["hidden0"].size
-
-
 def test_contributings_own_benchmark_works_and_learns() -> None:
     code = (ROOT / "CONTRIBUTING.md").read_text().split("```python\n")[1].split("```")[0]
     names: dict[str, Any] = {"__name__": "own"}
