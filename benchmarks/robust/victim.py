@@ -7,7 +7,6 @@ for their number.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import signal
@@ -15,7 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eventprop import cli, demo, shd
+from eventprop import cli
+from eventprop.data import demo_digits as demo
+from eventprop.data import shd
 
 __all__ = ["BEGUN", "main"]
 
