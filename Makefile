@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 
-.PHONY: train test oldest lint notebooks bench robust venv clean
+.PHONY: train test oldest lint docs notebooks bench robust venv clean
 
 train: $(VENV)/.ready  ## train on synthetic spoken digits; a minute or two on two cores
 	$(BIN)/python train_SHD.py --recipe demo
@@ -18,6 +18,9 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs  ## the pages as a site in site/; a broken link, or anything that is loaded from the network, fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean
 
 notebooks: $(VENV)/.ready  ## run the notebooks and save them with their figures
 	$(BIN)/python -m tests.support.notebook
@@ -41,5 +44,9 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
+$(VENV)/.docs: pyproject.toml $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist *.egg-info
+	rm -rf $(VENV) $(OLDEST) build dist site *.egg-info

@@ -3,20 +3,12 @@
     python benchmarks/robustness.py [--files 500] [--kinds WORD ...] [--kills 100] [--sanitizers quick|full|none]
                                     [--jobs 2] [--out FILE.md]
 
-Files: so many mutants of each kind of file that is read. Bits, bytes and blocks of it change, are lost, move or are
-there twice; texts are edited. Each must give what the whole file gives, or one clear line that names the file and
-leaves all other files alone; other values only where the format has nothing to tell them by. Kills: runs that are
-ended by SIGKILL, SIGTERM or SIGINT at drawn moments, a third of them while the engine is compiled, a third while files
-are written, a third anywhere, and go on with LOAD_LAST=true until they are done: weights, results, recordings and
-pictures must be those of an unbroken run to the byte, no trained checkpoint may be lost, no compiler may go on.
-Sanitizers: the engine under AddressSanitizer with UBSan and under ThreadSanitizer, on small networks of every kind.
-Everything is drawn from fixed seeds. ``make robust`` runs it.
+Everything is drawn from fixed seeds. ``make robust`` runs it, and writes what it found into the documentation.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,6 +20,25 @@ from robust import files, kills, sanitizers
 from robust.worker import KINDS
 
 from eventprop.backends.cpu.engine import available_threads
+
+ABOUT = {
+    "Damaged files": """
+Mutants of each kind of file that is read: bits, bytes and blocks change, are lost, move or are there twice, ends are
+cut off, texts are edited. Each must give what the whole file gives (*same*), or one line that names the file and says
+what is wrong, and leaves all other files alone (*clear error*). Other values (*read*) are right only where the format
+has nothing to tell them by: a grey value in a file without a checksum, a setting that somebody might have meant.
+Tracebacks, crashes, hangs and losses are faults.""",
+    "Kills": """
+Runs that are ended by SIGKILL, SIGTERM or SIGINT at drawn moments, go on with `LOAD_LAST=true`, and are killed again,
+three times at most. What they leave in the end, weights, results, recordings and pictures, must be that of a run that
+nobody killed, to the byte; no trained checkpoint may be lost, its own or an earlier run's, nothing may be left over, no
+compiler may go on.""",
+    "Sanitizers": """
+The CPU engine is built under AddressSanitizer with UBSan, and under ThreadSanitizer, and trains and tests small
+networks: every neuron, loss and timing with layers, batches and trials around the sizes of vectors; delay lines, noise
+and recordings in turn; several threads, and several engines at once.""",
+}
+"""What each part does, for the page of the documentation."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,13 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             watched = sanitizers.watch_all(options.sanitizers, folder, options.jobs, _tell)
             parts.append(("Sanitizers", sanitizers.table(watched)))
             faults += [f"{w.sanitizer}: {report}" for w in watched for report in w.reports]
-    page = "\n".join(f"## {title}\n\n{table}\n" for title, table in parts)
-    print(f"\n{page}")
+    print("\n" + "\n".join(f"{title}\n\n{table}\n" for title, table in parts))
     for fault in faults:
         print(f"FAULT: {fault}")
     print(f"{len(faults)} faults")
     if options.out:
-        _write(options.out, page, len(faults))
+        _write(options.out, parts, len(faults))
     return int(bool(faults))
 
 
@@ -77,22 +87,15 @@ def _tell(line: str) -> None:
     print(line, flush=True)
 
 
-def _write(path: Path, page: str, faults: int) -> None:
+def _write(path: Path, parts: Sequence[tuple[str, str]], faults: int) -> None:
     """The page of the documentation."""
-    about = "\n\n".join(part.replace("\n", " ") for part in (__doc__ or "").strip().split("\n\n")[2:])
+    text = "\n".join(f"\n## {title}\n{ABOUT[title]}\n\n{table}" for title, table in parts)
+    command = "```bash\nmake robust\n```"
     path.write_text(
-        f"# Robustness\n\nMade by `make robust` on {available_threads()} cores of {_processor()}: {faults} faults.\n\n"
-        f"{about.replace('``', '`')}\n\n{page}"
+        f"# Robustness\n\nWhat damaged files, kills and sanitizers make of this project: **{faults} faults**. All is "
+        f"drawn from fixed seeds;\nit takes about half an hour on two cores:\n\n{command}\n{text}\n",
+        encoding="utf-8",
     )
-
-
-def _processor() -> str:
-    """The make of this machine's processor."""
-    if not os.path.exists("/proc/cpuinfo"):
-        return "this machine"
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
-    return f"an {' '.join(names[0].split()[:2]).split('-')[0]}" if names else "this machine"
 
 
 if __name__ == "__main__":

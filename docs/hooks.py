@@ -1,7 +1,8 @@
 """What the site's build adds to the pages of this folder; mkdocs.yml names this file.
 
 The notebooks as they are saved, with their figures; CONTRIBUTING.md and CHANGELOG.md as pages; a link from each key
-that a page names to its row on the page of keys. Links in the files are those of the repository. The build fails if a page would load anything from the network.
+that a page names to its row on the page of keys. Links in the files are those of the repository. The build fails if a
+page would load anything from the network.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def page_of(notebook: Path) -> tuple[str, dict[str, bytes]]:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links that are right in the repository, and those of files from the top of it."""
+    """Links that are right in the repository, and those of files from the top of it; no contents of no parts."""
+    if "\n## " not in markdown:
+        page.meta["hide"] = ["toc"]
     for name, source in TOP.items():
         markdown = markdown.replace(f"](../{source})", f"]({name})")
     return markdown.replace("](docs/", "](") if page.file.src_uri in TOP else markdown

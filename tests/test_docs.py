@@ -14,7 +14,7 @@ import shlex
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,7 +47,7 @@ def inline(text: str) -> list[str]:
 
 def commands(text: str) -> list[str]:
     """Those of blocks, without comments, and those within a line; one for each part of ``a && b``."""
-    lines = [line for _, code in blocks(text, "sh") for line in code.splitlines()]
+    lines = [line for _, code in blocks(text, "sh") for line in code.replace("\\\n", "").splitlines()]
     lines += [code for code in inline(text) if re.match(r"(python|pip|make) (?!\[)", code)]
     return [part.strip() for line in lines for part in re.sub(r"\s+#.*", "", line).split(" && ") if part]
 
@@ -57,6 +57,7 @@ def loaded(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for the names in annotations
     spec.loader.exec_module(module)
     return module
 
@@ -66,6 +67,15 @@ def test_every_block_says_what_it_is(name: str) -> None:
     """A block of no known kind would be tried by no test."""
     assert TEXTS[name].count("\n```") == 2 * len(FENCE.findall(TEXTS[name]))
     assert {language for language, _, _ in FENCE.findall(TEXTS[name])} <= {"python", "sh", "text", "toml"}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_code_is_as_wide_as_a_page(name: str) -> None:
+    """Beyond that it is cut off on the site until one scrolls; what programs print is as it is."""
+    code = [
+        line for language, _, block in FENCE.findall(TEXTS[name]) if language != "text" for line in block.split("\n")
+    ]
+    assert [line for line in code if len(line) > 96] == []
 
 
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text, "python")])
@@ -118,7 +128,7 @@ def test_a_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     elif words[:3] == ["python", "-m", "pytest"]:
         assert (ROOT / words[3]).exists()
     elif words[0] == "python":
-        assert words[1].startswith("benchmarks/")
+        assert words[1].startswith(("benchmarks/", "docs/"))
         source = (ROOT / words[1]).read_text(encoding="utf-8")
         assert all(f'"{word}"' in source for word in words if word.startswith("--"))
         named = re.findall(r"accuracy.py (\w+) (\w+)", command)
@@ -187,7 +197,8 @@ def test_files_that_are_named_exist(name: str) -> None:
 def test_keys_that_are_named_exist(name: str) -> None:
     """With the values that stand behind them, which one of the benchmarks takes."""
     for code in inline(TEXTS[name]):
-        words = shlex.split(code) if re.fullmatch(r"([A-Z][A-Z0-9_]+=\S+ ?)+", code) else []
+        settings = re.fullmatch(r"([A-Z][A-Z0-9_]+=\S+ ?)+", code) and not code.endswith("/")  # a scan's folder
+        words = shlex.split(code) if settings else []
         if re.fullmatch(r"[A-Z][A-Z0-9_]+", code) and code not in WORDS:
             words = [code]
         for word in words:
@@ -201,7 +212,7 @@ def takes(benchmark: registry.Benchmark, word: str) -> bool:
     try:
         for name, value in parse_settings([word], benchmark.keys).items():
             next(key for key in benchmark.keys if key.name == name).check(value)
-    except ValueError:
+    except (ValueError, UserWarning):  # the warning is that another benchmark has this value
         return False
     return True
 
@@ -218,9 +229,8 @@ def test_messages_that_are_explained_are_the_programs() -> None:
     said = re.sub(r'"\s*f?"', "", said) + "ModuleNotFoundError shd_train.h5"
     first = re.findall(r"^\| (`.*?`) \|", PAGES["troubleshooting"], re.M)
     messages = [message for cell in first for message in inline(cell)]
-    messages += [
-        m for m in inline(PAGES["troubleshooting"].split("## It does not learn")[1]) if re.match("[a-z]+ [a-z]+ ", m)
-    ]
+    learning = PAGES["troubleshooting"].split("## It does not learn")[1]
+    messages += [message for message in inline(learning) if re.match("[a-z]+ [a-z]+ ", message)]
     assert len(messages) >= 12
     assert [message for message in messages if message not in said] == []
 
@@ -230,19 +240,26 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_picture_of_the_rooms() -> None:
-    """``python docs/rooms.py`` makes it; every room is on it, and the sentences are numbered as on the page."""
+    """Made of the imports and the page as they are; if this fails: ``python docs/rooms.py``."""
     rooms = loaded("rooms")
     assert (ROOT / "docs" / "rooms.svg").read_text(encoding="utf-8") == rooms.svg()
-    shown = {name.strip("/") for floor in rooms.FLOORS for name, _, _, _ in floor}
-    packages = {str(path.parent.relative_to(ROOT)) for path in (ROOT / "eventprop").rglob("__init__.py")}
-    assert packages - shown == {"eventprop", "eventprop/backends"}
     path = PAGES["inside"].split("## The path of a batch")[1].split("\n## ")[0]
-    sentences = re.findall(r"^(\d+)\. (.*?)(?=^\d+\. |\Z)", path, re.M | re.S)
-    assert [int(number) for number, _ in sentences] == list(range(1, 13))
-    for floor in rooms.FLOORS:
-        for name, _, _, steps in floor:
-            for step in steps:
-                assert any(code.startswith(name) for code in inline(sentences[step - 1][1])) or step == 8
+    assert [int(number) for number in re.findall(r"^(\d+)\. ", path, re.M)] == list(range(1, 13))
+    assert all((ROOT / rooms.first_file(sentence)).is_file() for sentence in rooms.sentences(PAGES["inside"]))
+
+
+def test_the_picture_follows_the_imports() -> None:
+    """An import that goes round, or that no straight arrow can show, is an error, and so is a module in no room."""
+    rooms = loaded("rooms")
+    top, middle, ground = (rooms.Room(name, "", (f"{name}/*",)) for name in ("top", "middle", "ground"))
+    needs = {top: {middle, ground}, middle: {ground}, ground: set()}
+    assert rooms.floors(needs) == {ground: 0, middle: 1, top: 2}
+    rooms.ROOMS = (top, middle, ground)
+    assert rooms.arrows(needs) == [(top, middle), (middle, ground)]
+    with pytest.raises(ValueError, match="imports go round: top, middle, ground"):
+        rooms.floors({**needs, ground: {top}})
+    with pytest.raises(ValueError, match=r"cellar/a\.py is in no room"):
+        rooms.room_of("cellar/a.py")
 
 
 def test_a_notebook_becomes_a_page() -> None:
@@ -259,3 +276,14 @@ def test_keys_are_links_to_their_rows() -> None:
     hooks = loaded("hooks")
     names = hooks.key_names(PAGES["keys"])
     assert names == {key.name for benchmark in registry.BENCHMARKS.values() for key in benchmark.keys}
+
+
+def test_a_page_that_loads_from_the_network_is_an_error() -> None:
+    """So that the site can be read without, and tells nobody who reads it. Links to elsewhere are none of it."""
+    hooks = loaded("hooks")
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="start.md"))
+    link = '<a href="https://example.org">elsewhere</a><img src="raster.png"><script src="../assets/x.js"></script>'
+    assert hooks.on_post_page(link, page, None) == link
+    for tag in ('<script src="https://example.org/x.js">', "<link rel=stylesheet href=//example.org/x.css>"):
+        with pytest.raises(SystemExit, match=r"start.md would load <.*example.org"):
+            hooks.on_post_page(link + tag, page, None)

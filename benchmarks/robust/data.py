@@ -12,10 +12,12 @@ from unittest import mock
 
 import h5py
 import numpy as np
-from eventprop.dataset import Dataset, Part
-from eventprop.shd_files import Grid
 
-from eventprop import demo, dvs, gestures, mnist, shd, smnist
+from eventprop.data import demo_digits as demo
+from eventprop.data import demo_gestures as gestures
+from eventprop.data import dvs, mnist, shd, smnist
+from eventprop.data.dataset import Dataset, Part
+from eventprop.data.shd_files import Grid
 
 from .kinds import Kind, quiet
 from .mutants import edited

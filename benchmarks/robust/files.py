@@ -17,7 +17,7 @@ from .worker import GOOD, KINDS, Outcome
 
 __all__ = ["faults", "table", "try_all"]
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 60.0  # that nothing is heard from a worker
 
 
@@ -56,7 +56,22 @@ def _watched(kind: str, first: int, last: int) -> list[Outcome]:
     command = [sys.executable, "-m", "robust.worker", kind, str(first), str(last)]
     path = os.pathsep.join([str(_ROOT), str(_ROOT / "benchmarks"), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
-    worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as worker:
+        lines, errors, hangs = _listen(worker)
+    found: dict[int, Outcome] = {}
+    for line in lines.splitlines():
+        with contextlib.suppress(ValueError):  # a line cut short
+            outcome = Outcome(**json.loads(line))
+            found[outcome.number] = outcome
+    how = "HANG" if hangs else f"CRASH {worker.returncode}"
+    text = " ".join(errors.decode(errors="replace").split())[-400:]
+    if not found:
+        return [Outcome(kind, first, "", how, text)]
+    return [o if o.result else Outcome(kind, o.number, o.how, how, text) for o in found.values()]
+
+
+def _listen(worker: subprocess.Popen[bytes]) -> tuple[bytes, bytes, bool]:
+    """All that a worker writes until it closes both ends, and whether it had to be killed for its silence."""
     assert worker.stdout is not None and worker.stderr is not None
     said = {worker.stdout.fileno(): b"", worker.stderr.fileno(): b""}
     open_ends, hangs = set(said), False
@@ -69,18 +84,8 @@ def _watched(kind: str, first: int, last: int) -> list[Outcome]:
             piece = os.read(end, 1 << 16)
             said[end] += piece
             open_ends -= set() if piece else {end}
-    worker.wait()
     lines, errors = said.values()
-    found: dict[int, Outcome] = {}
-    for line in lines.splitlines():
-        with contextlib.suppress(ValueError):  # a line cut short
-            outcome = Outcome(**json.loads(line))
-            found[outcome.number] = outcome
-    how = "HANG" if hangs else f"CRASH {worker.returncode}"
-    text = " ".join(errors.decode(errors="replace").split())[-400:]
-    if not found:
-        return [Outcome(kind, first, "", how, text)]
-    return [o if o.result else Outcome(kind, o.number, o.how, how, text) for o in found.values()]
+    return lines, errors, hangs
 
 
 def _counts(found: Sequence[Outcome]) -> dict[str, int]:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,15 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import demo, shd
+from eventprop.data import demo_digits as demo
+from eventprop.data import shd
 
 from .left import everything, own_epochs
 from .victim import BEGUN
 
-__all__ = ["THIRDS", "Scenario", "Series", "kill_all", "scenarios", "table"]
+__all__ = ["NAMES", "THIRDS", "Scenario", "Series", "kill_all", "scenarios", "table"]
 
+NAMES = ("Yin-Yang", "SHD", "DEMO")
 THIRDS = ("during compilation", "while files are written", "anywhere")
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).resolve().parents[2]
 _SIGNALS, _SHARES = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT), (0.7, 0.15, 0.15)
 _ENDED_BY = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGALRM, 130}
 _IN_A_ROW = 3  # kills of one run
@@ -75,9 +77,9 @@ class Scenario:
         return everything(self.folder / "whole")
 
 
-def scenarios(folder: Path, environment: dict[str, str]) -> list[Scenario]:
+def scenarios(folder: Path, environment: dict[str, str], names: Collection[str] = NAMES) -> list[Scenario]:
     """A run with recordings, pictures and an earlier one of its name; one that keeps binned spikes; one that makes its
-    data. Each is done once, unbroken."""
+    data. Each of those ``names`` is done once, unbroken."""
     small = [f"{key}={json.dumps(value)}" for key, value in {**_FEW, "ETA": _ETA}.items()]
     spoken = [*small, "N_VALIDATE=10", "N_EPOCH=3", "DT_MS=5.0", "TRIAL_MS=1000.0", "INPUT_HIDDEN_MEAN=0.1"]
     points = [*small, "N_TEST=20", "N_EPOCH=6", "DT_MS=1.0", "HIDDEN_OUTPUT_MEAN=1.5", "CHECKPOINT_BEST=training"]
@@ -87,11 +89,13 @@ def scenarios(folder: Path, environment: dict[str, str]) -> list[Scenario]:
         Scenario("SHD", ("SHD", "train", "DATA_SET=SHD", "DATA_DIR=data", *spoken), folder / "kept", environment),
         Scenario("DEMO", ("SHD", "train", "DATA_SET=DEMO", "DATA_DIR=data", *spoken), folder / "made", environment),
     ]
+    found = [scenario for scenario in found if scenario.name in names]
     for scenario in found:
         (scenario.folder / "before").mkdir(parents=True)
-    _earlier(found[0])
-    _spoken(found[1].folder / "before" / "data" / "SHD")
-    for scenario in found:
+        if scenario.name == "Yin-Yang":
+            _earlier(scenario)
+        if scenario.name == "SHD":
+            _spoken(scenario.folder / "before" / "data" / "SHD")
         _unbroken(scenario)
     return found
 

@@ -36,6 +36,7 @@ class Kind:
         mutate: how it is damaged.
         also: words of which a clear error may have one in the place of the file's name.
         lines: whether an error may have several lines, of which each names the file.
+        begins: names of files that a run writes when it begins, and that are new where the training fails.
     """
 
     make: Callable[[], Path]
@@ -44,6 +45,7 @@ class Kind:
     mutate: Mutate = damaged
     also: tuple[str, ...] = ()
     lines: bool = False
+    begins: tuple[str, ...] = ()
 
 
 @contextmanager

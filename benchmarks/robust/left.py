@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import checkpoint, journal
+from eventprop.training import checkpoint, journal
 
 __all__ = ["everything", "own_epochs"]
 
@@ -50,7 +50,7 @@ def _bytes(array: np.ndarray | None) -> bytes:
 
 
 def own_epochs(folder: Path, eta: float) -> int:
-    """Completed epochs of the run of that ``ETA``, by its checkpoints, which must all be whole; -1 where it has none."""
+    """Completed epochs of the run of that ``ETA`` by its checkpoints, all of which must be whole; -1 without any."""
     found = [-1]
     for path in folder.glob("*_state_*.npz"):
         state, p = checkpoint.load(path, None)

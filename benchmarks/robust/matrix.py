@@ -1,6 +1,7 @@
-"""Small networks of every kind on an engine that a sanitizer watches: ``python -m robust.matrix address|thread FIRST STEP``.
+"""Small networks of every kind on an engine that a sanitizer watches.
 
-It takes every ``STEP``th network from number ``FIRST`` on. The last line says how many there were.
+``python -m robust.matrix address|thread FIRST STEP`` takes every ``STEP``th network from number ``FIRST`` on. The last
+line says how many there were.
 """
 
 from __future__ import annotations
@@ -12,21 +13,18 @@ import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-
-from small import KINDS, SIMPLE, THOMAS1, Case, random_case
 
 import models
 from eventprop.backends.cpu import compiler, engine
 from eventprop.backends.cpu.engine import CpuEngine
-from eventprop.network import Randomness, adam_parameters
+from eventprop.network import Randomness
+from eventprop.training.optimiser import AdamSettings, adam_parameters
+from tests.support.small import KINDS, SIMPLE, THOMAS1, Case, random_case
 
 __all__: list[str] = []
 
-_ADAM = {"ADAM_BETA1": 0.9, "ADAM_BETA2": 0.99, "ADAM_EPS": 1e-8}
+_ADAM = AdamSettings(0.9, 0.99, 1e-8)
 _NOT_EXACT = ("max", "avg_xentropy")
 # Around the sizes of vectors and panels: layers, outputs, samples, inputs, steps.
 _SIZES = [

@@ -13,8 +13,9 @@ from unittest import mock
 import numpy as np
 
 import simulator_yinyang
-from eventprop import checkpoint, plots
 from eventprop.backends.cpu import compiler, engine
+from eventprop.reports import plots
+from eventprop.training import checkpoint
 
 from .kinds import Different, Kind
 from .mutants import edited, repacked
@@ -167,7 +168,9 @@ KINDS = {
     "checkpoint of the best epoch, tested": Kind(
         partial(run, "k_state_best.npz"), partial(_tested, "LOAD_BEST"), checked=True
     ),
-    "checkpoint, changed inside": Kind(partial(run, "k_state_last.npz"), _resumed, mutate=repacked, also=_OTHER_RUN),
+    "checkpoint, changed inside": Kind(
+        partial(run, "k_state_last.npz"), _resumed, mutate=repacked, also=_OTHER_RUN, begins=("k.json",)
+    ),
     "journal": Kind(partial(run, "k_journal.bin"), _resumed, checked=True),
     "flat weights": Kind(partial(run, "k_w_input_hidden_last.npy", "k_state_*.npz"), partial(_tested, "LOAD_LAST")),
     "results, .txt": Kind(partial(_with_results, "k_results.txt"), _results, checked=True, mutate=edited),

@@ -19,7 +19,7 @@ __all__ = ["EXTENTS", "Watched", "table", "watch_all"]
 EXTENTS = {"full": {"address": 1, "thread": 1}, "quick": {"address": 7, "thread": 5}, "none": {}}
 """Which sanitizers watch, and every how many networks."""
 _SHARES = 2  # processes for the networks of a sanitizer
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).resolve().parents[2]
 _LONGEST_S = 3600.0
 _NAMES = {"address": "AddressSanitizer, UBSan", "thread": "ThreadSanitizer"}
 _FLAGS = {

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from eventprop.registry import Benchmark
-
-from eventprop import cli, ending, registry
+from eventprop import cli, ending
 from eventprop.scans import command, points, reader, run, study, table
 from eventprop.scans.spec import Scan
+from eventprop.simulators import registry
+from eventprop.simulators.registry import Benchmark
 
 from .kinds import Kind, Refused, quiet
 from .mutants import edited, updated

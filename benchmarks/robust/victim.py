@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eventprop import cli, demo, shd
+from eventprop import cli
+from eventprop.data import demo_digits as demo
+from eventprop.data import shd
 
 __all__ = ["BEGUN", "main"]
 

@@ -1,7 +1,7 @@
 """What comes of mutants, one after another, in a process that others watch.
 
-``python -m robust.worker KIND FIRST LAST``: a line says of each that it is being read, and another what came of it, so that whoever watches knows which one a crash
-or a hang was at.
+``python -m robust.worker KIND FIRST LAST``: a line says of each that it is being read, and another what came of it, so
+that whoever watches knows which one a crash or a hang was at.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from eventprop.trainer import TrainingDiverged
+
+from eventprop.training.trainer import TrainingDiverged
 
 from . import data, runs, settings
 from .kinds import Different, Kind, Refused, as_values, quiet
@@ -117,13 +118,10 @@ def _of_error(kind: Kind, root: Path, folder: str, target: Path, error: Exceptio
     clear = (kind.lines or len(lines) == 1) and all(len(x) <= _LONGEST and any(w in x for w in words) for x in lines)
     if not clear:
         return f"UNCLEAR {type(error).__name__}", text
+    new = (target.name, *(kind.begins if isinstance(error, TrainingDiverged) else ()))
     for path in (root / "whole").rglob("*"):
         here = root / folder / path.relative_to(root / "whole")
-        if (
-            path.is_file()
-            and here.name != target.name
-            and (not here.is_file() or here.read_bytes() != path.read_bytes())
-        ):
+        if path.is_file() and here.name not in new and (not here.is_file() or here.read_bytes() != path.read_bytes()):
             return "LOST", f"{here.name} is not as it was; {text}"
     return REFUSED, text
 

@@ -359,7 +359,7 @@ def markdown(benchmarks: Mapping[str, Sequence[Key]]) -> str:
         for benchmark, own in benchmarks.items():
             for key in (key for key in own if key.name == name):
                 row = (f"`{name}`", key.sentence, " ".join(filter(None, [key.allowed(), key.unit])), key.changes)
-                rows.setdefault(row, {}).setdefault(f"`{json.dumps(key.default)}`", []).append(benchmark)
+                rows.setdefault(row, {}).setdefault(f"`{key.default!r}`", []).append(benchmark)
     lines: list[str] = []
     for group, rows in groups.items():
         lines += [f"\n## {group}\n", "| key | meaning | values | default | changes |", "|---|---|---|---|---|"]

@@ -14,7 +14,7 @@ import json
 import sqlite3
 import statistics
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,7 @@ def runs_so_far(scan: Scan) -> list[Run]:
     with FileLock(scan.out / "study.lock"), _open(scan) as study:
         trials = study.trials
     found: dict[str, Run] = {}
-    for trial in trials:
+    for trial in filter(_whole(scan), trials):
         with contextlib.suppress(ValueError):  # settings that do not go together: the trial has failed and said so
             found |= {run.digest: run for run in points.runs_of(scan, _overrides(scan, trial.params))}
     return list(found.values())
@@ -154,8 +154,12 @@ class _Worker:
         states = optuna.trial.TrialState
         trials = study.trials
         for trial in trials:
-            if trial.state == states.RUNNING and trial.number not in self._mine and self._claim(trial.number, held):
-                return trial.number, trial.params
+            if trial.state == states.RUNNING and trial.number not in self._mine:
+                if not _whole(self.scan)(trial):  # whoever asked for it was killed meanwhile; there will be another
+                    study.tell(trial.number, state=states.FAIL)
+                    return self._take(study, held)
+                if self._claim(trial.number, held):
+                    return trial.number, trial.params
         complete = sum(trial.state == states.COMPLETE for trial in trials)
         running = sum(trial.state == states.RUNNING for trial in trials)
         if complete + running + len(self.failed) < self.study.trials:
@@ -230,7 +234,8 @@ def _open(scan: Scan) -> Iterator[optuna.Study]:
     path = scan.out / "study.db"
     # The file's name stays out of an address, in which its characters may mean something.
     damage: tuple[type[Exception], ...] = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
-    damage += (sqlite3.Error, LookupError, AttributeError, TypeError, ValueError)  # what Optuna makes of odd values
+    # What Optuna makes of odd values; a version of its tables that it does not know is a RuntimeError.
+    damage += (sqlite3.Error, LookupError, AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError)
     another = False
     options = {"creator": lambda: sqlite3.connect(path, timeout=60.0), "poolclass": sqlalchemy.pool.NullPool}
     try:
@@ -241,9 +246,8 @@ def _open(scan: Scan) -> Iterator[optuna.Study]:
             if found is None:
                 study.set_user_attr("settings", settings)
             elif another := found != settings:
-                raise ValueError(
-                    f"{scan.path}: the study in {scan.out} is of other settings or space; choose another out"
-                )
+                raise ValueError(f"{scan.path}: the study in {path} is of other settings or space; choose another out")
+            _check_trials(scan, study.trials)
             yield study
         finally:
             storage.remove_session()
@@ -253,6 +257,33 @@ def _open(scan: Scan) -> Iterator[optuna.Study]:
             raise
         why = files.why(getattr(error, "orig", None) or error)
         raise ValueError(f"{path} cannot be used ({why}); delete it to begin the study anew") from None
+
+
+def _whole(scan: Scan) -> Callable[[optuna.trial.FrozenTrial], bool]:
+    """Whether a trial has all that it is to try; it gets one after the other."""
+    assert scan.study is not None
+    space = set(scan.study.space)
+    return lambda trial: space <= set(trial.params)
+
+
+def _check_trials(scan: Scan, trials: Sequence[optuna.trial.FrozenTrial]) -> None:
+    """See that what was tried is of the space.
+
+    Raises:
+        ValueError: it is not, or a complete trial does not say what it tried.
+    """
+    assert scan.study is not None
+    for trial in trials:
+        if trial.state.name == "COMPLETE" and not _whole(scan)(trial):
+            raise ValueError(f"trial {trial.number} does not say what it tried")
+        for name, dimension in scan.study.space.items():
+            value = trial.params.get(name)
+            if dimension.choices:
+                right = value in [json.dumps(choice) for choice in dimension.choices]
+            else:
+                right = isinstance(value, int | float) and dimension.low <= value <= dimension.high
+            if name in trial.params and not right:
+                raise ValueError(f"{name} of trial {trial.number} is none of its space")
 
 
 def _settings(scan: Scan) -> str:

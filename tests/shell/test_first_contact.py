@@ -1,4 +1,7 @@
-"""What a newcomer types: every command of the README and of ``--help``, as printed, in a fresh clone."""
+"""What a newcomer types: commands of the README, the page of the command line and ``--help``, as printed, in a clone.
+
+Other pages: ``tests/test_docs.py``.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +19,33 @@ from eventprop.simulators import registry
 from tests.support.places import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+START, SHELL, PAPER, BENCHMARKS = (
+    (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8") for page in ("index", "shell", "paper", "benchmarks")
+)
 ENTER = ". .venv/bin/activate"
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.M)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.M)
 
 
-def commands() -> list[str]:
-    """The README's, those of a line apart, without comments, each once."""
-    typed = [line for language, block in BLOCKS if not language for line in block.splitlines()]
-    typed += re.findall(r"`(python [^`]*)`", README)
+def blocks(text: str, language: str) -> list[str]:
+    return [block for found, block in FENCE.findall(text) if found == language]
+
+
+def commands(text: str) -> list[str]:
+    """Those of a page's blocks, one for each part of ``a && b``, without comments, each once."""
+    typed = [line for block in blocks(text, "sh") for line in block.replace("\\\n", "").splitlines()]
     parts = [part.strip() for line in typed for part in re.sub(r"\s+#.*", "", line).split(" && ")]
     return list(dict.fromkeys(part for part in parts if re.match(r"python |make \w+$", part)))
 
 
-USAGE = [command for command in commands() if "[" in command]
-BENCHMARKS = [command for command in commands() if command.startswith("python benchmarks/")]
+DEMO = "python train_SHD.py --recipe demo"  # which `make train` runs
+COMMANDS = list(dict.fromkeys(c for c in commands(README) + commands(SHELL) if c != DEMO))
+"""In this order: some go on with what others left."""
 WITHOUT_DATA = [
-    command for command in commands() if re.search("shd_|ssc_|digits", command) and command not in BENCHMARKS
+    command
+    for command in commands(PAPER) + commands(BENCHMARKS)
+    if re.match(r"python train_SHD.*(shd_|ssc_|digits)", command)
 ]
-COMMANDS = [command for command in commands() if command not in {*USAGE, *BENCHMARKS, *WITHOUT_DATA}]
+"""Commands of other pages whose data is not here."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +55,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def ignored(at: str, names: list[str]) -> set[str]:
         everywhere = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")(at, names)
-        return everywhere | ({"build", "dist", "data", "runs"} if Path(at) == ROOT else set())
+        return everywhere | ({"build", "dist", "data", "runs", "site"} if Path(at) == ROOT else set())
 
     shutil.copytree(ROOT, folder, ignore=ignored)
     binaries = folder / ".venv" / "bin"
@@ -63,20 +75,34 @@ def typed(clone: Path, command: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_readme_says_how_to_enter_the_environment_first() -> None:
     """Without it the first command with python ends in a ModuleNotFoundError."""
-    assert README.index("make train") < README.index(f"\n{ENTER}\n") < README.index("python ")
-    assert len(COMMANDS) >= 6 and len(WITHOUT_DATA) == 5 and len(USAGE) == 1
+    assert README.index("make train") < README.index(f"\n{ENTER}\n") < README.index("\npython ")
+    assert (
+        commands(README) == ["make train", "python train_yinyang.py --recipe quick"]
+        and len(COMMANDS) == 12
+        and len(WITHOUT_DATA) == 9
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_readme(clone: Path, command: str) -> None:
+def test_a_command_of_readme_and_command_line(clone: Path, command: str) -> None:
     done = typed(clone, command)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     if command == "make train":
-        printed = next(block for _, block in BLOCKS if "test accuracy" in block)
-        assert [line.split()[0] for line in done.stdout.split("In runs/demo:\n")[1].splitlines()] == [
-            line.split()[0] for line in printed.split("In runs/demo:\n")[1].splitlines()
-        ]
         assert float(re.findall(r"^test accuracy ([\d.]+)%", done.stdout, re.M)[0]) > 93.0
+        said = without_numbers(done.stdout)
+        shown = [line for line in blocks(README, "text")[0].splitlines() if line != "..."]
+        assert shown and all(without_numbers(line) in said for line in shown)
+        told = next(block for block in blocks(START, "text") if "test accuracy" in block)
+        assert files_of(done.stdout) == files_of(told)
+
+
+def without_numbers(text: str) -> str:
+    return re.sub(r" *[\d.]+", " #", text)
+
+
+def files_of(text: str) -> list[list[str]]:
+    """Names and meanings that a run ends with."""
+    return [line.split(maxsplit=1) for line in text.split("In runs/demo:\n")[1].splitlines()]
 
 
 @pytest.mark.parametrize("command", WITHOUT_DATA)
@@ -89,21 +115,15 @@ def test_a_command_that_needs_data(clone: Path, command: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", BENCHMARKS)
-def test_a_benchmark_is_there_and_knows_its_options(command: str) -> None:
-    words = command.split()
-    source = (ROOT / words[1]).read_text(encoding="utf-8")
-    assert all(f'"{word}"' in source for word in words if word.startswith("--"))
-
-
 def test_the_usage_is_that_of_help(clone: Path) -> None:
-    (usage,) = USAGE
-    assert f"usage: {usage.removeprefix('python ')}\n" in typed(clone, "python train_SHD.py --help").stdout
+    """As on the page of the command line, which has it in several lines."""
+    usage = " ".join(blocks(SHELL, "text")[0].split())
+    assert usage.startswith("usage: train_SHD.py ")
+    assert f"{usage}\n" in typed(clone, "python train_SHD.py --help").stdout
 
 
-@pytest.mark.parametrize("number", range(2))
-def test_python_of_the_readme(clone: Path, number: int) -> None:
-    block = [block for language, block in BLOCKS if language == "python"][number]
+def test_python_of_the_readme(clone: Path) -> None:
+    (block,) = blocks(README, "python")
     (clone / "mine.py").write_text(block, encoding="utf-8")
     done = typed(clone, "python mine.py")
     assert done.returncode == 0 and "epoch 5/5" in done.stdout, done.stderr
@@ -125,6 +145,5 @@ def test_the_examples_of_help(clone: Path, name: str) -> None:
 
 
 def test_the_first_example_of_help_is_in_the_readme() -> None:
-    for script, recipe in (("yinyang", "quick"), ("SHD", "demo")):
-        command = f"python train_{script}.py --recipe {recipe}"
-        assert command in README or command in (ROOT / "Makefile").read_text()
+    assert "python train_yinyang.py --recipe quick" in commands(README)
+    assert f"$(BIN)/{DEMO}\n" in (ROOT / "Makefile").read_text()

@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,58 @@ def test_a_study_that_is_damaged(how: str, small_data: Path, capsys: Any) -> Non
         assert scan(str(path), *words) == 1
         error = capsys.readouterr().err
         assert error.startswith("scan: error: out/study.db cannot be used (") and error.count("\n") == 1, error
+
+
+CHANGES = {
+    "UPDATE trial_params SET param_value = 7.0 WHERE param_name = 'ETA'": "ETA of trial 0 is none of its space",
+    "UPDATE trial_params SET param_value = X'00ff' WHERE param_name = 'ETA'": "ETA of trial 0 is none of its space",
+    "UPDATE trial_params SET param_name = 'eta' WHERE param_name = 'ETA'": "trial 0 does not say what it tried",
+    "DELETE FROM trial_params": "trial 0 does not say what it tried",
+    "UPDATE trial_params SET param_value = 9e999 WHERE param_name = 'AUGMENTATION'": "cannot convert float infinity",
+    "UPDATE alembic_version SET version_num = 'x'": "The runtime optuna version",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_study_that_is_changed_inside(change: str, small_data: Path, capsys: Any) -> None:
+    """A line that names the file and what is wrong in it, where Optuna itself says nothing."""
+    pytest.importorskip("optuna")
+    path = write(small_data, p="N_EPOCH = 1", tables=STUDY + "\nAUGMENTATION = {choices = [{}]}")
+    assert scan(str(path)) == 0
+    changed(change)
+    capsys.readouterr()
+    for words in ((), ("--table",)):
+        assert scan(str(path), *words) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"scan: error: out/study.db cannot be used ({CHANGES[change]}"), error
+        assert error.count("\n") == 1
+
+
+def changed(*statements: str) -> None:
+    """Change the study's tables."""
+    with closing(sqlite3.connect("out/study.db")) as database, database:
+        for statement in statements:
+            database.execute(statement)
+
+
+def test_a_study_of_other_settings_is_named(small_data: Path, capsys: Any) -> None:
+    pytest.importorskip("optuna")
+    path = write(small_data, p="N_EPOCH = 1", tables=STUDY)
+    assert scan(str(path)) == 0
+    changed("UPDATE study_user_attributes SET value_json = '\"x\"'")
+    capsys.readouterr()
+    assert scan(str(path)) == 1
+    assert "the study in out/study.db is of other settings or space" in capsys.readouterr().err
+
+
+def test_a_study_that_was_killed_while_it_asked(small_data: Path, capsys: Any) -> None:
+    """A trial without all that it is to try is given up, and another one takes its place."""
+    optuna = pytest.importorskip("optuna")
+    path = write(small_data, p="N_EPOCH = 1", tables=STUDY)
+    assert scan(str(path)) == 0
+    changed("UPDATE trials SET state = 'RUNNING'", "DELETE FROM trial_params", "DELETE FROM trial_values")
+    assert scan(str(path), "--table") == 0
+    assert scan(str(path)) == 0, capsys.readouterr().err
+    trials = optuna.load_study(storage="sqlite:///out/study.db", study_name="scan").trials
+    assert [trial.state.name for trial in trials] == ["FAIL", "COMPLETE"]
+    assert trials[1].params["ETA"] > 0
