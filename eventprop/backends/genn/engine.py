@@ -175,9 +175,8 @@ class GennEngine:
         self._copy_weights()
         for population in self.network.populations:
             if population.trained:
-                self._set_constants(
-                    population, {n: np.ravel(self._memory.pull(population.name, n)) for n in population.trained}
-                )
+                learned = {n: np.ravel(self._memory.pull(population.name, n)) for n in population.trained}
+                self._set_constants(population, {**self._constants[population.name], **learned})
 
     def optimiser_state(self) -> dict[str, dict[str, np.ndarray]]:
         learning = self._made.learning
