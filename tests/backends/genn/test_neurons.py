@@ -3,6 +3,7 @@ same equations. Skipped where pygenn is not installed."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,10 @@ import pytest
 import models
 from eventprop.backends import Engine
 from eventprop.backends.cpu.engine import CpuEngine
+from eventprop.backends.genn.builder import Layout
+from eventprop.backends.genn.neurons import neurons
+from eventprop.backends.snippets import names_in
+from eventprop.grammar import TAKEN
 from eventprop.network import Network, Randomness
 from eventprop.training.optimiser import AdamSettings, adam_parameters
 from tests.backends.genn.neuron_cases import BOUNDS, SIMPLE, Drive, batch_of, network_of, weights_of
@@ -170,3 +175,23 @@ def test_signs_of_weights_beside_other_twins(loss: str) -> None:
             e.update(adam_parameters(ADAM, 0.02, step))
     passed = np.sign(both[1].weights()["in_to_hid"]) != np.sign(weights_of(DRIVES["COBA"], 0)["in_to_hid"])
     assert passed.any()
+
+
+def test_names_that_this_backend_uses_are_refused() -> None:
+    """Fails if a neuron's variable or parameter may have the name of one of GeNN's code: one would be read for the
+    other."""
+    for loss in models.LOSSES:
+        for regulariser in models.REGULARISERS:
+            strengths = dict.fromkeys(models.REGULARISERS[regulariser].parameters, 1.0)
+            network = replace(
+                network_of(models.LIF, loss=loss),
+                regulariser=models.REGULARISERS[regulariser],
+                regulariser_parameters=strengths,
+            )
+            for q in network.populations:
+                d = neurons(network, q, Layout(1, 1, 10))
+                used = {*d.sizes, *d.constants, *d.dynamic, *d.variables, *d.arrays, *d.inputs}
+                used |= set(re.findall(r"(?:scalar|int|uint32_t) (\w+) =", d.sim_code))
+                own = {n for n in used if re.match("lambda_|d_|keep_|ring_|.*(_then|_spike|_after|_new)$", n)}
+                free = used - own - names_in(repr(q.model)) - {"back_spike"}
+                assert free <= TAKEN, free - TAKEN
