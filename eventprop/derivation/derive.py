@@ -15,6 +15,7 @@ from eventprop.derivation.model import NeuronModel
 from eventprop.derivation.smooth import smooth_step
 from eventprop.derivation.system import System
 from eventprop.derivation.text import Constants, renamed, total
+from eventprop.derivation.within import within_a_step
 
 __all__ = ["derive"]
 
@@ -64,6 +65,8 @@ def derive(neuron: Neuron) -> NeuronModel:
     )
     if neuron.threshold:
         found = _spiking(found, system, constants, jump(system, constants, at_threshold=linear), linear)
+    if neuron.threshold and not neuron.refractory:
+        found = replace(found, **within_a_step(system, constants, system.linear))
     return replace(exact_times(found, system), constants=dict(constants.found))
 
 

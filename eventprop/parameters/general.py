@@ -14,6 +14,7 @@ from eventprop.parameters.belonging import (
     of_network,
     of_places,
     of_samples,
+    of_simulator,
     of_steps,
     of_timing,
     of_watching,
@@ -24,7 +25,7 @@ METHODS = ("train", "test", "train_test")
 
 GENERAL = (
     of_files("NAME", "General", "str", "test", "Name of the experiment; results of a name that exists are appended."),
-    of_files(
+    of_simulator(
         "METHOD",
         "General",
         "str",
@@ -48,8 +49,17 @@ GENERAL = (
         "General",
         "str",
         "grid",
-        "When neurons spike: at the ends of steps (grid), as published, or at the true times within steps (exact).",
+        "When neurons spike: at the ends of steps (grid), as published; at the true times within steps (exact); or "
+        "with a reset at the true time, and a spike that leaves at the end of the step (substep).",
         choices=tuple(network.SPIKE_TIMINGS),
+    ),
+    of_learning(
+        "PRECISION",
+        "General",
+        "str",
+        "float",
+        "Of all that is computed: float, or double, which takes twice the time and memory.",
+        choices=tuple(network.PRECISIONS),
     ),
     of_machine(
         "BUILD",
