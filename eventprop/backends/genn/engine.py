@@ -81,7 +81,9 @@ class GennEngine:
         real: str | None = None,
     ) -> None:
         if network.spike_timing != "grid":
-            raise ValueError('SPIKE_TIMING="exact" runs on BACKEND="cpu" only; on GeNN spikes are on the grid')
+            raise ValueError(
+                f'SPIKE_TIMING="{network.spike_timing}" runs on BACKEND="cpu" only; on GeNN spikes are on the grid'
+            )
         self.name, self.network = backend, network
         alone = backend == "single_threaded_cpu"
         if alone and batch > 1:

@@ -56,7 +56,7 @@ def network_of(
         bounds: least and largest value of trained parameters.
         regulariser: parameters of "simple", where that is wanted.
     """
-    rng = np.random.default_rng(7)
+    rng, limits = np.random.default_rng(7), bounds or {}
     populations = []
     for name, size in list(SIZES.items())[1:]:
         out = models.LIF if models.LOSSES[loss].spiking else models.LI
@@ -67,13 +67,13 @@ def network_of(
         learned = [] if shared else list(kind.parameters)[trained == "some" :]
         for number, (n, parameter) in enumerate(kind.parameters.items()):
             mean = (values or {}).get(n, parameter.default)
-            drawn = (mean * rng.uniform(0.97, 1.03, size) + 0.01 * rng.uniform(0, 1, size)).astype(np.float32)
+            drawn = mean * rng.uniform(0.97, 1.03, size) + 0.01 * rng.uniform(0, 1, size)
+            drawn = np.clip(drawn, *limits.get(n, (-1e9, 1e9))).astype(np.float32)
             own[n] = float(np.float32(mean)) if shared and number > 0 else drawn
         populations.append(Population(name, size, model, own, tuple(learned)))
     ends = {"in_to_hid": ("input", "hidden0"), "hid_to_hid0": ("hidden0", "hidden0")}
     ends |= {"hid_to_hidfwd0": ("hidden0", "hidden1"), "hid_to_hid1": ("hidden1", "hidden1")}
     ends |= {"hid_to_out": ("hidden1", "output")}
-    limits = bounds or {}
     return Network(
         num_input=SIZES["input"],
         hidden=tuple(populations[:-1]),

@@ -40,7 +40,7 @@ OWN = models.Neuron(
         "tau": models.Parameter(15.0, "ms", above=0.0),
         "tau_syn": models.Parameter(5.0, "ms", above=0.0),
         "v_thresh": models.Parameter(1.0),
-        "kept": models.Parameter(0.1),
+        "share": models.Parameter(0.1),
         "pull": models.Parameter(0.3),
         "start": models.Parameter(-0.1),
     },
@@ -51,7 +51,7 @@ OWN = models.Neuron(
         "Isyn": "-Isyn / tau_syn",
     },
     threshold="V - v_thresh - 0.2 * u",
-    reset={"V": "kept * V - 0.1 * u", "u": "0.9 * u + 0.1 * V"},
+    reset={"V": "share * V - 0.1 * u", "u": "0.9 * u + 0.1 * V"},
 )
 METHODS = {f"own {method}": replace(OWN, method=method) for method in ("exponential_euler", "rk2", "rk4")}
 METHODS["own halves"] = replace(OWN, method="exponential_euler", substeps=2)
@@ -97,14 +97,14 @@ def test_all_gradients_in_double_precision(name: str) -> None:
         for e in both:
             e.update(adam_parameters(ADAM, 0.003, step))
         check(both, 1e-9, step)
-    held = 0
+    at_bounds = 0
     for population, own in both[1].time_constants().items():
         for parameter, value in own.items():
             assert relative(both[0].time_constants()[population][parameter], value) < 1e-6
             least, most = BOUNDS.get(parameter, (-1e9, 1e9))
             assert np.float32(least) <= value.min() and value.max() <= np.float32(most)
-            held += int(np.isin(value, np.float32([least, most])).sum())
-    assert held > 0
+            at_bounds += int(np.isin(value, np.float32([least, most])).sum())
+    assert at_bounds > 0
 
 
 @pytest.mark.parametrize("name", [*SPIKING, "own exponential_euler"])
@@ -192,6 +192,6 @@ def test_names_that_this_backend_uses_are_refused() -> None:
                 d = neurons(network, q, Layout(1, 1, 10))
                 used = {*d.sizes, *d.constants, *d.dynamic, *d.variables, *d.arrays, *d.inputs}
                 used |= set(re.findall(r"(?:scalar|int|uint32_t) (\w+) =", d.sim_code))
-                own = {n for n in used if re.match("lambda_|d_|keep_|ring_|.*(_then|_spike|_after|_new)$", n)}
-                free = used - own - names_in(repr(q.model)) - {"back_spike"}
-                assert free <= TAKEN, free - TAKEN
+                follow = {n for n in used if re.match("lambda_|d_|keep_|ring_|.*(_then|_spike|_after|_new)$", n)}
+                own = used - follow - names_in(repr(q.model)) | {"back_spike"}
+                assert own <= TAKEN, own - TAKEN
