@@ -81,7 +81,9 @@ class GennEngine:
         real: str | None = None,
     ) -> None:
         if network.spike_timing != "grid":
-            raise ValueError('SPIKE_TIMING="exact" runs on BACKEND="cpu" only; on GeNN spikes are on the grid')
+            raise ValueError(
+                f'SPIKE_TIMING="{network.spike_timing}" runs on BACKEND="cpu" only; on GeNN spikes are on the grid'
+            )
         self.name, self.network = backend, network
         alone = backend == "single_threaded_cpu"
         if alone and batch > 1:
@@ -176,9 +178,8 @@ class GennEngine:
         self._copy_weights()
         for population in self.network.populations:
             if population.trained:
-                self._set_constants(
-                    population, {n: np.ravel(self._memory.pull(population.name, n)) for n in population.trained}
-                )
+                learned = {n: np.ravel(self._memory.pull(population.name, n)) for n in population.trained}
+                self._set_constants(population, {**self._constants[population.name], **learned})
 
     def optimiser_state(self) -> dict[str, dict[str, np.ndarray]]:
         learning = self._made.learning

@@ -133,16 +133,16 @@ class Hidden(Spiking):
         if not self.model.perturb:
             return ""
         return f"""if (noise_amplitude != 0.0) {{
-            {draw("u", "noise_key")}
-            const scalar noise = noise_amplitude * (normal[u % 2048U] + normal[(u / 2048U) % 2048U]);
+            {draw("bits", "noise_key")}
+            const scalar noise = noise_amplitude * (normal[bits % 2048U] + normal[(bits / 2048U) % 2048U]);
             {genn(self.model.perturb)}
         }}"""
 
     def dropped(self) -> str:
         return f"""int dropped = 0;
             if (dropout_limit != 0U) {{
-                {draw("u", "dropout_key")}
-                if (u < dropout_limit) dropped = 1;
+                {draw("bits", "dropout_key")}
+                if (bits < dropout_limit) dropped = 1;
             }}"""
 
 
