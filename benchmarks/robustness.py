@@ -90,7 +90,7 @@ def _tell(line: str) -> None:
 def _write(path: Path, parts: Sequence[tuple[str, str]], faults: int) -> None:
     """The page of the documentation."""
     text = "\n".join(f"\n## {title}\n{ABOUT[title]}\n\n{table}" for title, table in parts)
-    command = "```bash\nmake robust\n```"
+    command = "```sh\nmake robust\n```"
     path.write_text(
         f"# Robustness\n\nWhat damaged files, kills and sanitizers make of this project: **{faults} faults**. All is "
         f"drawn from fixed seeds;\nit takes about half an hour on two cores:\n\n{command}\n{text}\n",
