@@ -213,9 +213,11 @@ class _Run:
         def slope(x: Array) -> Array:
             return eq.slope(x, held)
 
-        step = method().advance(slope, self.x, slope(self.x), length)
-        size = self.tolerance * (np.maximum(self.largest, np.abs(step.end)) + 1e-9)
-        error = step.error(size)
+        first = slope(self.x)
+        step = method().advance(slope, self.x, first, length)
+        rounding = length[:, None] * np.abs(slope(self.x * (1.0 + 1e-15)) - first)
+        size = self.tolerance * np.maximum(self.largest, np.abs(step.end))
+        error = step.error(size + rounding + 1e-300)  # nobody can ask for less than rounding
         factor = np.where(np.isfinite(error), 0.9 * np.maximum(error, 1e-12) ** -0.125, 0.2)
         good = self.active & (error <= 1.0) & np.isfinite(step.end).all(axis=(0, 2))
         proposed = length * np.clip(factor, 0.2, 6.0)
