@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 
-.PHONY: train test oldest lint notebooks bench venv clean
+.PHONY: train test oldest lint notebooks bench robust venv clean
 
 train: $(VENV)/.ready  ## train on synthetic spoken digits; a minute or two on two cores
 	$(BIN)/python train_SHD.py --recipe demo
@@ -20,10 +20,13 @@ lint: $(VENV)/.ready
 	$(BIN)/mypy
 
 notebooks: $(VENV)/.ready  ## run the notebooks and save them with their figures
-	$(BIN)/python tests/notebook.py
+	$(BIN)/python -m tests.support.notebook
 
 bench: $(VENV)/.ready  ## speed and memory of the CPU engine on this machine
 	$(BIN)/python benchmarks/speed.py
+
+robust: $(VENV)/.ready  ## damaged files, kills and sanitizers, into docs/robustness.md; about half an hour on two cores
+	$(BIN)/python benchmarks/robustness.py --out docs/robustness.md
 
 venv: $(VENV)/.ready
 

@@ -1,34 +1,34 @@
-"""The models: neurons, synapses, losses, regularisers and the optimiser, declared once in GeNNCode.
+"""The models: neurons, losses, regularisers and the optimiser, each as its paper prints it.
 
-Between spikes a neuron obeys (Wunderlich & Pehle 2021, eq. 1; Nowotny, Turner & Knight 2022, eq. 1-4)
+A neuron is its equations: state, dynamics, threshold, reset. What follows from them for a step of the simulation, for
+adjoints, jumps and gradients is derived (:mod:`eventprop.derivation`; ``python -m eventprop show LIF`` prints it). Of
+LIF and ALIF neurons that is what was published (Wunderlich & Pehle 2021, eq. 1; Nowotny, Turner & Knight 2022, eq. 1-4;
+a test compares): between spikes, with dL/dV = -tau_mem lambda_V, dL/dIsyn = -tau_syn lambda_I, dL/dB = -tau_b lambda_B,
 
-    tau_mem dV/dt = Isyn - V,     tau_syn dIsyn/dt = -Isyn,     tau_b dB/dt = -B (adaptive threshold),
+    tau_mem dV/dt = Isyn - V,               tau_mem lambda_V' = -lambda_V             (' by reversed time)
+    tau_syn dIsyn/dt = -Isyn,               tau_syn lambda_I' = lambda_V - lambda_I
+    tau_b dB/dt = -B (adaptive threshold),  tau_b lambda_B' = -lambda_B,
 
-and in reversed time its adjoints, dL/dV = -tau_mem lambda_V, dL/dIsyn = -tau_syn lambda_I and
-dL/dB = -tau_b lambda_B, obey
-
-    tau_mem lambda_V' = -lambda_V,     tau_syn lambda_I' = lambda_V - lambda_I,     tau_b lambda_B' = -lambda_B.
-
-All are integrated exactly over a step ``dt``. A neuron that reaches its threshold at the end of a step spikes there
-and is reset to ``v_reset``; in the backward pass lambda_V jumps at that spike by
+all integrated exactly over a step ``dt``. A neuron that reaches its threshold at the end of a step spikes there and is
+reset to ``v_reset``; in the backward pass lambda_V jumps at that spike by
 
     lambda_V += ((v_thresh - v_reset) lambda_V + R) / (tau_mem dV/dt),   R = sum_post w (lambda_V - lambda_I)_post,
 
-where ``tau_mem dV/dt`` (here ``denominator``) was recorded at the spike; an adaptive threshold v_thresh + B, which
-grows by ``b_incr`` at a spike, has
+where ``tau_mem dV/dt`` (``denominator``) was recorded at the spike; an adaptive threshold v_thresh + B, which grows by
+``b_incr`` at a spike, has
 
     tau_mem d(V - B)/dt = Isyn - V + B tau_mem / tau_b,     Q = (Isyn - v_reset) lambda_V - b_incr lambda_B + R,
     lambda_V := Q / (tau_mem d(V - B)/dt),     lambda_B -= (tau_mem / tau_b) lambda_V  (the new one).
 
-A synapse collects ``-tau_syn lambda_I`` of its target at each spike of its source: the derivative of the loss by its
-weight. A time constant collects, at each step, the derivative of the step's map by it, times the adjoints at its end.
+A weight collects ``-tau_syn lambda_I`` of its target at each spike of its source: the derivative of the loss by it.
+``min_denominator`` bounds ``denominator`` from below: at a grazing crossing it tends to 0 and the gradient to infinity.
 
-Snippets are GeNNCode in the subset that is also C++. Names that a snippet may use: the parameters, constants
-and variables declared beside it, ``dt`` (ms), and
+A neuron of one's own is another entry of :data:`NEURONS`, in a script or a file for ``--models``. Times are in ms.
 
-    Isyn         synaptic current at the start of the step
-    R            error that arrived from the targets of the spike
-    noise        a draw from the normal distribution, times the noise amplitude and sqrt(dt)
+Snippets of losses and the optimiser are GeNNCode in the subset that is also C++. They may use the parameters, constants
+and variables declared beside them, those of the output neuron, ``dt`` (ms), and
+
+    scale_V      what lambda_V of the output is scaled by: tau_mem of a leaky integrator
     spike_count  spikes of this neuron in the trial (or their mean over the batch)
     layer_count  spikes of all ``num_neurons`` neurons of its layer in the trial
     batch        number of samples over which the loss is averaged
@@ -45,284 +45,209 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-__all__ = [
-    "ADAM",
-    "ALIF",
-    "EXPONENTIAL_SYNAPSE",
+from eventprop.declarations import Loss, Neuron, Optimiser, Parameter, Regulariser
+
+__all__ = ["ADAM", "ALIF", "LI", "LIF", "LOSSES", "NEURONS", "REGULARISERS", "Loss", "Neuron", "Optimiser"]
+__all__ += ["Parameter", "Regulariser"]
+
+_TAU_MEM = Parameter(20.0, "ms", "Membrane time constant.", above=0.0)
+_TAU_SYN = Parameter(5.0, "ms", "Synaptic time constant.", above=0.0)
+_V_THRESH = Parameter(1.0, "", "Spiking threshold.")
+_V_RESET = Parameter(0.0, "", "Reset potential, below the threshold.")
+_CURRENT = {"tau_mem": _TAU_MEM, "tau_syn": _TAU_SYN}
+_SPIKING = {**_CURRENT, "v_thresh": _V_THRESH, "v_reset": _V_RESET}
+_SYNAPSE = {"Isyn": "-Isyn / tau_syn"}
+_FROM_RESET = {"V": "v_reset", "Isyn": "0"}
+_UPSTROKE = (
+    "Its potential runs away before a spike, so spike times hardly depend on what arrives late; near the point of no "
+    "return they depend on it without limit. Short steps, or sub-steps, and a low V_THRESH help."
+)
+
+LI = Neuron(
     "LI",
+    parameters={**_CURRENT, "v_reset": _V_RESET},
+    state=_FROM_RESET,
+    dynamics={"V": "(Isyn - V) / tau_mem", **_SYNAPSE},
+    sentence="Leaky integrator without threshold: the read-out.",
+)
+
+LIF = Neuron(
     "LIF",
-    "LOSSES",
-    "REGULARISERS",
-    "Loss",
-    "NeuronModel",
-    "OptimiserModel",
-    "Regulariser",
-    "SynapseModel",
-]
-
-
-@dataclass(frozen=True)
-class NeuronModel:
-    """A neuron type: forward dynamics in a step, what happens at a spike, and the adjoint of both.
-
-    Attributes:
-        parameters: names of parameters, each one value for the population or one per neuron.
-        constants: expressions of parameters and ``dt`` alone; they change only when a parameter does.
-        state: forward variables and their value at the start of a trial.
-        update: advances the state by ``dt``.
-        perturb: what membrane noise does to the state after the update.
-        threshold: condition for a spike at the end of the step; empty for a neuron that never spikes.
-        recorded: values kept with each spike for the backward pass, taken before the reset.
-        reset: what happens to the state at a spike.
-        quiet: condition under which the neuron cannot spike again in this trial unless input arrives.
-        adjoint: backward variables; all are 0 at the end of a trial.
-        adjoint_update: takes the adjoints back by ``dt``.
-        jump: change of the adjoints at the neuron's own spike.
-        collect: by parameter, what its gradient collects at each step: state at the start of the step (``Isyn`` with
-            what has just arrived), adjoints at its end.
-
-    Where spikes have their exact times, a step is cut at them, and ``dt`` is the time between two cuts:
-
-        excess, rise: V above the threshold, and its derivative by time (1/ms).
-        reach: condition on the state at a cut without which the threshold cannot have been reached in the ``dt``
-            before it. ``lift`` is what spikes that arrived meanwhile took from V by negative weights, ``kick`` the sum
-            of their positive ones.
-        integrals: of V, and of V times the time since the first cut; ``Isyn_start``, ``V_start`` are values there.
-        integral_slopes: by parameter, derivatives of the integrals at fixed values at the first cut.
-            In the second of each, ``integral`` and ``slope`` are the first.
-        driven: values of the adjoints that follow a drive A which grows by A_slope per ms of reversed time.
-    """
-
-    name: str
-    parameters: tuple[str, ...]
-    constants: Mapping[str, str]
-    state: Mapping[str, str]
-    update: str
-    adjoint: tuple[str, ...]
-    adjoint_update: str
-    perturb: str = ""
-    threshold: str = ""
-    recorded: Mapping[str, str] = field(default_factory=dict)
-    reset: str = ""
-    quiet: str = "true"
-    jump: str = ""
-    collect: Mapping[str, str] = field(default_factory=dict)
-    excess: str = ""
-    rise: str = ""
-    reach: str = ""
-    integrals: tuple[str, str] = ("", "")
-    integral_slopes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    driven: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SynapseModel:
-    """A synapse type: the current it feeds, what its weight's gradient collects and the error it carries back.
-
-    Attributes:
-        constants: expressions of the *target's* parameters and ``dt``.
-        decay: change of ``Isyn`` from one step to the next; each spike then adds ``w``.
-        gradient: added to the weight's gradient at each spike of the source (adjoints of the target).
-        transport: times ``w``, added to the source's ``R`` at each of its spikes (adjoints of the target).
-    """
-
-    name: str
-    constants: Mapping[str, str]
-    decay: str
-    gradient: str
-    transport: str
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A loss: how an output is read during the trial, and what that gives to its adjoint.
-
-    The loss of a sample is ``-log softmax(score)[label]``, and the largest score is the prediction. The impulse at a
-    step is the derivative of the score by V at that step, so for given spikes the gradient of the read-out is exact.
-
-    Attributes:
-        weight: factor with which the output's V counts at time ``x``.
-        state: read-out variables and their value at the start of a trial.
-        read: reads V at the start of a step; ``weight`` is given, ``Isyn`` is what was left by the step before.
-        finish: what is left to do after the last step, by names as in ``read``.
-        score: the class score at the end of the trial; of spiking outputs, by ``t``, which is ``trial + 1`` for one
-            that never spiked.
-        impulse: change of the output's adjoints at the start of each step, in the backward pass.
-        per_step: whether softmax and label are compared at each step, of the voltages, and not at the end, of the
-            scores; the loss is then the mean over the steps, and ``error`` that of the step.
-        cusp: derivative of the loss by the time of a hidden spike that arrives at step ``max_step`` and turns the rise
-            of this output's V into a fall; where there is one, the maximum moves with that spike.
-        first_spike: derivative of the loss by the time of the output's first spike; it enters R of that spike.
-        penalty: what is added to the loss for the label's output, by ``t``, which is ``trial`` if it never spiked.
-        phantom: change of the adjoints, at the end of the trial, of the label's output if it never spiked.
-        reference_scale: what published gradients of this loss are divided by: "tau_mem", "trial" or nothing.
-    """
-
-    name: str
-    parameters: tuple[str, ...] = ()
-    weight: str = "1.0"
-    state: Mapping[str, str] = field(default_factory=dict)
-    read: str = ""
-    finish: str = ""
-    score: str = ""
-    impulse: str = ""
-    per_step: bool = False
-    cusp: str = ""
-    first_spike: str = ""
-    penalty: str = "0.0"
-    phantom: str = ""
-    reference_scale: str = ""
-
-    @property
-    def spiking(self) -> bool:
-        """Whether the outputs spike."""
-        return bool(self.first_spike)
-
-
-@dataclass(frozen=True)
-class Regulariser:
-    """A term that acts on hidden neurons through an extra jump of the adjoint at each of their spikes."""
-
-    name: str
-    parameters: tuple[str, ...]
-    jump: str
-
-
-@dataclass(frozen=True)
-class OptimiserModel:
-    """An update of one parameter ``value`` from its ``gradient``; ``state`` starts at 0."""
-
-    name: str
-    parameters: tuple[str, ...]
-    state: tuple[str, ...]
-    update: str
-
-
-# The response of V to a current that decays within the step is kappa = tau_syn (alpha - beta) / (tau_mem - tau_syn),
-# here through phi(z) = (exp(z) - 1) / z and its derivative, which are accurate where the two time constants meet.
-_LEAK = {
-    "alpha": "exp(-dt / tau_mem)",
-    "beta": "exp(-dt / tau_syn)",
-    "z": "dt / tau_syn - dt / tau_mem",
-    "phi": "z == 0.0 ? 1.0 : expm1(z) / z",
-    "kappa": "dt / tau_mem * beta * phi",
-    "kappa_back": "dt / tau_syn * beta * phi",
-}
-_LEAK_SLOPES = {
-    "phi_slope": (
-        "fabs(z) < 0.3 ? 0.5 + z * (1.0 / 3.0 + z * (0.125 + z * (1.0 / 30.0 + z * (1.0 / 144.0 + z * (1.0 / 840.0 + "
-        "z * (1.0 / 5760.0 + z / 45360.0)))))) : (exp(z) - phi) / z"
-    ),
-    "alpha_by_tau_mem": "alpha * dt / (tau_mem * tau_mem)",
-    "kappa_by_tau_mem": "beta * (phi_slope * dt / tau_mem - phi) * dt / (tau_mem * tau_mem)",
-    "beta_by_tau_syn": "beta * dt / (tau_syn * tau_syn)",
-    "kappa_by_tau_syn": "dt / tau_mem * beta * (phi - phi_slope) * dt / (tau_syn * tau_syn)",
-}
-# While the current is positive, V - Isyn grows at most by exp(dt / tau_mem) in reversed time.
-_TURN = {"turn": "dt / tau_mem * exp(dt / tau_mem)"}
-_LEAK_UPDATE = "V = alpha * V + kappa * Isyn;"
-_LEAK_ADJOINT = "lambda_I = beta * lambda_I + kappa_back * lambda_V; lambda_V = alpha * lambda_V;"
-_LEAK_COLLECT = {
-    "tau_mem": "-tau_mem * lambda_V * (alpha_by_tau_mem * V + kappa_by_tau_mem * Isyn)",
-    "tau_syn": "-(tau_mem * lambda_V * kappa_by_tau_syn + tau_syn * lambda_I * beta_by_tau_syn) * Isyn",
-}
-
-LIF = NeuronModel(
-    name="LIF",
-    parameters=("tau_mem", "tau_syn", "v_thresh", "v_reset", "min_denominator"),
-    constants=_LEAK | _LEAK_SLOPES | _TURN,
-    state={"V": "v_reset"},
-    update=_LEAK_UPDATE,
-    perturb="V += noise;",
-    threshold="V >= v_thresh",
-    recorded={"denominator": "Isyn - V"},
-    reset="V = v_reset;",
-    quiet="V < v_thresh && Isyn < v_thresh",
-    adjoint=("lambda_V", "lambda_I"),
-    adjoint_update=_LEAK_ADJOINT,
-    jump="lambda_V += ((v_thresh - v_reset) * lambda_V + R) / fmax(denominator, min_denominator);",
-    collect=_LEAK_COLLECT,
-    excess="V - v_thresh",
-    rise="(Isyn - V) / tau_mem",
-    reach="V + lift + turn * fmax(V + lift - Isyn + kick, 0.0) >= v_thresh",
+    parameters=_SPIKING,
+    state=_FROM_RESET,
+    dynamics=LI.dynamics,
+    threshold="V - v_thresh",
+    reset={"V": "v_reset"},
+    sentence="Leaky integrate-and-fire neuron with a current that decays exponentially.",
+    source="Wunderlich & Pehle 2021",
+    hard="At a spike whose potential only just reaches the threshold: MIN_DENOMINATOR bounds what it gives.",
 )
-"""Leaky integrate-and-fire neuron. ``min_denominator`` bounds ``Isyn - V`` from below (very negative: no bound): at a
-grazing crossing it tends to 0 and the gradient to infinity."""
 
-ALIF = NeuronModel(
-    name="ALIF",
-    parameters=("tau_mem", "tau_syn", "tau_b", "v_thresh", "v_reset", "b_incr", "b_init", "min_denominator"),
-    constants=_LEAK
-    | _LEAK_SLOPES
-    | _TURN
-    | {
-        "gamma": "exp(-dt / tau_b)",
-        "gamma_by_tau_b": "gamma * dt / (tau_b * tau_b)",
-        "mem_to_b": "tau_mem / tau_b",
-        "b_fall": "dt / tau_b * exp(dt / tau_b)",
+ALIF = Neuron(
+    "ALIF",
+    parameters={
+        **_SPIKING,
+        "tau_b": Parameter(100.0, "ms", "Time constant of the adaptation of ALIF neurons.", above=0.0),
+        "b_incr": Parameter(0.1, "", "What a spike of an ALIF neuron adds to its threshold."),
+        "b_init": Parameter(0.0, "", "What is added to the threshold of ALIF neurons at the start of a trial."),
     },
-    state={"V": "v_reset", "B": "b_init"},
-    update=f"{_LEAK_UPDATE} B = gamma * B;",
-    perturb="V += noise;",
-    threshold="V >= v_thresh + B",
-    recorded={"denominator": "Isyn - V + B * mem_to_b", "B_spike": "B"},
-    reset="V = v_reset; B += b_incr;",
-    quiet="V < v_thresh + fmin(B, 0.0) && Isyn < v_thresh + fmin(B, 0.0)",
-    adjoint=("lambda_V", "lambda_I", "lambda_B"),
-    adjoint_update=f"{_LEAK_ADJOINT} lambda_B = gamma * lambda_B;",
-    jump=(
-        "lambda_V += ((v_thresh + B_spike - v_reset - B_spike * mem_to_b) * lambda_V - b_incr * lambda_B + R)"
-        " / fmax(denominator, min_denominator); lambda_B -= mem_to_b * lambda_V;"
-    ),
-    collect={**_LEAK_COLLECT, "tau_b": "-tau_b * lambda_B * gamma_by_tau_b * B"},
-    excess="V - v_thresh - B",
-    rise="(Isyn - V) / tau_mem + B / tau_b",
-    reach="V + lift + turn * (fmax(V + lift - Isyn + kick - mem_to_b * B, 0.0) + b_fall * B) >= v_thresh + B",
+    state={"V": "v_reset", "B": "b_init", "Isyn": "0"},
+    dynamics={**LIF.dynamics, "B": "-B / tau_b"},
+    threshold="V - v_thresh - B",
+    reset={"V": "v_reset", "B": "B + b_incr"},
+    sentence="LIF neuron whose threshold v_thresh + B adapts: B grows at each spike and decays.",
+    source="Bellec et al. 2018",
+    hard="As LIF; a large B_INCR makes late spikes depend strongly on early ones.",
 )
-"""LIF neuron whose threshold ``v_thresh + B`` adapts: B grows by ``b_incr`` at each spike and decays with ``tau_b``."""
 
-LI = NeuronModel(
-    name="LI",
-    parameters=("tau_mem", "tau_syn", "v_reset"),
-    constants=_LEAK | _LEAK_SLOPES,
-    state={"V": "v_reset"},
-    update=_LEAK_UPDATE,
-    adjoint=("lambda_V", "lambda_I"),
-    adjoint_update=_LEAK_ADJOINT,
-    collect=_LEAK_COLLECT,
-    integrals=(
-        "tau_syn * (Isyn_start - Isyn) - tau_mem * (V - V_start)",
-        "tau_syn * (tau_syn * (Isyn_start - Isyn) - dt * Isyn) - tau_mem * (dt * V - integral)",
-    ),
-    integral_slopes={
-        "tau_mem": (
-            "V_start - V - tau_mem * (alpha_by_tau_mem * V_start + kappa_by_tau_mem * Isyn_start)",
-            "integral - dt * V + tau_mem * (slope - dt * (alpha_by_tau_mem * V_start + kappa_by_tau_mem * Isyn_start))",
-        ),
-        "tau_syn": (
-            "Isyn_start - Isyn - (tau_syn * beta_by_tau_syn + tau_mem * kappa_by_tau_syn) * Isyn_start",
-            "2.0 * tau_syn * (Isyn_start - Isyn) - dt * Isyn - tau_syn * (tau_syn + dt) * beta_by_tau_syn * Isyn_start"
-            " + tau_mem * (slope - dt * kappa_by_tau_syn * Isyn_start)",
-        ),
-    },
-    driven={
-        "lambda_V": "A - tau_mem * A_slope",
-        "lambda_I": "A - (tau_mem + tau_syn) * A_slope",
-    },
+ALPHA = replace(
+    LIF,
+    name="alphaLIF",
+    parameters={**_SPIKING, "tau_rise": Parameter(2.0, "ms", "Rise time of the alpha synapse.", above=0.0)},
+    state={"V": "v_reset", "Isyn": "0", "J": "0"},
+    dynamics={"V": "(Isyn - V) / tau_mem", "Isyn": "(J - Isyn) / tau_syn", "J": "-J / tau_rise"},
+    input="J",
+    sentence="LIF neuron whose synaptic current rises with tau_rise before it decays.",
+    source="Rall 1967",
+    hard="As LIF; it is milder, since the potential bends less sharply where a spike arrives.",
 )
-"""Leaky integrator without threshold: the read-out."""
 
-EXPONENTIAL_SYNAPSE = SynapseModel(
-    name="exponential",
-    constants={"syn_decay": "exp(-dt / tau_syn)"},
-    decay="Isyn *= syn_decay;",
-    gradient="-tau_syn * lambda_I",
-    transport="lambda_V - lambda_I",
+REFRACTORY = replace(
+    LIF,
+    name="refLIF",
+    parameters={**_SPIKING, "t_ref": Parameter(2.0, "ms", "Refractory period: V is held at its reset.", least=0.0)},
+    refractory="t_ref",
+    sentence="LIF neuron that is held at its reset for a refractory period after each spike.",
+    hard="As LIF; the gradient by T_REF is that of its continuous value, a step's whole number of them on the grid.",
 )
-"""Current that jumps by ``w`` at a spike and decays with the target's ``tau_syn``."""
+
+ADAPTIVE = replace(
+    LIF,
+    name="adLIF",
+    parameters={
+        **_SPIKING,
+        "tau_w": Parameter(100.0, "ms", "Time constant of the adaptation current.", above=0.0),
+        "w_coupling": Parameter(0.5, "", "How strongly the potential drives the adaptation current.", above=-1.0),
+        "w_incr": Parameter(0.1, "", "What a spike adds to the adaptation current."),
+    },
+    state={"V": "v_reset", "W": "0", "Isyn": "0"},
+    dynamics={"V": "(Isyn - V - W) / tau_mem", "W": "(w_coupling * V - W) / tau_w", **_SYNAPSE},
+    reset={"V": "v_reset", "W": "W + w_incr"},
+    sentence="LIF neuron with subthreshold adaptation: a slow current against the potential that drives it.",
+    source="Bittar & Garner 2022",
+    hard="As LIF.",
+)
+
+RESONATE = replace(
+    LIF,
+    name="RF",
+    parameters={
+        **_SPIKING,
+        "omega": Parameter(0.3, "1/ms", "Angular frequency of resonate-and-fire neurons.", above=0.0),
+    },
+    state={"V": "v_reset", "U": "0", "Isyn": "0"},
+    dynamics={"V": "omega * U - V / tau_mem", "U": "(Isyn - U) / tau_mem - omega * V", **_SYNAPSE},
+    reset={"V": "v_reset", "U": "0"},
+    sentence="Resonate-and-fire neuron: a damped oscillation that spikes at its crest.",
+    source="Izhikevich 2001",
+    hard="It often grazes: crests of many sizes pass close to the threshold. Larger weights or a shorter TAU_MEM help.",
+)
+
+QIF = replace(
+    LIF,
+    name="QIF",
+    parameters={**_SPIKING, "v_c": Parameter(0.25, "", "Squared distance of a QIF neuron's fixed points from 0.")},
+    dynamics={"V": "(V**2 - v_c + Isyn) / tau_mem", **_SYNAPSE},
+    method="rk2",
+    sentence="Quadratic integrate-and-fire neuron: rests at -sqrt(v_c), spikes from above sqrt(v_c).",
+    source="Latham et al. 2000; Klos & Memmesheimer 2025",
+    hard=_UPSTROKE,
+)
+
+EIF = replace(
+    LIF,
+    name="EIF",
+    parameters={
+        **_SPIKING,
+        "v_rheo": Parameter(0.6, "", "Potential at which the upstroke of EIF and AdEx neurons begins."),
+        "delta_t": Parameter(0.15, "", "Sharpness of that upstroke.", above=0.0),
+    },
+    dynamics={"V": "(delta_t * exp((V - v_rheo) / delta_t) - V + Isyn) / tau_mem", **_SYNAPSE},
+    method="rk2",
+    sentence="Exponential integrate-and-fire neuron.",
+    source="Fourcaud-Trocme et al. 2003",
+    hard=_UPSTROKE,
+)
+
+ADEX = replace(
+    EIF,
+    name="AdEx",
+    parameters={**EIF.parameters, **{n: ADAPTIVE.parameters[n] for n in ("tau_w", "w_coupling", "w_incr")}},
+    state={"V": "v_reset", "W": "0", "Isyn": "0"},
+    dynamics={
+        "V": "(delta_t * exp((V - v_rheo) / delta_t) - V - W + Isyn) / tau_mem",
+        "W": "(w_coupling * V - W) / tau_w",
+        **_SYNAPSE,
+    },
+    reset={"V": "v_reset", "W": "W + w_incr"},
+    sentence="Adaptive exponential integrate-and-fire neuron.",
+    source="Brette & Gerstner 2005",
+)
+
+IZHIKEVICH = Neuron(
+    "Izhikevich",
+    parameters={
+        "tau_syn": _TAU_SYN,
+        "izh_a": Parameter(0.02, "1/ms", "Rate of recovery of Izhikevich neurons.", above=0.0),
+        "izh_b": Parameter(0.2, "1/ms", "Coupling of recovery to the potential."),
+        "izh_c": Parameter(-65.0, "mV", "Reset potential of Izhikevich neurons."),
+        "izh_d": Parameter(8.0, "mV/ms", "What a spike adds to the recovery variable."),
+        "v_peak": Parameter(30.0, "mV", "Potential at which an Izhikevich neuron is reset."),
+    },
+    state={"V": "izh_c", "U": "izh_b * izh_c", "Isyn": "0"},
+    dynamics={"V": "0.04 * V**2 + 5 * V + 140 - U + Isyn", "U": "izh_a * (izh_b * V - U)", **_SYNAPSE},
+    threshold="V - v_peak",
+    reset={"V": "izh_c", "U": "U + izh_d"},
+    method="rk2",
+    substeps=2,
+    sentence="Izhikevich's neuron, in mV: weights have to be some twenty times those of LIF neurons.",
+    source="Izhikevich 2003",
+    hard=_UPSTROKE,
+)
+
+COBA = Neuron(
+    "COBA",
+    parameters={
+        "tau_mem": _TAU_MEM,
+        "tau_exc": Parameter(5.0, "ms", "Time constant of excitatory conductances.", above=0.0),
+        "tau_inh": Parameter(10.0, "ms", "Time constant of inhibitory conductances.", above=0.0),
+        "e_exc": Parameter(4.5, "", "Reversal potential of excitation, above the threshold."),
+        "e_inh": Parameter(-0.5, "", "Reversal potential of inhibition, below the threshold."),
+        "v_thresh": _V_THRESH,
+        "v_reset": _V_RESET,
+    },
+    state={"V": "v_reset", "g_exc": "0", "g_inh": "0"},
+    dynamics={
+        "V": "(g_exc * (e_exc - V) + g_inh * (e_inh - V) - V) / tau_mem",
+        "g_exc": "-g_exc / tau_exc",
+        "g_inh": "-g_inh / tau_inh",
+    },
+    threshold="V - v_thresh",
+    reset={"V": "v_reset"},
+    input=("g_exc", "g_inh"),
+    method="rk2",
+    sentence="LIF neuron with conductances: positive weights excite, negative ones inhibit by their size.",
+    source="Destexhe et al. 1998",
+    hard="As LIF; where much inhibition shunts, spikes graze more often. A weight that passes 0 changes its kind.",
+)
+
+NEURONS: dict[str, Neuron] = {
+    neuron.name: neuron
+    for neuron in (LIF, ALIF, LI, ALPHA, REFRACTORY, ADAPTIVE, RESONATE, QIF, EIF, ADEX, IZHIKEVICH, COBA)
+}
+"""Neurons by name."""
 
 
 _SIMPLE_JUMP = "lambda_V -= (spike_count > nu_upper ? lbd_upper : lbd_lower) * (spike_count - nu_upper) / batch;"
@@ -336,7 +261,7 @@ def _sum_loss(name: str, weight: str, parameters: tuple[str, ...] = ()) -> Loss:
         state={"sum_V": "0.0"},
         read="sum_V += weight / steps * V;",
         score="sum_V",
-        impulse="lambda_V += weight / (steps * tau_mem) * error;",
+        impulse="lambda_V += weight / (steps * scale_V) * error;",
         reference_scale="tau_mem",
     )
 
@@ -369,12 +294,12 @@ LOSSES: dict[str, Loss] = {
             state={"max_V": "-1e30", "max_step": "0.0", "rise": "0.0", "falls": "0.0"},
             read=(
                 f"{_FALLS} falls = V > max_V ? 0.0 : falls; "
-                "rise = V > max_V ? (syn_decay * Isyn - V) / tau_mem : rise; "
+                "rise = V > max_V ? (decay_Isyn * Isyn - V) / tau_mem : rise; "
                 "max_step = V > max_V ? step : max_step; max_V = fmax(V, max_V);"
             ),
             finish=_FALLS,
             score="max_V",
-            impulse="lambda_V += step == max_step ? error / tau_mem : 0.0;",
+            impulse="lambda_V += step == max_step ? error / scale_V : 0.0;",
             cusp="-error * fmax(rise, 0.0) * falls",
             reference_scale="trial",
         ),
@@ -419,7 +344,7 @@ REGULARISERS: dict[str, Regulariser] = {
 """Regularisation of hidden activity, by name. "simple" pushes each neuron towards ``nu_upper`` spikes a trial;
 "Thomas1" also pushes the whole layer below ``rho_upper``."""
 
-ADAM = OptimiserModel(
+ADAM = Optimiser(
     name="Adam",
     parameters=("rate", "beta1", "beta2", "rest1", "rest2", "epsilon", "correction1", "correction2"),
     state=("m", "v"),

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 import models
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.data.spikes import SpikeSet
+from eventprop.derivation import derived
 from eventprop.network import TIME_CONSTANTS, Network, Population, Projection
 from eventprop.streams import stream
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-import oracle
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.support import oracle
 
 Array = NDArray[np.float64]
 Gradients = dict[str, Array]
@@ -250,7 +251,8 @@ def _projection(name: str, source: str, target: str, w: Array) -> Projection:
 def _population(name: str, layer: oracle.Layer) -> Population:
     """The population with all time constants trained and no bound on the jump's denominator."""
     spiking = np.isfinite(layer.v_thresh)
-    model = (models.ALIF if layer.tau_b is not None else models.LIF) if spiking else models.LI
+    neuron = (models.ALIF if layer.tau_b is not None else models.LIF) if spiking else models.LI
+    model = derived(neuron)
     values = {n: getattr(layer, n, -1e30) for n in model.parameters}  # a layer has no min_denominator
     return Population(name, layer.size, model, values, tuple(n for n in model.parameters if n in TIME_CONSTANTS))
 

@@ -40,7 +40,9 @@ def keys_page() -> str:
     head = (
         "# Keys of `p`\n\nMade from the declarations by `python -m eventprop keys`. Engines compute in single "
         f"precision: numbers with a fraction are at most {parameters.LARGEST:g} in size, times at least "
-        f"{1 / parameters.LARGEST:g}.\n\n"
+        f"{1 / parameters.LARGEST:g}. The last column says what another value changes: the network that given weights "
+        "make, the spikes that samples become, which samples these are, what training does with them, or the files "
+        "alone.\n\n"
     )
     return head + parameters.markdown(benchmarks)
 

@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,14 +116,43 @@ def _settings(options: argparse.Namespace, benchmark: Benchmark) -> tuple[str, d
     elif words and "=" not in words[0]:
         raise ValueError(f"there is no mode {words[0]!r}; there are: {', '.join(modes)}")
     p = parameters.defaults(benchmark.keys)
+    read: dict[str, dict[str, Any]] = {}  # settings by the file that they are from
     if options.recipe is not None:
-        p = recipes.apply(p, recipes.load_recipe(options.recipe, benchmark.name))
+        recipe = recipes.load_recipe(options.recipe, benchmark.name)
+        p = recipes.apply(p, recipe)
+        read[options.recipe] = recipe.overrides
     if options.params is not None:
-        p |= _read_params(Path(options.params))
+        read[options.params] = _read_params(Path(options.params))
+        p |= read[options.params]
     p |= parameters.parse_settings(words, benchmark.keys, {**OF_OTHERS, **ALIASES})
     declared = next(key for key in benchmark.keys if key.name == "METHOD").check(p["METHOD"])
     p["METHOD"] = mode or declared or modes[0]
+    _blame_files(p, read, benchmark)
     return p["METHOD"], parameters.at_home(p), list(map(int, numbers))
+
+
+def _blame_files(p: dict[str, Any], read: Mapping[str, dict[str, Any]], benchmark: Benchmark) -> None:
+    """See that the settings of files are right, while it is known which file they are from.
+
+    Raises:
+        ValueError: something is wrong with ``p``, and with what a file says by itself, too; names the file.
+    """
+    wrong = _problems(p, benchmark) if read else []
+    told = wrong
+    for path, settings in read.items():
+        theirs = _problems({**parameters.defaults(benchmark.keys), **settings}, benchmark)
+        told = [f"{path}: {line}" if line in theirs else line for line in told]
+    if told != wrong:
+        raise ValueError("\n".join(told))
+
+
+def _problems(p: Mapping[str, Any], benchmark: Benchmark) -> list[str]:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # the run says it
+            benchmark.resolve(p)
+    except ValueError as error:
+        return str(error).split("\n")
+    return []
 
 
 def _read_params(path: Path) -> dict[str, Any]:

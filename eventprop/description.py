@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from eventprop import models
 from eventprop.choice import meaning
-from eventprop.network import SPIKE_TIMINGS, TIME_CONSTANTS, Network, Population, Projection
+from eventprop.derivation import derived
+from eventprop.heterogeneity import GAMMA, drawn, draws_of
+from eventprop.network import LARGEST_PARAMETER, SPIKE_TIMINGS, TIME_CONSTANTS, Network, Population, Projection
 from eventprop.streams import stream
 
-__all__ = ["HIDDEN_NEURONS", "LOSS_SCALES", "OUTPUT_NEURONS", "NetworkSettings", "describe"]
+__all__ = ["LOSS_SCALES", "OUTPUT_NEURONS", "TIMES", "NetworkSettings", "describe", "hidden_neurons"]
 
-HIDDEN_NEURONS = {"LIF": (models.LIF, False), "hetLIF": (models.LIF, True), "ALIF": (models.ALIF, False)}
-"""By ``HIDDEN_NEURON_TYPE``, the model, and whether time constants are drawn for each neuron."""
+TIMES = ("tau_mem", "tau_syn")
 
-OUTPUT_NEURONS = {
-    "LI": {False: (models.LI, False), True: (models.LIF, False)},
-    "hetLI": {False: (models.LI, True)},
-    "LIF": {True: (models.LIF, False)},
+LEAST_POSITIVE = 1e-6
+"""Least value of trained parameters that must be above 0 and have no other bound."""
+
+
+def hidden_neurons() -> dict[str, tuple[models.Neuron, tuple[str, ...]]]:
+    """By ``HIDDEN_NEURON_TYPE``, the declaration, and the parameters that are drawn for each neuron."""
+    spiking = {name: (neuron, ()) for name, neuron in models.NEURONS.items() if neuron.threshold}
+    first = {"LIF": spiking["LIF"], "hetLIF": (models.LIF, TIMES), "ALIF": spiking["ALIF"]}
+    return {**first, **spiking}
+
+
+OUTPUT_NEURONS: dict[str, dict[bool, tuple[models.Neuron, tuple[str, ...]]]] = {
+    "LI": {False: (models.LI, ()), True: (models.LIF, ())},
+    "hetLI": {False: (models.LI, TIMES)},
+    "LIF": {True: (models.LIF, ())},
 }
-"""As ``HIDDEN_NEURONS``, by ``OUTPUT_NEURON_TYPE`` and whether the loss is one of spikes."""
+"""As ``hidden_neurons``, by ``OUTPUT_NEURON_TYPE`` and whether the loss is one of spikes."""
 
 LOSS_SCALES: dict[str, Callable[[models.Loss, float, float], float]] = {
     "reference": lambda loss, tau_mem, trial: 1.0 / {"": 1.0, "tau_mem": tau_mem, "trial": trial}[loss.reference_scale],
@@ -60,6 +73,9 @@ class NetworkSettings:
     train_tau_output: bool
     train_w: bool
     train_w_output: bool
+    train_parameters: Mapping[str, Any]
+    heterogeneous: Mapping[str, Any]
+    parameter_bounds: Mapping[str, Any]
     values: Mapping[str, float]
 
 
@@ -74,10 +90,15 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
     regulariser = meaning("REG_TYPE", "none" if plain else s.reg_type, models.REGULARISERS)
     copies = s.n_input_delay + 1
     hidden = tuple(_hidden(s, f"hidden{i}", plain) for i in range(s.n_hid_layer))
+    output = _output(s, loss, num_output, plain)
+    neuron, _ = meaning("HIDDEN_NEURON_TYPE", s.hidden_neuron_type, hidden_neurons())
+    kinds = [*((neuron, layer) for layer in hidden), (output_neuron(s.output_neuron_type, loss)[0], output)]
+    bounds = list(_bounds(s, kinds))
+    least = {name: s.values[key.lower()] for name, key in TIME_CONSTANTS.items()}
     return Network(
         num_input=num_input,
         hidden=hidden,
-        output=_output(s, loss, num_output, plain),
+        output=output,
         projections=_projections(s, num_input * copies, hidden, num_output, plain),
         loss=loss,
         regulariser=regulariser,
@@ -91,52 +112,86 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
         loss_parameters={name: s.values[name] for name in loss.parameters},
         copies=copies,
         delay_steps=round(s.input_delay / s.dt_ms) if copies > 1 else 0,
-        bounds={} if plain else {name: s.values[key.lower()] for name, key in TIME_CONSTANTS.items()},
+        bounds={} if plain else {**least, **{name: low for name, low, _ in bounds}},
+        upper_bounds={} if plain else {name: high for name, _, high in bounds if high < LARGEST_PARAMETER},
         spike_timing=meaning("SPIKE_TIMING", s.spike_timing, SPIKE_TIMINGS),
     )
 
 
 def _hidden(s: NetworkSettings, name: str, plain: bool) -> Population:
-    model, drawn = meaning("HIDDEN_NEURON_TYPE", s.hidden_neuron_type, HIDDEN_NEURONS)
-    trained = ["tau_mem", "tau_syn"] if plain or s.train_tau else []
-    trained += ["tau_b"] if "tau_b" in model.parameters and (plain or s.train_tau_b) else []
-    return _population(s, name, s.num_hidden, model, trained, drawn, plain)
+    neuron, drawn = meaning("HIDDEN_NEURON_TYPE", s.hidden_neuron_type, hidden_neurons())
+    trained = [n for n in TIMES if n in neuron.parameters] if plain or s.train_tau else []
+    trained += ["tau_b"] if "tau_b" in neuron.parameters and (plain or s.train_tau_b) else []
+    return population(s, name, s.num_hidden, neuron, trained, drawn, plain)
 
 
 def _output(s: NetworkSettings, loss: models.Loss, size: int, plain: bool) -> Population:
-    trained = ["tau_mem", "tau_syn"] if plain or s.train_tau_output else []
-    kind = meaning("OUTPUT_NEURON_TYPE", s.output_neuron_type, OUTPUT_NEURONS)
+    trained = list(TIMES) if plain or s.train_tau_output else []
+    neuron, drawn = output_neuron(s.output_neuron_type, loss)
+    return population(s, "output", size, neuron, trained, drawn, plain)
+
+
+def output_neuron(kind: str, loss: models.Loss) -> tuple[models.Neuron, tuple[str, ...]]:
+    """The declaration of output neurons, and the parameters that are drawn for each."""
+    choices = meaning("OUTPUT_NEURON_TYPE", kind, OUTPUT_NEURONS)
     goes_with = {name: own[loss.spiking] for name, own in OUTPUT_NEURONS.items() if loss.spiking in own}
-    model, drawn = kind.get(loss.spiking) or meaning("OUTPUT_NEURON_TYPE", s.output_neuron_type, goes_with)
-    return _population(s, "output", size, model, trained, drawn, plain)
+    return choices.get(loss.spiking) or meaning("OUTPUT_NEURON_TYPE", kind, goes_with)
 
 
-def _population(
+def of_population(given: Mapping[str, Any], name: str) -> Any:
+    """What a dict by populations says for one: under its own name, or for all hidden layers under "hidden"."""
+    return given.get(name, given.get("hidden", ()) if name.startswith("hidden") else ())
+
+
+def population(
     s: NetworkSettings,
     name: str,
     size: int,
-    model: models.NeuronModel,
-    trained: list[str],
-    heterogeneous: bool,
+    neuron: models.Neuron,
+    trained: Sequence[str],
+    heterogeneous: Sequence[str],
     plain: bool,
 ) -> Population:
-    """A population with the parameters of ``s``; drawn, where ``heterogeneous``, from the model seed.
-
-    Heterogeneous time constants follow a gamma distribution of shape 3 around the nominal value (Perez-Nieves et al.
-    2021), clipped to between their lower bound and three times that value.
-    """
+    """A population with the parameters of ``s``; those that are drawn for each neuron follow the model seed."""
+    model = derived(neuron)
     bound = s.min_denominator if not plain and s.min_denominator > 0 else -1e30
     values: dict[str, float | np.ndarray] = {
         n: bound if n == "min_denominator" else s.values[n] for n in model.parameters
     }
-    if heterogeneous:
-        for n in ("tau_mem", "tau_syn"):
-            nominal, least = s.values[n], s.values[TIME_CONSTANTS[n].lower()]
-            drawn = stream(s.model_seed, "time constants", name, n).gamma(3.0, nominal / 3.0, size)
-            values[n] = np.clip(drawn, least, max(least, 3.0 * nominal)).astype(np.float32)
-    for n in trained:
+    draws = dict.fromkeys(heterogeneous, GAMMA) | draws_of(of_population(s.heterogeneous, name))
+    for n, how in draws.items():
+        least, most = bounds_of(s, neuron, n)
+        values[n] = drawn(how, s.values[n], least, most, stream(s.model_seed, "time constants", name, n), size)
+    chosen = {*trained, *of_population(s.train_parameters, name)}
+    for n in chosen:
         values[n] = np.full(size, values[n], dtype=np.float32)
-    return Population(name, size, model, values, tuple(n for n in model.parameters if n in trained))
+    return Population(name, size, model, values, tuple(n for n in model.parameters if n in chosen))
+
+
+def bounds_of(s: NetworkSettings, neuron: models.Neuron, name: str) -> tuple[float, float]:
+    """Between which values a parameter is drawn and trained: of ``PARAMETER_BOUNDS``, or the key of a time constant's
+    least value, or the declaration."""
+    if name in s.parameter_bounds:
+        least, most = s.parameter_bounds[name]
+        return float(least), float(most)
+    declared = neuron.parameters[name]
+    if name in TIME_CONSTANTS:
+        return s.values[TIME_CONSTANTS[name].lower()], LARGEST_PARAMETER
+    if declared.above == 0.0:
+        return s.dt_ms if declared.unit == "ms" else LEAST_POSITIVE, declared.most or LARGEST_PARAMETER
+    least = declared.least if declared.least is not None else declared.above
+    return (
+        -LARGEST_PARAMETER if least is None else least,
+        LARGEST_PARAMETER if declared.most is None else declared.most,
+    )
+
+
+def _bounds(
+    s: NetworkSettings, populations: Sequence[tuple[models.Neuron, Population]]
+) -> Iterator[tuple[str, float, float]]:
+    for neuron, made in populations:
+        for name in made.trained:
+            yield name, *bounds_of(s, neuron, name)
 
 
 def _projections(

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 
 __all__ = [
+    "cache_folder",
     *("append_bytes", "check_folder", "check_regular", "read_archive", "read_array", "read_bytes", "start_of", "why"),
     *("write_array", "write_bytes", "write_json", "write_text"),
 ]
@@ -204,3 +206,9 @@ def check_folder(folder: Path) -> None:
             file.write(b"\n" * 4096)
     except OSError as error:
         raise OSError(f'OUT_DIR="{folder}" cannot be written: {error.strerror or error}') from None
+
+
+def cache_folder() -> Path:
+    """Where built code is kept, an absolute path; ``EVENTPROP_CACHE`` overrides the user's cache folder."""
+    named = os.environ.get("EVENTPROP_CACHE") or platformdirs.user_cache_dir("genn-eventprop", appauthor=False)
+    return Path(os.path.abspath(os.path.expanduser(named)))

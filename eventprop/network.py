@@ -15,6 +15,7 @@ import numpy as np
 
 from eventprop import models
 from eventprop.choice import meaning
+from eventprop.derivation import NeuronModel
 from eventprop.streams import stream
 
 __all__ = ["TIME_CONSTANTS", "Network", "Population", "Projection", "Randomness", "SPIKE_TIMINGS", "flat_name"]
@@ -26,19 +27,23 @@ TIME_CONSTANTS = {"tau_mem": "MIN_TAU_M", "tau_syn": "MIN_TAU_SYN", "tau_b": "MI
 SPIKE_TIMINGS = {"grid": "grid", "exact": "exact"}
 """By ``SPIKE_TIMING``, what engines call it."""
 
+LARGEST_PARAMETER = 1e9
+"""Bound of trained parameters that have none of their own, in size; single precision has it and its square."""
+
 
 @dataclass(frozen=True)
 class Population:
     """A group of neurons of one type.
 
     Attributes:
+        model: what follows from its neurons' declaration.
         parameters: value of each of the model's parameters: one for all neurons, or an array ``(size,)``.
         trained: parameters that are trained; these are arrays.
     """
 
     name: str
     size: int
-    model: models.NeuronModel
+    model: NeuronModel
     parameters: Mapping[str, float | np.ndarray]
     trained: tuple[str, ...] = ()
 
@@ -49,11 +54,12 @@ class Population:
 
     @property
     def time_constants(self) -> dict[str, np.ndarray]:
-        """Value of every time constant for each neuron, float32 ``(size,)``."""
+        """Value for each neuron, float32 ``(size,)``, of time constants and of all else that neurons have each of their
+        own."""
         return {
             n: np.full(self.size, self.parameters[n], dtype=np.float32)
             for n in self.model.parameters
-            if n in TIME_CONSTANTS
+            if n in TIME_CONSTANTS or np.ndim(self.parameters[n])
         }
 
 
@@ -103,7 +109,7 @@ class Network:
         loss_scale: factor on the read-out's drive in training (1: the plain derivative of the loss).
         dt_ms, num_steps: the time step and the steps of a trial.
         copies, delay_steps: the input arrives ``copies`` times, each ``delay_steps`` after the one before.
-        bounds: lower bounds of trained parameters, by name.
+        bounds, upper_bounds: of trained parameters, by name.
         spike_timing: "grid" (spikes at the ends of steps) or "exact" (at their times within steps).
     """
 
@@ -122,10 +128,16 @@ class Network:
     copies: int = 1
     delay_steps: int = 0
     bounds: Mapping[str, float] = field(default_factory=dict)
+    upper_bounds: Mapping[str, float] = field(default_factory=dict)
     spike_timing: str = "grid"
 
     def __post_init__(self) -> None:
         meaning("SPIKE_TIMING", self.spike_timing, SPIKE_TIMINGS)
+
+    def bounds_of(self, name: str) -> tuple[float, float]:
+        """Least and largest value of a trained parameter."""
+        least = self.bounds.get(name, 0.0 if name in TIME_CONSTANTS else -LARGEST_PARAMETER)
+        return least, self.upper_bounds.get(name, LARGEST_PARAMETER)
 
     @property
     def populations(self) -> tuple[Population, ...]:
@@ -182,12 +194,14 @@ class Network:
         what = f"{name} of {q.name}"
         array = np.asarray(value)
         array = _checked(what, np.broadcast_to(array, (q.size,)) if array.ndim == 0 else array, (q.size,))
-        if array.min() <= 0:
+        if name in TIME_CONSTANTS and array.min() <= 0:
             raise ValueError(f"{what} must be above 0, got {array.min():g}")
-        if name in q.trained and array.min() < np.float32(self.bounds.get(name, 0.0)):
-            raise ValueError(
-                f"{what} must be at least {TIME_CONSTANTS[name]}={self.bounds[name]:g}, got {array.min():g}"
-            )
+        least, most = self.bounds_of(name)
+        if name in q.trained and array.min() < np.float32(least):
+            key = f"{TIME_CONSTANTS[name]}=" if name in TIME_CONSTANTS else ""
+            raise ValueError(f"{what} must be at least {key}{least:g}, got {array.min():g}")
+        if name in q.trained and array.max() > np.float32(most):
+            raise ValueError(f"{what} must be at most {most:g}, got {array.max():g}")
         if name not in q.per_neuron and (array != array[0]).any():
             raise ValueError(
                 f"{what} differs between neurons that share one value; they have one each with "

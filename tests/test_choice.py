@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import random_case
 
 import models
 import simulator_SHD
@@ -15,11 +14,13 @@ from eventprop.backends import Settings, build
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.choice import meaning
 from eventprop.data.smnist import Code
-from eventprop.network import HIDDEN_NEURONS, OUTPUT_NEURONS, describe
+from eventprop.description import HIDDEN_NEURONS, OUTPUT_NEURONS
 from eventprop.parameters import dvs as dvs_parameters
 from eventprop.parameters import shd as shd_parameters
 from eventprop.parameters.shd import KEYS, resolve_shd
+from eventprop.simulators.records import network_of
 from simulator_SHD import SHD_model
+from tests.support.small import random_case
 
 # Keys of the network's description, and values that exist.
 DESCRIBED = ["HIDDEN_NEURON_TYPE", "OUTPUT_NEURON_TYPE", "LOSS_TYPE", "REG_TYPE", "LOSS_SCALE", "SPIKE_TIMING"]
@@ -30,7 +31,7 @@ ANYWHERE = [*DESCRIBED, "BACKEND", "DATA_SET", "EVALUATION", "EMA_WHICH", "CHECK
 def test_a_network_of_something_unknown(key: str) -> None:
     """Fails if QIF neurons are LIF neurons, and the like."""
     with pytest.raises(ValueError) as error:
-        describe({**resolve_shd({}), key: "QIF"}, 700, 20)
+        network_of({**resolve_shd({}), key: "QIF"}, 700, 20)
     assert str(error.value).startswith(f"{key}='QIF' stands for nothing here; there are: '")
 
 
@@ -54,7 +55,7 @@ def test_outputs_that_do_not_go_with_the_loss() -> None:
         with pytest.raises(
             ValueError, match=f"OUTPUT_NEURON_TYPE='{outputs}' stands for nothing here; there are: 'LI'"
         ):
-            describe({**resolve_shd({}), "OUTPUT_NEURON_TYPE": outputs, "LOSS_TYPE": loss}, 700, 20)
+            network_of({**resolve_shd({}), "OUTPUT_NEURON_TYPE": outputs, "LOSS_TYPE": loss}, 700, 20)
 
 
 def test_what_is_allowed_is_what_there_is() -> None:
@@ -63,12 +64,12 @@ def test_what_is_allowed_is_what_there_is() -> None:
     assert choices["HIDDEN_NEURON_TYPE"] == tuple(HIDDEN_NEURONS)
     assert choices["OUTPUT_NEURON_TYPE"] == tuple(OUTPUT_NEURONS)
     for name, (model, drawn) in HIDDEN_NEURONS.items():
-        q = describe({**seeded, "HIDDEN_NEURON_TYPE": name}, 700, 20).hidden[0]
+        q = network_of({**seeded, "HIDDEN_NEURON_TYPE": name}, 700, 20).hidden[0]
         assert q.model == model and bool(q.per_neuron) == drawn
     for name, own in OUTPUT_NEURONS.items():
         for spiking, (model, drawn) in own.items():
             loss = {True: "first_spike", False: "max"}[spiking]
-            q = describe({**seeded, "OUTPUT_NEURON_TYPE": name, "LOSS_TYPE": loss}, 700, 20).output
+            q = network_of({**seeded, "OUTPUT_NEURON_TYPE": name, "LOSS_TYPE": loss}, 700, 20).output
             assert q.model == model and bool(q.per_neuron) == drawn
             assert bool(model.threshold) == spiking == models.LOSSES[loss].spiking
 

@@ -7,7 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
-import platformdirs
+from eventprop.files import cache_folder
 
 __all__ = ["CompilerError", "cache_folder", "check_cache"]
 
@@ -16,12 +16,6 @@ _ANOTHER = "name a folder that can be written in the environment variable EVENTP
 
 class CompilerError(RuntimeError):
     """No compiler was found, it failed, or there is no place for what it builds."""
-
-
-def cache_folder() -> Path:
-    """Where built code is kept, an absolute path; ``EVENTPROP_CACHE`` overrides the user's cache folder."""
-    named = os.environ.get("EVENTPROP_CACHE") or platformdirs.user_cache_dir("genn-eventprop", appauthor=False)
-    return Path(os.path.abspath(os.path.expanduser(named)))
 
 
 def check_cache(folder: Path) -> None:

@@ -1,25 +1,11 @@
-"""What the backends need to know about the snippets of GeNNCode in :mod:`models`: their names and their values."""
+"""What the backends need to know about the snippets of GeNNCode in :mod:`models`: their names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
-
-__all__ = ["added", "assigned", "evaluate", "names_in", "renamed"]
-
-_FUNCTIONS = {
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "log": np.log,
-    "sqrt": np.sqrt,
-    "fabs": np.abs,
-    "fmax": np.maximum,
-    "fmin": np.minimum,
-    "where": np.where,
-}
+__all__ = ["added", "assigned", "names_in", "renamed"]
 
 
 def names_in(code: str) -> set[str]:
@@ -43,19 +29,3 @@ def added(code: str, name: str) -> str:
     if not match or ";" in match[1]:
         raise ValueError(f"{code!r} is not a sum to {name}")
     return match[1].strip()
-
-
-def evaluate(expression: str, values: Mapping[str, Any]) -> Any:
-    """Value of an expression for numbers or arrays, in double precision.
-
-    A conditional ``a ? b : c`` must not stand within parentheses.
-    """
-    return eval(_python(expression), {"__builtins__": {}}, {**_FUNCTIONS, **values})
-
-
-def _python(expression: str) -> str:
-    condition, mark, rest = expression.partition("?")
-    if not mark:
-        return expression.strip()
-    value, _, other = rest.partition(":")
-    return f"where({condition.strip()}, {value.strip()}, {_python(other)})"

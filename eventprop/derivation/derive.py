@@ -8,13 +8,13 @@ import sympy
 
 from eventprop.declarations import Neuron
 from eventprop.derivation.exact import exact_times
-from eventprop.derivation.expressions import code, symbol
+from eventprop.derivation.expressions import code, expanded, symbol
 from eventprop.derivation.jump import Jump, jump
 from eventprop.derivation.linear import linear_step
 from eventprop.derivation.model import NeuronModel
 from eventprop.derivation.smooth import smooth_step
 from eventprop.derivation.system import System
-from eventprop.derivation.text import Constants, total
+from eventprop.derivation.text import Constants, renamed, total
 
 __all__ = ["derive"]
 
@@ -45,16 +45,20 @@ def derive(neuron: Neuron) -> NeuronModel:
         parameters=(*neuron.parameters, *(["min_denominator"] if neuron.threshold else [])),
         constants=constants.found,
         propagator=propagator,
-        state={x: code(system.start[x]) for x in order},
+        state={x: code(system.start[x]) for x in order} | ({"hold": "0.0"} if neuron.refractory else {}),
         inputs=len(system.inputs),
         arrive=arrive,
         update=update,
-        adjoint=tuple(str(system.adjoints[x]) for x in _adjoint_order(neuron, order)),
+        adjoint=(
+            *(str(system.adjoints[x]) for x in _adjoint_order(order)),
+            *(["release"] if neuron.refractory else []),
+        ),
         back_program=program,
         adjoint_update=back,
         gradient=gradient,
         transport=transport,
-        perturb=f"{neuron.voltage} += noise;" if neuron.threshold else "",
+        perturb=_perturb(neuron),
+        scale_v=code(system.scales["V"]),
         collect=collect,
         collect_start=_collect_start(system, constants),
     )
@@ -63,14 +67,20 @@ def derive(neuron: Neuron) -> NeuronModel:
     return replace(exact_times(found, system), constants=dict(constants.found))
 
 
-def _adjoint_order(neuron: Neuron, order: list[str]) -> list[str]:
+def _adjoint_order(order: list[str]) -> list[str]:
     """The voltage's adjoint first, then those of inputs, then the rest."""
-    return [neuron.voltage, *(x for x in order if x != neuron.voltage)]
+    return ["V", *(x for x in order if x != "V")]
+
+
+def _perturb(neuron: Neuron) -> str:
+    if not neuron.threshold:
+        return ""
+    return "V += hold > 0.0 ? 0.0 : noise;" if neuron.refractory else "V += noise;"
 
 
 def _spiking(found: NeuronModel, system: System, constants: Constants, at: Jump, linear: bool) -> NeuronModel:
     assert system.g is not None
-    v = system.variables[system.neuron.voltage]
+    v = system.variables["V"]
     slope = sympy.diff(system.g, v)
     if slope == 1 and not (system.g - v).has(v):
         threshold = f"{v} >= {total(v - system.g, constants)}"
@@ -81,7 +91,7 @@ def _spiking(found: NeuronModel, system: System, constants: Constants, at: Jump,
         found,
         threshold=threshold,
         recorded=at.recorded,
-        reset=_reset(system, changed, constants),
+        reset=_reset(system, changed, constants) + _hold(system, constants),
         quiet=_quiet(system, constants) if linear else "false",
         jump=at.code,
         jump_first=not linear,
@@ -95,7 +105,7 @@ def _reset(system: System, changed: list[tuple[str, sympy.Expr]], constants: Con
     crossing = any(e.free_symbols & (names - {system.variables[x]}) for x, e in changed)
     lines = []
     for x, e in changed:
-        grown = sympy.expand(e - system.variables[x])
+        grown = expanded(e - system.variables[x])
         if not crossing and not grown.has(system.variables[x]):
             negative = bool(grown.as_coeff_Mul()[0].is_negative) and not grown.is_Add
             lines.append(f"{x} {'-=' if negative else '+='} {total(-grown if negative else grown, constants)};")
@@ -105,6 +115,14 @@ def _reset(system: System, changed: list[tuple[str, sympy.Expr]], constants: Con
             lines.append(f"{x} = {total(e, constants)};")
     taken = [f"{x} = reset_{x};" for x, _ in changed] if crossing else []
     return " ".join(lines + taken)
+
+
+def _hold(system: System, constants: Constants) -> str:
+    """A refractory period in whole steps, one more than are left after the next arrivals."""
+    if not system.neuron.refractory:
+        return ""
+    steps = constants.add("hold_steps", f"floor({system.neuron.refractory} / dt + 1.5)")
+    return f" hold = {steps};"
 
 
 def _synapses(system: System, constants: Constants) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -119,8 +137,11 @@ def _synapses(system: System, constants: Constants) -> tuple[tuple[str, ...], tu
         sign = -1 if number else 1
         gradients.append(total(-sign * scale[e] * a[e], constants))
         carried = sum((scale[x] * a[x] * row[e] for x, row in system.jacobian.items()), sympy.Integer(0))
-        carried = sympy.expand(sympy.simplify(sign * carried))
-        transports.append(total(carried.subs(then), constants))
+        carried = expanded(sympy.simplify(sign * carried))
+        text = total(carried.subs(then), constants)
+        if system.neuron.refractory:
+            text = renamed(text, {str(a["V"]): f"(hold_then > 0.0 ? 0.0 : {a['V']})"})
+        transports.append(text)
     return tuple(gradients), tuple(transports)
 
 
@@ -142,7 +163,7 @@ def _quiet(system: System, constants: Constants) -> str:
     drives and what adds to the threshold decay to 0, so their extremes are now, or 0.
     """
     assert system.g is not None
-    v = system.neuron.voltage
+    v = "V"
     rest = system.g - system.variables[v]
     if rest.has(system.variables[v]):
         return "false"
@@ -152,7 +173,9 @@ def _quiet(system: System, constants: Constants) -> str:
     levels = {y: sympy.simplify(-sympy.diff(rest, s)) for y, s in system.variables.items() if rest.has(s)}
     if own == 0 or system.offsets[v] != 0 or set(drives) != {system.inputs[0]} or drives[system.inputs[0]] != 1:
         return "false"
-    if not ({*drives, *levels} <= set(decaying)) or any(system.offsets[y] != 0 or levels.get(y, 1) != 1 for y in levels):
+    if not ({*drives, *levels} <= set(decaying)) or any(
+        system.offsets[y] != 0 or levels.get(y, 1) != 1 for y in levels
+    ):
         return "false"
     base = -rest.subs({system.variables[y]: 0 for y in levels})
     level = " + ".join([total(base, constants), *(f"fmin({y}, 0.0)" for y in levels)])

@@ -31,7 +31,7 @@ def exact_times(model: NeuronModel, system: System) -> NeuronModel:
 
 def _shape(system: System) -> tuple[str, str, str, str, list[str]] | None:
     """Voltage, current, their time constants and what adds to the threshold; None for a neuron of another form."""
-    v, i = system.neuron.voltage, system.inputs[0]
+    v, i = "V", system.inputs[0]
     others = [x for x in system.variables if x not in (v, i)]
     taus = {x: system.scales[x] for x in system.variables}
     if any(not t.is_Symbol for t in taus.values()) or any(system.offsets[x] != 0 for x in system.variables):
@@ -50,9 +50,7 @@ def _shape(system: System) -> tuple[str, str, str, str, list[str]] | None:
     return v, i, str(taus[v]), str(taus[i]), others
 
 
-def _crossings(
-    model: NeuronModel, system: System, v: str, i: str, tau_mem: str, adaptive: list[str]
-) -> NeuronModel:
+def _crossings(model: NeuronModel, system: System, v: str, i: str, tau_mem: str, adaptive: list[str]) -> NeuronModel:
     level = model.threshold.partition(">=")[2].strip()
     # While the current is positive, V - I grows at most by exp(dt / tau_mem) in reversed time.
     extra = {"turn": f"dt / {tau_mem} * exp(dt / {tau_mem})"}

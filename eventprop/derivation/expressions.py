@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import sympy
 from sympy.printing.c import C99CodePrinter
 
-__all__ = ["code", "phi", "phi_slope", "read", "symbol"]
-
+__all__ = ["code", "expanded", "phi", "phi_slope", "read", "symbol"]
 
 
 class phi(sympy.Function):
@@ -52,6 +51,11 @@ _OPERATORS: dict[type[ast.operator], Callable[[sympy.Expr, sympy.Expr], sympy.Ex
 def symbol(name: str) -> sympy.Symbol:
     """The symbol of a variable or parameter, a real number."""
     return sympy.Symbol(name, real=True)
+
+
+def expanded(expression: sympy.Expr) -> sympy.Expr:
+    """Products of sums as sums of products; exponentials stay whole."""
+    return sympy.expand(expression, power_exp=False, power_base=False, log=False)
 
 
 def read(text: str, names: Iterable[str], what: str) -> sympy.Expr:
@@ -113,7 +117,7 @@ class _Printer(C99CodePrinter):
         if exponent == -1:
             return f"1.0 / {self.parenthesize(base, sympy.printing.precedence.PRECEDENCE['Mul'] + 1)}"
         if exponent.is_Integer and int(exponent) < -1:
-            return f"1.0 / ({self._print(base ** -exponent)})"
+            return f"1.0 / ({self._print(base**-exponent)})"
         return super()._print_Pow(expr)
 
     def _print_Integer(self, expr: sympy.Integer) -> str:

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 
 import sympy
 
-from eventprop.derivation.expressions import code, symbol
+from eventprop.derivation.expressions import code, expanded, symbol
 from eventprop.derivation.system import System
-from eventprop.derivation.text import Constants, grouped, total
+from eventprop.derivation.text import Constants, grouped, renamed, total
 
 __all__ = ["Jump", "jump"]
 
@@ -55,21 +55,24 @@ def jump(system: System, constants: Constants, at_threshold: bool) -> Jump:
     """
     assert system.g is not None
     x, f, scale, adjoint = system.variables, system.f, system.scales, system.adjoints
-    v = system.neuron.voltage
+    v = "V"
     slope = {y: sympy.diff(system.g, s) for y, s in x.items()}
     reset = {y: {z: sympy.diff(system.r[y], s) for z, s in x.items()} for y in x}
     after = [(x[y], system.r[y]) for y in x]
     rate = sum((slope[y] * f[y] for y in x), sympy.Integer(0))
-    denominator = sympy.expand(sympy.simplify(scale[v] * rate / slope[v]))
+    denominator = expanded(sympy.simplify(scale[v] * rate / slope[v]))
     error = _R
     for y in x:
-        moved = sum((reset[y][z] * f[z] for z in x), sympy.Integer(0)) - f[y].subs(after, simultaneous=True)
+        later = f[y].subs(after, simultaneous=True)
+        if y == "V" and system.neuron.refractory:
+            later = sympy.Integer(0)
+        moved = sum((reset[y][z] * f[z] for z in x), sympy.Integer(0)) - later
         error -= scale[y] * adjoint[y] * moved
     base = {z: sum((reset[y][z] * scale[y] * adjoint[y] for y in x), sympy.Integer(0)) / scale[z] for z in x}
-    numerator = sympy.expand(sympy.simplify(sympy.expand(error + (base[v] - adjoint[v]) * denominator)))
+    numerator = expanded(sympy.simplify(expanded(error + (base[v] - adjoint[v]) * denominator)))
     if at_threshold:
         (level,) = sympy.solve(system.g, x[v])
-        numerator = sympy.expand(numerator.subs(x[v], level))
+        numerator = expanded(numerator.subs(x[v], level))
     return _written(system, constants, numerator, denominator, base, slope)
 
 
@@ -81,7 +84,7 @@ def _written(
     base: dict[str, sympy.Expr],
     slope: dict[str, sympy.Expr],
 ) -> Jump:
-    x, scale, adjoint, v = system.variables, system.scales, system.adjoints, system.neuron.voltage
+    x, scale, adjoint, v = system.variables, system.scales, system.adjoints, "V"
     recorded = {"denominator": total(denominator, constants)}
     kept = {s: symbol(f"{y}_spike") for y, s in x.items()}
     names = {str(a): a for a in adjoint.values()}
@@ -96,13 +99,15 @@ def _written(
         held = sympy.Symbol(f"{adjoint[v]}_old") if base[v] == adjoint[v] else symbol(f"base_{v}")
         gained = ratio * (adjoint[v] - (0 if base[v] == 0 else held))
         rest = sympy.simplify(base[y] - adjoint[y])
-        others[y] = sympy.expand(base[y] + gained)
+        others[y] = expanded(base[y] + gained)
         if ratio != 0 or rest != 0:
             lines.append((y, rest, gained))
             used |= (rest + ratio).free_symbols
     names_of_state = [y for y, s in x.items() if s in used]
     recorded |= {f"{y}_spike": y for y in names_of_state}
     top = grouped(numerator.subs(kept), names, _R, constants)
+    if system.neuron.refractory:  # the end of the period moves with the spike
+        top = renamed(top, {"R": "R + release"})
     old = f"const real {adjoint[v]}_old = {adjoint[v]}; " if any("_old" in str(g) for *_, g in lines) else ""
     text = f"{temps}{old}{adjoint[v]} += ({top}) / fmax(denominator, min_denominator);"
     before = [(y, rest) for y, rest, _ in lines if rest != 0]
@@ -113,9 +118,11 @@ def _written(
         own = f" {adjoint[y]} += rest_{y};" if rest != 0 else ""
         text += own
         if gained != 0:
-            negative = sympy.expand(gained.coeff(adjoint[v])).as_coeff_Mul()[0].is_negative
-            shown = total(sympy.expand((-gained if negative else gained).subs(kept)), constants)
+            negative = expanded(gained.coeff(adjoint[v])).as_coeff_Mul()[0].is_negative
+            shown = total(expanded((-gained if negative else gained).subs(kept)), constants)
             text += f" {adjoint[y]} {'-=' if negative else '+='} {shown};"
+    if system.neuron.refractory:
+        text += " release = 0.0;"
     return Jump(recorded, text, _collected(system, constants, base, slope, kept), numerator, denominator, others)
 
 
@@ -127,7 +134,7 @@ def _collected(
     kept: dict[sympy.Symbol, sympy.Symbol],
 ) -> dict[str, str]:
     """By parameter, what it collects at a spike; ``<adjoint>_after`` and ``<adjoint>_new``."""
-    x, scale, adjoint, v = system.variables, system.scales, system.adjoints, system.neuron.voltage
+    x, scale, adjoint, v = system.variables, system.scales, system.adjoints, "V"
     after = {a: symbol(f"{a}_after") for a in adjoint.values()}
     new = symbol(f"{adjoint[v]}_new")
     assert system.g is not None
@@ -136,7 +143,7 @@ def _collected(
         gained = -(new - base[v].subs(after)) * scale[v] / slope[v] * sympy.diff(system.g, parameter)
         for y in x:
             gained -= scale[y] * after[adjoint[y]] * sympy.diff(system.r[y], parameter)
-        gained = sympy.expand(sympy.simplify(gained))
+        gained = expanded(sympy.simplify(gained))
         if gained != 0:
             found[name] = total(gained.subs(kept), constants) if gained.free_symbols else code(gained)
     return found

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import sympy
 
-from eventprop.derivation.expressions import code, phi, symbol
+from eventprop.derivation.expressions import code, expanded, phi, symbol
 from eventprop.derivation.model import Propagator
 from eventprop.derivation.system import System
-from eventprop.derivation.text import Constants
+from eventprop.derivation.text import Constants, renamed
 
 __all__ = ["Step", "linear_step"]
 
@@ -59,7 +59,7 @@ class _Closed:
 
     def _gain(self, x: str, y: str, c: sympy.Expr) -> None:
         z = (self.rate[x] - self.rate[y]) * _DT
-        terms = sorted(sympy.Add.make_args(sympy.expand(z)), key=lambda t: bool(t.as_coeff_Mul()[0].is_negative))
+        terms = sorted(sympy.Add.make_args(expanded(z)), key=lambda t: bool(t.as_coeff_Mul()[0].is_negative))
         self.constants.add(f"z_{x}_{y}", " ".join(code(t) if i == 0 else _signed(t) for i, t in enumerate(terms)))
         self.constants.add(f"phi_{x}_{y}", f"phi(z_{x}_{y})")
         text = f"{code(c * _DT)} * decay_{y} * phi_{x}_{y}"
@@ -110,8 +110,8 @@ class _Matrix:
         self.slopes: dict[str, dict[tuple[str, str], str]] = {}
 
     def back(self, x: str, y: str) -> str:
-        ratio = self.system.scales[x] / self.system.scales[y]
-        return self.entries[x, y] if ratio == 1 else f"{self.entries[x, y]}_back"
+        name, ratio = self.entries[x, y], self.system.scales[x] / self.system.scales[y]
+        return name if ratio == 1 else self.constants.add(f"{name}_back", f"{name} * {code(ratio)}")
 
     def slope(self, x: str, y: str, parameter: str) -> str:
         by = self.system.parameters[parameter]
@@ -160,12 +160,29 @@ def linear_step(system: System, constants: Constants) -> Step:
     downstream = _order(system)
     lazy = system.inputs if system.free_inputs else ()
     arrive = " ".join(f"{e} *= {entries.entries[e, e]};" for e in lazy)
+    collect = _collect(system, entries)
+    if system.neuron.refractory:
+        arrive = f"{arrive} hold = fmax(hold - 1.0, 0.0);"
+        collect[system.neuron.refractory] = f"hold == 1.0 ? {_release(system, entries)} : 0.0"
     return Step(
         arrive=arrive,
         update=_update(system, entries, [x for x in downstream if x not in lazy]),
         adjoint_update=_back(system, entries, downstream[::-1]),
-        collect=_collect(system, entries),
+        collect={
+            name: renamed(text, {x: f"{x}_then" for x in (*system.variables, "hold")}) for name, text in collect.items()
+        },
         propagator=entries.propagator() if isinstance(entries, _Matrix) else None,
+    )
+
+
+def _release(system: System, entries: _Closed | _Matrix) -> str:
+    """The derivative of the loss by the time at which V is let go, from the state at the start of the last step of a
+    refractory period: mu . (f held - f free) at its end."""
+    ends = {x: "V" if x == "V" else f"({_row(entries, x)})" for x in system.variables}
+    f_free = renamed(code(system.f["V"]), ends)
+    scale = system.scales["V"]
+    return (
+        f"{code(scale)} * {system.adjoints['V']} * ({f_free})" if scale != 1 else f"{system.adjoints['V']} * ({f_free})"
     )
 
 
@@ -192,10 +209,10 @@ def _update(system: System, entries: _Closed | _Matrix, order: list[str]) -> str
     for i, x in enumerate(order):
         read_later = any((y, x) in entries.entries for y in order[i + 1 :])
         if read_later:
-            lines.append(f"const real new_{x} = {_row(entries, x)};")
+            lines.append(f"const real new_{x} = {_held(system, x, _row(entries, x), x)};")
             waiting.append(f"{x} = new_{x};")
         else:
-            lines.append(f"{x} = {_row(entries, x)};")
+            lines.append(f"{x} = {_held(system, x, _row(entries, x), x)};")
     return " ".join(lines + waiting)
 
 
@@ -203,15 +220,27 @@ def _back(system: System, entries: _Closed | _Matrix, order: list[str]) -> str:
     """Transposed rows: each adjoint from those that depend on its variable, which come later."""
     a = system.adjoints
     lines, waiting = [], []
+    if system.neuron.refractory:
+        release = renamed(_release(system, entries), {x: f"{x}_then" for x in system.variables})
+        lines.append(f"release = hold_then == 1.0 ? {release} : release;")
     for i, y in enumerate(order):
-        terms = [f"{entries.entries[y, y]} * {a[y]}"]
-        terms += [f"{entries.back(x, y)} * {a[x]}" for x in system.variables if x != y and (x, y) in entries.entries]
+        own = f"{entries.entries[y, y]} * {a[y]}"
+        terms = [renamed(_held(system, y, own, str(a[y])), {"hold": "hold_then"})]
+        for x in system.variables:
+            if x != y and (x, y) in entries.entries:
+                term = _held(system, x, f"{entries.back(x, y)} * {a[x]}", "0.0")
+                terms.append(renamed(term, {"hold": "hold_then"}))
         if any((y, z) in entries.entries for z in order[i + 1 :] if z != y):
             lines.append(f"const real new_{a[y]} = {' + '.join(terms)};")
             waiting.append(f"{a[y]} = new_{a[y]};")
         else:
             lines.append(f"{a[y]} = {' + '.join(terms)};")
     return " ".join(lines + waiting)
+
+
+def _held(system: System, x: str, free: str, held: str) -> str:
+    """What holds of the row of ``x``: V keeps its value in a refractory period."""
+    return f"(hold > 0.0 ? {held} : {free})" if x == "V" and system.neuron.refractory else free
 
 
 def _collect(system: System, entries: _Closed | _Matrix) -> dict[str, str]:
@@ -226,7 +255,8 @@ def _collect(system: System, entries: _Closed | _Matrix) -> dict[str, str]:
 
 def _shared(system: System, terms: list[tuple[str, str, str]]) -> str:
     """The sum with what its terms share taken out: one adjoint, or one variable."""
-    scaled = {x: f"{system.scales[x]} * {system.adjoints[x]}" if system.scales[x] != 1 else str(system.adjoints[x]) for x, *_ in terms}
+    scaled = {x: _held(system, x, str(system.adjoints[x]), "0.0") for x, *_ in terms}
+    scaled = {x: f"{system.scales[x]} * {text}" if system.scales[x] != 1 else text for x, text in scaled.items()}
 
     def product(s: str, y: str) -> str:
         return f"{s} * {y}" if y else s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -24,6 +25,18 @@ class Propagator:
     entries: tuple[tuple[str, ...], ...]
     slopes: Mapping[str, tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All entries that have a name, and after them the derivatives, in a fixed order."""
+        return tuple(
+            n for rows in (self.entries, *(s[1] for s in self.slopes.values())) for row in rows for n in row if n
+        )
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """What the matrix is of."""
+        return frozenset(n for row in self.matrix for e in row for n in re.findall(r"[A-Za-z_]\w*", e))
+
 
 @dataclass(frozen=True)
 class NeuronModel:
@@ -37,6 +50,7 @@ class NeuronModel:
         inputs: how many of these there are: 1, or 2 for positive and negative weights.
         arrive: what happens to the state before what arrives in a step is added.
         update: advances the state by ``dt``.
+        scale_v: what ``lambda_V`` is scaled by.
         perturb: what membrane noise does to the state after the update.
         threshold: condition for a spike at the end of the step; empty for a neuron that never spikes.
         recorded: values kept with each spike for the backward pass, taken before the reset.
@@ -49,7 +63,7 @@ class NeuronModel:
         jump: change of the adjoints at the neuron's own spike.
         jump_first: whether that comes before the step back in which the spike was, or after it, as published.
         collect: by parameter, what its gradient collects at each step, of what ``adjoint_update`` is of; for linear
-            neurons of the state at the start of the step, by its own names, and the adjoints at its end.
+            neurons of the state at the start of the step and the adjoints at its end.
         collect_jump: likewise at each spike: the adjoints after it (in time) and, as ``<adjoint>_new``, before it.
         collect_start: likewise at the start of the trial.
         gradient: what a weight's gradient collects at each spike of the source, of the target's adjoints and, where it
@@ -79,6 +93,7 @@ class NeuronModel:
     back_program: str
     gradient: tuple[str, ...]
     transport: tuple[str, ...]
+    scale_v: str = "1.0"
     inputs: int = 1
     propagator: Propagator | None = None
     perturb: str = ""
@@ -97,3 +112,8 @@ class NeuronModel:
     integrals: tuple[str, str] = ("", "")
     integral_slopes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     driven: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reads_state(self) -> bool:
+        """Whether the backward pass reads the state at the start of each step."""
+        return "_then" in self.back_program + self.adjoint_update + "".join(self.gradient + self.transport)

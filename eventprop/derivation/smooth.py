@@ -84,7 +84,9 @@ def _slopes(system: System, program: _Program, state: dict[str, sympy.Expr], tag
     return {x: program.let(f"{tag}_{x}", f.subs(at, simultaneous=True)) for x, f in system.f.items()}
 
 
-def _moved(program: _Program, state: dict[str, sympy.Expr], by: dict[str, sympy.Expr], tag: str) -> dict[str, sympy.Expr]:
+def _moved(
+    program: _Program, state: dict[str, sympy.Expr], by: dict[str, sympy.Expr], tag: str
+) -> dict[str, sympy.Expr]:
     return {x: program.let(f"{tag}_{x}", e + by[x]) for x, e in state.items()}
 
 
@@ -106,14 +108,18 @@ def _exponential_euler(
     return _moved(program, state, by, f"{tag}_x")
 
 
-def _rk2(system: System, program: _Program, state: dict[str, sympy.Expr], h: sympy.Expr, tag: str) -> dict[str, sympy.Expr]:
+def _rk2(
+    system: System, program: _Program, state: dict[str, sympy.Expr], h: sympy.Expr, tag: str
+) -> dict[str, sympy.Expr]:
     k1 = _slopes(system, program, state, f"{tag}_k1")
     middle = _moved(program, state, {x: h / 2 * k for x, k in k1.items()}, f"{tag}_m1")
     k2 = _slopes(system, program, middle, f"{tag}_k2")
     return _moved(program, state, {x: h * k for x, k in k2.items()}, f"{tag}_x")
 
 
-def _rk4(system: System, program: _Program, state: dict[str, sympy.Expr], h: sympy.Expr, tag: str) -> dict[str, sympy.Expr]:
+def _rk4(
+    system: System, program: _Program, state: dict[str, sympy.Expr], h: sympy.Expr, tag: str
+) -> dict[str, sympy.Expr]:
     k1 = _slopes(system, program, state, f"{tag}_k1")
     second = _moved(program, state, {x: h / 2 * k for x, k in k1.items()}, f"{tag}_m1")
     k2 = _slopes(system, program, second, f"{tag}_k2")

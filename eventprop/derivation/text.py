@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 
 import sympy
 
-from eventprop.derivation.expressions import code
+from eventprop.derivation.expressions import code, expanded
 
-__all__ = ["Constants", "grouped", "total"]
+__all__ = ["Constants", "grouped", "renamed", "total"]
 
 
 class Constants:
@@ -58,6 +58,11 @@ class Constants:
         return f"{self.name_of(independent)} * {_atom(rest)}"
 
 
+def renamed(code: str, names: Mapping[str, str]) -> str:
+    """``code`` with other expressions in the place of some variables."""
+    return re.sub(r"[A-Za-z_]\w*", lambda match: names.get(match[0], match[0]), code)
+
+
 def _atom(expression: sympy.Expr) -> str:
     text = code(expression)
     return f"({text})" if expression.is_Add else text
@@ -74,7 +79,7 @@ def _sorted(terms: Iterable[sympy.Expr], parameters: frozenset[sympy.Symbol]) ->
 
 def total(expression: sympy.Expr, constants: Constants) -> str:
     """A sum, each of whose products has its parameters taken out; a sum of parameters alone stays a sum."""
-    terms = _sorted(sympy.Add.make_args(sympy.expand(expression)), constants.parameters)
+    terms = _sorted(sympy.Add.make_args(expanded(expression)), constants.parameters)
     text = ""
     for term in terms:
         negative = bool(term.as_coeff_Mul()[0].is_negative)
@@ -86,16 +91,16 @@ def total(expression: sympy.Expr, constants: Constants) -> str:
 def grouped(expression: sympy.Expr, by: Mapping[str, sympy.Symbol], rest: sympy.Symbol, constants: Constants) -> str:
     """A sum that is linear in the symbols ``by`` and in ``rest``, as ``(...) * a + (...) * b + rest``."""
     text = ""
-    expanded = sympy.expand(expression)
+    whole = expanded(expression)
     for name, variable in by.items():
-        coefficient = sympy.expand(expanded.coeff(variable, 1))
+        coefficient = expanded(whole.coeff(variable, 1))
         if coefficient == 0:
             continue
         negative = len(sympy.Add.make_args(coefficient)) == 1 and bool(coefficient.as_coeff_Mul()[0].is_negative)
         inner = total(-coefficient if negative else coefficient, constants)
         product = name if inner == "1.0" else f"({inner}) * {name}" if " " in inner else f"{inner} * {name}"
         text += (f" - {product}" if negative else f" + {product}") if text else (f"-{product}" if negative else product)
-    coefficient = expanded.coeff(rest, 1)
+    coefficient = whole.coeff(rest, 1)
     if coefficient == 1:
         text = f"{text} + {rest}" if text else str(rest)
     elif coefficient != 0:

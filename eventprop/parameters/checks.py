@@ -232,15 +232,15 @@ def _check_bounds(p: Mapping[str, Any]) -> Problems:
 
 def _adaptive(p: Mapping[str, Any]) -> bool:
     """Whether hidden neurons have an adaptive threshold."""
-    model, _ = description.HIDDEN_NEURONS.get(p.get("HIDDEN_NEURON_TYPE", ""), (models.LIF, False))
-    return "tau_b" in model.parameters
+    neuron, _ = description.hidden_neurons().get(p.get("HIDDEN_NEURON_TYPE", ""), (models.LIF, ()))
+    return "tau_b" in neuron.parameters
 
 
 def _heterogeneous(p: Mapping[str, Any]) -> bool:
     """Whether time constants are drawn for each neuron."""
-    hidden = description.HIDDEN_NEURONS.get(p.get("HIDDEN_NEURON_TYPE", ""))
+    hidden = description.hidden_neurons().get(p.get("HIDDEN_NEURON_TYPE", ""))
     outputs = description.OUTPUT_NEURONS.get(p.get("OUTPUT_NEURON_TYPE", ""), {})
-    return any(drawn for _, drawn in (*([hidden] if hidden else []), *outputs.values()))
+    return any("tau_mem" in drawn for _, drawn in (*([hidden] if hidden else []), *outputs.values()))
 
 
 def _check_delay_line(p: Mapping[str, Any], num_channels: int) -> Problems:

@@ -37,7 +37,7 @@ class Key:
             "variables" (list of [population, variable]), "ints" (list of whole numbers) or "dict".
         default: its value where the user gives none.
         optional: whether None is a value.
-        choices: the values that exist.
+        choices: the values that exist, or what gives them where they grow.
         least, most: range, inclusive; ``above`` and ``below`` exclude their bound.
         renames: other names that entries of "names" and populations of "variables" may have, with what they stand
             for.
@@ -55,7 +55,7 @@ class Key:
     sentence: str
     unit: str = ""
     optional: bool = False
-    choices: tuple[Any, ...] | None = None
+    choices: tuple[Any, ...] | Callable[[], Iterable[Any]] | None = None
     least: float | None = None
     most: float | None = None
     above: float | None = None
@@ -81,13 +81,18 @@ class Key:
             what = f"{self.name}={json.dumps(value)} has no effect here; {json.dumps(self.default)} is taken"
             warnings.warn(what, stacklevel=5)
             return copy.deepcopy(self.default)
-        if self.choices is not None and value not in self.choices:
-            near = difflib.get_close_matches(str(value), [str(c) for c in self.choices], 1)
+        choices = self.values()
+        if choices is not None and value not in choices:
+            near = difflib.get_close_matches(str(value), [str(c) for c in choices], 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{self.name}={value!r} is not one of {', '.join(map(repr, self.choices))}{hint}")
+            raise ValueError(f"{self.name}={value!r} is not one of {', '.join(map(repr, choices))}{hint}")
         if self.kind in ("int", "float"):
             self._check_range(value)
         return self._rename(value)
+
+    def values(self) -> tuple[Any, ...] | None:
+        """The values that exist; None where they are not counted."""
+        return tuple(self.choices()) if callable(self.choices) else self.choices
 
     def _rename(self, value: Any) -> Any:
         names = dict(self.renames)
@@ -119,8 +124,9 @@ class Key:
 
     def allowed(self) -> str:
         """The values that it takes, in words."""
-        if self.choices is not None:
-            return ", ".join(map(repr, self.choices))
+        choices = self.values()
+        if choices is not None:
+            return ", ".join(map(repr, choices))
         bounds = [
             f"{sign} {bound:g}"
             for sign, bound in (("≥", self.least), (">", self.above), ("≤", self.most), ("<", self.below))
@@ -344,17 +350,23 @@ def describe(keys: Sequence[Key]) -> str:
 
 
 def markdown(benchmarks: Mapping[str, Sequence[Key]]) -> str:
-    """All keys as Markdown, a table for each group, with the defaults of each benchmark that has the key."""
-    keys = {key.name: key for own in benchmarks.values() for key in own}
-    defaults = {name: {key.name: f"`{json.dumps(key.default)}`" for key in own} for name, own in benchmarks.items()}
+    """All keys as Markdown, a table for each group. A key that benchmarks declare in other words has a row for each;
+    where defaults differ, or not all benchmarks have a key, the row says whose they are."""
+    groups: dict[str, dict[tuple[str, ...], dict[str, list[str]]]] = {}  # rows of a group; benchmarks by default
+    names = {key.name: key.group for own in benchmarks.values() for key in own}
+    for name, group in names.items():
+        rows = groups.setdefault(group, {})
+        for benchmark, own in benchmarks.items():
+            for key in (key for key in own if key.name == name):
+                row = (f"`{name}`", key.sentence, " ".join(filter(None, [key.allowed(), key.unit])), key.changes)
+                rows.setdefault(row, {}).setdefault(f"`{json.dumps(key.default)}`", []).append(benchmark)
     lines: list[str] = []
-    for group in dict.fromkeys(key.group for key in keys.values()):
-        lines += [f"\n## {group}\n", f"| key | meaning | unit | values | {' | '.join(benchmarks)} |"]
-        lines.append("|---" * (4 + len(benchmarks)) + "|")
-        for key in keys.values():
-            if key.group == group:
-                own = " | ".join(defaults[name].get(key.name, "") for name in benchmarks)
-                lines.append(f"| `{key.name}` | {key.sentence} | {key.unit} | {key.allowed()} | {own} |")
+    for group, rows in groups.items():
+        lines += [f"\n## {group}\n", "| key | meaning | values | default | changes |", "|---|---|---|---|---|"]
+        for (name, sentence, values, changes), defaults in rows.items():
+            of_all = len(benchmarks) == len(next(iter(defaults.values())))
+            whose = "; ".join(d if of_all else f"{d} {', '.join(owners)}" for d, owners in defaults.items())
+            lines.append(f"| {name} | {sentence} | {values} | {whose} | {changes} |")
     return "\n".join(lines).strip() + "\n"
 
 

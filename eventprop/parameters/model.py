@@ -5,6 +5,7 @@ from __future__ import annotations
 from eventprop import description, models
 from eventprop.parameters.belonging import of_classes, of_learning, of_loop, of_machine, of_network, of_samples
 from eventprop.parameters.declaration import Key
+from eventprop.parameters.neurons import neuron_keys
 
 
 def _weights(prefix: str, mean: float, sd: float, which: str) -> tuple[Key, Key]:
@@ -47,8 +48,8 @@ MODEL = (
         "Model",
         "str",
         "LIF",
-        "Hidden neurons; hetLIF draws time constants around TAU_MEM and TAU_SYN for each, ALIF adapts its threshold.",
-        choices=tuple(description.HIDDEN_NEURONS),
+        "Hidden neurons, of models.NEURONS; hetLIF draws time constants around TAU_MEM and TAU_SYN for each.",
+        choices=description.hidden_neurons,
     ),
     of_network(
         "OUTPUT_NEURON_TYPE",
@@ -58,10 +59,29 @@ MODEL = (
         "Output neurons; hetLI draws time constants for each; first-spike losses take LIF, and LI as LIF.",
         choices=tuple(description.OUTPUT_NEURONS),
     ),
-    of_network("TAU_B", "Model", "float", 100.0, "Time constant of the adaptation of ALIF neurons.", "ms", above=0.0),
-    of_network("B_INCR", "Model", "float", 0.1, "What a spike of an ALIF neuron adds to its threshold."),
+    *neuron_keys(models.NEURONS.values(), ("TAU_MEM", "TAU_SYN", "V_THRESH", "V_RESET")),
     of_network(
-        "B_INIT", "Model", "float", 0.0, "What is added to the threshold of ALIF neurons at the start of a trial."
+        "TRAIN_PARAMETERS",
+        "Model",
+        "dict",
+        {},
+        "Parameters of neurons that are trained besides those of TRAIN_TAU...: population (hidden0, ..., hidden for all "
+        'hidden layers, output) and a list of names, as in {"hidden": ["v_thresh"]}.',
+    ),
+    of_network(
+        "HETEROGENEOUS",
+        "Model",
+        "dict",
+        {},
+        "Parameters that are drawn for each neuron: population and a list of names, or names with a distribution: gamma "
+        "(shape; the default, with 3), normal (s.d.) or uniform (least, most).",
+    ),
+    of_network(
+        "PARAMETER_BOUNDS",
+        "Model",
+        "dict",
+        {},
+        "Bounds of trained and drawn parameters by name, [least, most], where those of the declaration do not suit.",
     ),
     *_weights("INPUT_HIDDEN", 0.078, 0.045, "from input to hidden neurons"),
     *_weights("HIDDEN_OUTPUT", 0.2, 0.37, "from hidden to output neurons"),

@@ -15,6 +15,7 @@ from eventprop.parameters.declaration import Defaults, Key, at_home, resolve
 from eventprop.parameters.general import EXPERIMENT, GENERAL, METHODS
 from eventprop.parameters.learning import LEARNING
 from eventprop.parameters.model import LOSS, MODEL, NETWORK
+from eventprop.parameters.neurons import with_own_neurons
 from eventprop.parameters.recording import RECORDING
 
 __all__ = ["ALIASES", "DEAD", "LONG_TRIALS", "METHODS", "OF_OTHERS", "SHARED", "declare", "resolve_benchmark"]
@@ -119,7 +120,7 @@ def resolve_benchmark(
     """
     if isinstance(p, Defaults):
         p.check(owner)
-    resolved, problems = resolve(p, keys, aliases, dead, OF_OTHERS)
+    resolved, problems = resolve(p, with_own_neurons(keys), aliases, dead, OF_OTHERS)
     resolved = at_home(resolved)
     problems += check_together(resolved, num_channels(resolved) if callable(num_channels) else num_channels)
     problems += own(resolved) if own else []

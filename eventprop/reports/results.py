@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,10 +61,10 @@ class RunFiles:
 
     def begin(self, first: int = 0) -> dict[str, Place]:
         """A place behind all that is there, for a run whose records before ``first`` belong to another."""
-        return {p.name: Place(_size(p), first) for p in (self.text, self.table)}
+        return {p.name: Place(_end(p), first) for p in (self.text, self.table)}
 
     def resume(self, places: Mapping[str, Place], history: Sequence[Record]) -> dict[str, Place]:
-        """Where a run with this history goes on: where it was, or behind lines that others added since."""
+        """Where a run with this history goes on: where it was, or behind lines that others added or changed since."""
         return {
             path.name: self._resume(path, render, places.get(path.name, Place()), history)
             for path, render in self._files()
@@ -72,21 +72,28 @@ class RunFiles:
 
     @staticmethod
     def _resume(path: Path, render: Render, place: Place, history: Sequence[Record]) -> Place:
-        there = path.read_bytes()[place.start :] if path.exists() else b""
-        lines = [render([record], place.start == 0 and i == 0) for i, record in enumerate(history[place.first :])]
+        everything = _content(path)
+        own = render(history[place.first :], False)
+        for start in _starts(everything, own.partition(b"\n")[0] + b"\n"):
+            if own.startswith(everything[start:]):  # wherever it is now, with the lines before it as somebody left them
+                return Place(start, place.first)
+        before, there = everything[: place.start], everything[place.start :]
+        if before and not before.endswith(b"\n"):
+            return Place(_end(path), place.first)
+        lines = [render([record], not before and i == 0) for i, record in enumerate(history[place.first :])]
         known = 0  # lines of this run that are there
         while known < len(lines) and lines[known] and there.startswith(lines[known]):
             there = there[len(lines[known]) :]
             known += 1
         if not there or (known < len(lines) and lines[known].startswith(there)):  # whole, or cut short within a line
-            return place
-        return Place(_size(path), place.first + known)
+            return Place(len(before), place.first)
+        return Place(_end(path), place.first + known)
 
     def write(self, places: Mapping[str, Place], history: Sequence[Record]) -> None:
         """Make each file end with the run's lines, behind what it held when the run began."""
         for path, render in self._files():
             place = places[path.name]
-            there = path.read_bytes() if path.exists() else b""
+            there = _content(path)
             before = there[: place.start]
             right = before + render(history[place.first :], not before)
             if right != there:
@@ -129,6 +136,28 @@ class RunFiles:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _content(path: Path) -> bytes:
+    return files.read_bytes(path) if path.exists() else b""
+
+
+def _starts(content: bytes, line: bytes) -> Iterator[int]:
+    """Where this line begins, each time that it is there."""
+    at = content.find(line)
+    while at >= 0:
+        if at == 0 or content[at - 1 : at] == b"\n":
+            yield at
+        at = content.find(line, at + 1)
+
+
+def _end(path: Path) -> int:
+    """Where the next line begins: at the end of the file, whose last line is ended where somebody left it open."""
+    there = _content(path)
+    if not there or there.endswith(b"\n"):
+        return len(there)
+    files.append_bytes(path, b"\n")
+    return len(there) + 1
 
 
 def _short(value: float | int) -> str:

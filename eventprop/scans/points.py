@@ -171,7 +171,8 @@ def folder_of(out: Path, run: Run) -> Path:
 
 
 def prepare(scan: Scan, run: Run) -> Path:
-    """The run's folder, with its settings in ``settings.json``.
+    """The run's folder, with its settings in ``settings.json``, which is written again where it says something else of
+    what changes nothing, or lacks something.
 
     Raises:
         ValueError: there are other settings in it, as after a change of a default, or it is damaged.
@@ -188,7 +189,8 @@ def prepare(scan: Scan, run: Run) -> Path:
             raise ValueError(
                 f"{path} has other values of {', '.join(other)}: defaults have changed; choose another out"
             )
-        return folder
+        if found == settings:
+            return folder
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(path, settings)
     return folder

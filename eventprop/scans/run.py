@@ -32,6 +32,7 @@ __all__ = ["FINISHED", "is_running", "launch", "log_path", "settle", "status"]
 WAITING, RUNNING, FINISHED, FAILED = "waiting", "running", "finished", "failed"
 _STATES = (WAITING, RUNNING, FINISHED, FAILED)
 _KINDS = {"state": str, "message": str, "seconds": int | float}
+_EVER = 1e12
 _TAKEN, _STOPPED = 75, 130
 
 
@@ -47,7 +48,7 @@ def status(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"state": WAITING, "message": "", "seconds": 0.0}
     known = isinstance(found, dict) and set(found) == set(_KINDS) and found["state"] in _STATES
-    if known and all(isinstance(found[name], kind) for name, kind in _KINDS.items()):
+    if known and all(isinstance(found[name], kind) for name, kind in _KINDS.items()) and 0 <= found["seconds"] < _EVER:
         return dict(found)
     raise ValueError(f"{path} is damaged; delete it, and the run goes on from its last epoch")
 

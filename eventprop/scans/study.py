@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from eventprop import files
 from eventprop.scans import points, pool, table
 from eventprop.scans.points import Run
 from eventprop.scans.spec import Dimension, Scan
@@ -228,6 +229,9 @@ def _open(scan: Scan) -> Iterator[optuna.Study]:
 
     path = scan.out / "study.db"
     # The file's name stays out of an address, in which its characters may mean something.
+    damage: tuple[type[Exception], ...] = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
+    damage += (sqlite3.Error, LookupError, AttributeError, TypeError, ValueError)  # what Optuna makes of odd values
+    another = False
     options = {"creator": lambda: sqlite3.connect(path, timeout=60.0), "poolclass": sqlalchemy.pool.NullPool}
     try:
         storage = optuna.storages.RDBStorage("sqlite://", options)
@@ -236,7 +240,7 @@ def _open(scan: Scan) -> Iterator[optuna.Study]:
             settings, found = _settings(scan), study.user_attrs.get("settings")
             if found is None:
                 study.set_user_attr("settings", settings)
-            elif found != settings:
+            elif another := found != settings:
                 raise ValueError(
                     f"{scan.path}: the study in {scan.out} is of other settings or space; choose another out"
                 )
@@ -244,8 +248,10 @@ def _open(scan: Scan) -> Iterator[optuna.Study]:
         finally:
             storage.remove_session()
             storage.engine.dispose()
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, sqlite3.Error) as error:
-        why = str(getattr(error, "orig", None) or error).split("\n")[0]
+    except damage as error:
+        if another:
+            raise
+        why = files.why(getattr(error, "orig", None) or error)
         raise ValueError(f"{path} cannot be used ({why}); delete it to begin the study anew") from None
 
 

@@ -57,22 +57,31 @@ class Point:
     of: int
 
 
-def history(folder: Path, fold: int | None = None) -> list[dict[str, float]]:
+def history(folder: Path, fold: int | None = None, epochs: int | None = None) -> list[dict[str, float]]:
     """One record of numbers for each epoch that the run has done; empty before the first.
 
+    Args:
+        epochs: how many there must be, of a run that is finished.
+
     Raises:
-        ValueError: the file of them is damaged; names it.
+        ValueError: the file of them is damaged, or has other epochs; names it.
     """
     path = folder / f"{NAME}_results.csv"
-    if not path.exists():
+    if not path.exists() and not epochs:
         return []
     try:
         rows = list(csv.DictReader(io.StringIO(texts.read_text(path))))
         found = [row for row in rows if row["run"] == ("train" if fold is None else f"f{fold}")]
         records = [{column: float(row[column]) for column in results.COLUMNS[1:]} for row in found]
-    except (KeyError, TypeError, ValueError, csv.Error):
+        first = max((i for i, record in enumerate(records) if record["epoch"] == 0), default=0)
+        done = [record["epoch"] for record in records[first:]]
+        shares = [record[name] for record in records for name in ("train_accuracy", "eval_accuracy")]
+        if done != list(range(len(done) if epochs is None else epochs)):
+            raise ValueError("lines are missing")
+        if not all(0.0 <= share <= 1.0 for share in shares if share == share):
+            raise ValueError("an accuracy is none")
+    except (KeyError, TypeError, ValueError, csv.Error, FileNotFoundError):
         raise ValueError(f"{path} is damaged; delete the run's folder, and it is done again") from None
-    first = max((i for i, record in enumerate(records) if record["epoch"] == 0), default=0)
     return records[first:]
 
 
@@ -84,7 +93,7 @@ def rows(scan: Scan, runs: Sequence[Run]) -> list[Row]:
 def _row(scan: Scan, run: Run) -> Row:
     folder = folder_of(scan.out, run)
     state = one.status(folder)["state"] if folder.is_dir() else one.WAITING
-    records = history(folder, run.fold)
+    records = history(folder, run.fold, run.p["N_EPOCH"] if state == one.FINISHED else None)
     last, best, accuracy, seconds = {}, None, None, None
     if state == one.FINISHED and records:
         last = {name: records[-1][name] for name in _METRICS if records[-1][name] == records[-1][name]}

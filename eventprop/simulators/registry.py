@@ -22,6 +22,7 @@ from eventprop.parameters import shd as shd_parameters
 from eventprop.parameters import smnist as smnist_parameters
 from eventprop.parameters import yinyang as yinyang_parameters
 from eventprop.parameters.declaration import Key
+from eventprop.parameters.neurons import with_own_neurons
 
 __all__ = ["BENCHMARKS", "Benchmark", "find"]
 
@@ -35,7 +36,7 @@ class Benchmark:
     Attributes:
         name: as recipes and scans call it; ``title``: as people do.
         module, model: the module of its simulator and the class in it.
-        keys, resolve: its declared parameters, and what completes and checks a ``p``.
+        declared, resolve: its declared parameters, and what completes and checks a ``p``.
         methods: method of the class by mode; the first mode is the default.
         fold_key: the key that lists the folds of mode "cross_validate", where there is that mode.
     """
@@ -44,10 +45,15 @@ class Benchmark:
     title: str
     module: str
     model: str
-    keys: tuple[Key, ...]
+    declared: tuple[Key, ...]
     resolve: Callable[[Mapping[str, Any]], dict[str, Any]]
     methods: Mapping[str, str] = field(default_factory=lambda: _MODES)
     fold_key: str | None = None
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Its parameters, with those of neurons that were declared since."""
+        return with_own_neurons(self.declared)
 
     def load(self) -> Any:
         """The simulator's class; its module is the one beside this package, whatever else is called so."""

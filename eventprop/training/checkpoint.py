@@ -28,7 +28,7 @@ from eventprop.training import journal
 from eventprop.training.journal import Mark
 from eventprop.training.schedule import LearningRate
 
-__all__ = ["TrainingState", "checkpoint_path", "load", "load_flat", "save", "trained_epochs"]
+__all__ = ["TrainingState", "checkpoint_path", "load", "load_flat", "save", "save_flat", "trained_epochs"]
 
 _FORMAT = 3  # 1 had no time constants: they were those of p; 2 had history and collected arrays in it, and no journal
 _FLAT_TIME_CONSTANTS = {"tau_mem": "taum", "tau_syn": "tausyn", "tau_b": "taub"}
@@ -97,9 +97,14 @@ def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     files.write_bytes(path, buffer.getvalue())
     if flat_prefix:
-        label = path.stem.rsplit("_", 1)[1]
-        for name, array in _flat(state).items():
-            files.write_array(path.with_name(f"{flat_prefix}_{name}_{label}.npy"), array)
+        save_flat(path, state, flat_prefix)
+
+
+def save_flat(path: Path, state: TrainingState, prefix: str) -> None:
+    """Write the flat arrays that belong beside the checkpoint ``path``, whose names begin with ``prefix`` (``NAME``)."""
+    label = path.stem.rsplit("_", 1)[1]
+    for name, array in _flat(state).items():
+        files.write_array(path.with_name(f"{prefix}_{name}_{label}.npy"), array)
 
 
 def _flat(state: TrainingState) -> dict[str, np.ndarray]:

@@ -92,6 +92,9 @@ class Outputs:
             files.write_json(self.folder / f"{self.name}.json", self.saved)
         if not goes_on:
             self._checkpoint(state, "start" if self._replaced else "last")
+        elif self.settings.checkpoint and state.epoch:  # what a kill behind the checkpoint has left undone
+            checkpoint.save_flat(self._path("last"), state, self.name)
+            self._path("start").unlink(missing_ok=True)
 
     def _begin_journal(self, state: TrainingState) -> Journal:
         """The journal, with what the state brought from elsewhere to be kept in it, too."""
@@ -150,9 +153,8 @@ class Outputs:
             checkpoint.save(self._path("best"), state, self.settings.saved, self.name)
             files.write_text(self.folder / f"{self.name}_best.txt", self.out.line(state.history[-1]))
         self._checkpoint(state, "last")
-        if self._replaced:
-            self._path("start").unlink(missing_ok=True)
-            self._replaced = []
+        self._path("start").unlink(missing_ok=True)
+        self._replaced = []
         self.out.append(state.history[-1])
 
     def finish(self, state: TrainingState, evaluated: str) -> None:

@@ -42,9 +42,9 @@ int engine_layer(Engine *e, int layer, int n, const double *parameters, double d
         hidden ? l.compute<Hidden>() : l.compute<Output>();
     });
 }
-// The layer's next trained parameter, in the order in which the model has them: [panel][P] each, at least `least`.
-int engine_trained(Engine *e, int layer, real *w, real *g, real *m, real *v, double least) {
-    return guarded([&] { layer_of(e, layer).trained.push_back({w, g, m, v, real(least)}); });
+// The layer's next trained parameter, in the order in which the model has them: [panel][P] each, from `least` to `most`.
+int engine_trained(Engine *e, int layer, real *w, real *g, real *m, real *v, double least, double most) {
+    return guarded([&] { layer_of(e, layer).trained.push_back({w, g, m, v, real(least), real(most)}); });
 }
 // Takes over values that were written into the arrays of trained parameters.
 int engine_take_trained(Engine *e) {
@@ -87,7 +87,7 @@ void engine_trace(Engine *e, int i, int layer, int backward, int row, float *to)
     const auto &slot = e->slots[i];
     const auto &trace = read_out ? slot.output : slot.layers[layer];
     const eventprop::Layer &l = read_out ? e->output : e->hidden[layer];
-    const int forward_rows = 1 + (read_out ? Output::n_state : Hidden::n_state);
+    const int forward_rows = read_out ? Output::n_state : Hidden::n_state;
     const int rows = backward ? (read_out ? Output::n_adjoint : Hidden::n_adjoint) : forward_rows;
     const real *from = backward ? trace.adjoints.data : trace.states.data;
     for (int k = 0; k < e->K; ++k)

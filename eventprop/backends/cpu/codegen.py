@@ -41,7 +41,7 @@ def _regulariser(hidden: Struct) -> str:
     )
 
 
-def _optimiser(optimiser: models.OptimiserModel) -> str:
+def _optimiser(optimiser: models.Optimiser) -> str:
     m, v = optimiser.state
     arrays = {"value": "w", m: "m0", v: "v0"}
     loop = lane_loop(arrays, optimiser.update).replace("P; ++l", "n; ++l")
@@ -61,11 +61,10 @@ def generate(network: Network, real: str = "float") -> str:
     Args:
         real: "float", or "double" for checking.
     """
-    synapse = models.EXPONENTIAL_SYNAPSE
     exact = network.spike_timing == "exact"
     kind = ExactStruct if exact else Struct
-    hidden = kind("Hidden", network.hidden[0], synapse)
-    output = kind("Output", network.output, synapse)
+    hidden = kind("Hidden", network.hidden[0])
+    output = kind("Output", network.output)
     return (
         "#include <cmath>\n"
         f"typedef {real} real;\n"

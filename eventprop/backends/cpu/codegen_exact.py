@@ -6,19 +6,13 @@ neurons of an interval, or, in the functions whose names end in ``_each``, for a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from eventprop.backends.cpu.codegen_neuron import Struct
-from eventprop.backends.cpu.codegen_text import cpp
+from eventprop.backends.cpu.codegen_text import cpp, fast
 from eventprop.backends.snippets import names_in
 
 __all__ = ["ExactStruct"]
-
-
-def _fast(code: str) -> str:
-    """As ``cpp``, with exponentials that the compiler can make vector code of."""
-    return re.sub(r"\bstd::(expm1|exp)\(", r"eventprop::fast_\1(", cpp(code))
 
 
 def _lines(lines: Sequence[str], indent: int) -> str:
@@ -30,7 +24,7 @@ class ExactStruct(Struct):
 
     def further(self) -> str:
         m = self.model
-        self.flow = f"{m.update} {self.synapse.decay}"
+        self.flow = f"{m.update} {m.arrive}"
         backward = f"{m.adjoint_update} {' '.join(m.collect[n] for n in self.trained)}"
         if m.integrals[0] and self.trained:
             backward += self.flow + " ".join(" ".join(m.integral_slopes[n]) for n in self.trained)
@@ -47,7 +41,7 @@ class ExactStruct(Struct):
 
     def _carried(self) -> int:
         """How many adjoint variables, the first ones, reach a synapse directly or after some time."""
-        m, used = self.model, names_in(self.synapse.gradient + self.synapse.transport)
+        m, used = self.model, names_in(self.model.gradient[0] + self.model.transport[0])
         for statement in m.adjoint_update.split(";") * len(m.adjoint):
             target = statement.split("=")[0].strip()
             if target in used:
@@ -70,7 +64,7 @@ class ExactStruct(Struct):
         return timed, [n for n in self.names if n in used and n not in timed]
 
     def _computed(self, names: Sequence[str]) -> list[str]:
-        return [f"const real {n} = {_fast(self.constants[n])};" for n in names]
+        return [f"const real {n} = {fast(self.constants[n])};" for n in names]
 
     def _interval(self, which: str, code: str) -> str:
         """Functions that compute the constants of ``code`` for an interval of length ``dt``."""
@@ -105,10 +99,10 @@ class ExactStruct(Struct):
 
     def _seen_each(self) -> str:
         """What the synapses collect and carry back, for each of the first ``n`` lanes."""
-        code = self.synapse.gradient + " " + self.synapse.transport
+        code = self.model.gradient[0] + " " + self.model.transport[0]
         lanes = [f"const real {n} = {a}[l];" for n, a in self.per_lane().items() if n in names_in(code)]
         lanes += [f"const real {v} = {a}[l];" for v, a in self.adjoint.items() if v in names_in(code)]
-        lanes += [f"gradient[l] = {cpp(self.synapse.gradient)};", f"transport[l] = {cpp(self.synapse.transport)};"]
+        lanes += [f"gradient[l] = {cpp(self.model.gradient[0])};", f"transport[l] = {cpp(self.model.transport[0])};"]
         return self.function(
             "void seen_each(const real *c, const real *h, int n, const real *__restrict a, real *__restrict gradient, "
             "real *__restrict transport)",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from eventprop import models
 from eventprop.backends.cpu.codegen_neuron import Struct
 from eventprop.backends.cpu.codegen_text import changes, cpp, rows_of, switch, values_of
-from eventprop.backends.snippets import names_in
+from eventprop.backends.snippets import names_in, renamed
 
 __all__ = ["losses_of", "readout"]
 
@@ -23,7 +23,7 @@ def readout(losses: Sequence[models.Loss], output: Struct) -> str:
     return (
         "struct Readout {\n"
         f"    static constexpr int n_state = {max(1, *(len(loss.state) for loss in losses))};\n"
-        f"    static constexpr bool impulse_changes_gradient = {changes(impulses, output.synapse.gradient)};\n"
+        f"    static constexpr bool impulse_changes_gradient = {changes(impulses, output.model.gradient[0])};\n"
         + _flags("uses_traffic", ("traffic" in names_in(loss.weight) for loss in losses))
         + _flags("per_step", (loss.per_step for loss in losses))
         + _flags("has_cusps", (bool(loss.cusp) for loss in losses))
@@ -66,7 +66,7 @@ def _in_steps(losses: Sequence[models.Loss], output: Struct) -> str:
         + switch(
             f"void impulse(int which, {arguments}, real *__restrict a, const real *e, const real *r, real weight, "
             "real step, real steps)",
-            loop(back, lambda o: o.impulse),
+            loop(back, lambda o: renamed(o.impulse, {"scale_V": output.model.scale_v})),
             "        (void)c, (void)h, (void)q, (void)a, (void)e, (void)r, (void)weight, (void)step, (void)steps;\n",
         )
     )

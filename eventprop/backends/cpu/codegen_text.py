@@ -7,17 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from eventprop.backends.snippets import assigned, names_in
 
-__all__ = ["changes", "cpp", "lane_loop", "rows_of", "switch", "values_of"]
+__all__ = ["changes", "cpp", "fast", "lane_loop", "rows_of", "switch", "values_of"]
 
 _NUMBER = re.compile(r"(?<![\w.])(\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)(?![\w.])")
-_FUNCTIONS = ("exp", "expm1", "sqrt", "fabs", "log")
+_FUNCTIONS = ("exp", "expm1", "sqrt", "fabs", "log", "tanh", "sin", "cos", "pow", "floor")
 
 
 def cpp(code: str, kind: str = "real") -> str:
     """GeNNCode with literals of type ``kind``, the standard library's overloads and branch-free extrema."""
     code = _NUMBER.sub(rf"{kind}(\1)", code)
     code = re.sub(r"\bfmax\(", "eventprop::larger(", re.sub(r"\bfmin\(", "eventprop::smaller(", code))
+    code = re.sub(r"\bphi(_slope)?\(", r"eventprop::phi\1(", code)
     return re.sub(rf"\b({'|'.join(_FUNCTIONS)})\(", r"std::\1(", code)
+
+
+def fast(code: str) -> str:
+    """As ``cpp``, with exponentials that the compiler can make vector code of."""
+    return re.sub(r"\b(?:std|eventprop)::(expm1|exp|phi|phi_slope)\(", r"eventprop::fast_\1(", cpp(code))
 
 
 def changes(code: str, expression: str) -> str:

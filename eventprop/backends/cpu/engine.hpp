@@ -96,7 +96,7 @@ public:
             if (l.trained.empty()) return;
             for (Trained &a : l.trained) {
                 Optimiser::update(parameters, factor, l.n, a.w, a.g, a.m, a.v);
-                for (int j = 0; j < l.n; ++j) a.w[j] = std::max(a.w[j], a.least);
+                for (int j = 0; j < l.n; ++j) a.w[j] = std::min(std::max(a.w[j], a.least), a.most);
             }
             take_trained(l);
         });
@@ -233,7 +233,7 @@ private:
     void sweep_layer(const Layer &l, const SpikeLists &source, bool first, Delays delays, LayerTrace &out, const Draws &draws,
                      bool learn, Scratch &t) {
         int rows = 0;
-        const Panels drive = first ? drive_of(l, source, delays, t, rows) : Panels{};
+        const Panels drive = first ? drive_of<1>(l, source, delays, t, rows) : Panels{};
         exact_sweep<Model>(l, drive, rows, K, first ? nullptr : &source, out, draws, learn && Model::n_collect, &l == &output, t);
     }
     StepWeights step_weights(const Slot &slot) const {
@@ -276,16 +276,15 @@ private:
     void sweep_layer(const Layer &l, const SpikeLists &source, bool, Delays delays, LayerTrace &out, const Draws &draws,
                      bool learn, Scratch &t) {
         int rows;
-        const Panels drive = drive_of(l, source, delays, t, rows);
-        sweep<Model>(l, drive, rows, K, out, draws, recording || (learn && Model::n_collect), recording || &l == &output, t);
-        if (recording) record_states<Model>(l, out, t.state.data, K);
+        const Panels drive = drive_of<Model::n_inputs>(l, source, delays, t, rows);
+        const bool kept = learn && (Model::n_collect || Model::reads_state);
+        sweep<Model>(l, drive, rows, K, out, draws, kept, recording || (kept && &l == &output), recording, t);
     }
     template <class Model> void read_out(const SpikeLists &source, Delays delays, Slot &slot, bool learn, Scratch &t) {
         int rows;
-        const Panels drive = drive_of(output, source, delays, t, rows);
-        const bool kept = recording || (learn && Model::n_collect);
-        read_steps<Model>(output, drive, rows, K, weights_of_steps(slot), which, q(), slot, kept, t);
-        if (recording) record_states<Model>(output, slot.output, t.state.data, K);
+        const Panels drive = drive_of<Model::n_inputs>(output, source, delays, t, rows);
+        const bool kept = learn && (Model::n_collect || Model::reads_state);
+        read_steps<Model>(output, drive, rows, K, weights_of_steps(slot), which, q(), slot, kept, recording, t);
     }
     template <class Model> void reverse_read_out(Slot &slot, Scratch &t) {
         reverse_readout<Model>(output, slot, K, weights_of_steps(slot), which, q(), recording, t);
@@ -297,19 +296,20 @@ private:
     void errors_of(Slot &slot, size_t l, Scratch &t) {
         const bool last = l + 1 == hidden.size();
         LayerTrace &trace = slot.layers[l];
-        errors_from_above(trace, last ? output : hidden[l + 1], last ? slot.output.rows : slot.layers[l + 1].rows, K, t);
+        if (last) errors_from_above<Output::n_inputs>(trace, output, slot.output.rows, K, t);
+        else errors_from_above<Hidden::n_inputs>(trace, hidden[l + 1], slot.layers[l + 1].rows, K, t);
         if (last && Readout::has_cusps(which)) add_cusps(output, slot.error.data(), slot.readout.data, which, trace, K);
     }
 #endif
 
     static Delays one_copy(int n) { return {n, 1, 0}; }
 
-    Panels drive_of(const Layer &l, const SpikeLists &source, Delays delays, Scratch &t, int &rows) {
+    template <int inputs> Panels drive_of(const Layer &l, const SpikeLists &source, Delays delays, Scratch &t, int &rows) {
         rows = source.id.empty() ? 0 : std::min(K - 1, source.last() + 1 + (delays.copies - 1) * delays.delay);
-        Panels drive{nullptr, Panels::stride_of(K)};
+        Panels drive{nullptr, Panels::stride_of(size_t(K) * inputs)};
         t.drive.reserve(drive.stride * l.n_panels);
         drive.data = t.drive.data;
-        gather_drive(source, delays, rows, l.forward.w, l.n_panels, drive);
+        gather_drive<inputs>(source, delays, rows, l.forward.w, l.n_panels, drive);
         return drive;
     }
 
@@ -469,11 +469,20 @@ private:
             return;
         }
 #endif
-        const Panels g{trace->gradient.data, Panels::stride_of(K)};
+        trace == &slot.output ? gather_steps<Output::n_inputs>(*trace, *source, delays, p, *w)
+                              : gather_steps<Hidden::n_inputs>(*trace, *source, delays, p, *w);
+    }
+
+    template <int inputs>
+    void gather_steps(const LayerTrace &trace, const SpikeLists &source, Delays delays, int p, Weights &w) {
+        const Panels g{trace.gradient.data, Panels::stride_of(size_t(K) * inputs)};
         for (int c = 0; c < delays.copies; ++c) {
             const int shift = c * delays.delay;
-            if (trace->rows > shift)
-                gather_gradient(*source, delays.n, trace->rows - shift, g.at(p, shift), w->g.at(p, size_t(c) * delays.n));
+            const size_t first = size_t(c) * delays.n;
+            if (trace.rows <= shift) continue;
+            if constexpr (inputs == 2)
+                gather_gradient_by_sign(source, delays.n, trace.rows - shift, g.at(p, size_t(shift) * 2), w.w.at(p, first), w.g.at(p, first));
+            else gather_gradient(source, delays.n, trace.rows - shift, g.at(p, shift), w.g.at(p, first));
         }
     }
 

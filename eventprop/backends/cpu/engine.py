@@ -115,8 +115,8 @@ class CpuEngine:
         padded = -(-population.size // self._panel) * self._panel
         arrays = {role: _aligned_zeros((padded,), self._dtype) for role in _ROLES}
         addresses = (address(arrays[role]) for role in _ROLES)
-        least = self.network.bounds.get(name, 0.0)
-        check(self._lib.engine_trained(self._handle, self._layers[population.name], *addresses, least))
+        bounds = self.network.bounds_of(name)
+        check(self._lib.engine_trained(self._handle, self._layers[population.name], *addresses, *bounds))
         return arrays
 
     def _place(self, projection: Projection) -> dict[str, np.ndarray]:
@@ -264,7 +264,7 @@ class CpuEngine:
     def trace(self, population: str, variable: str) -> np.ndarray:
         n, recorded, learned = self._traced
         q = next(q for q in self.network.populations if q.name == population)
-        state = ["Isyn", *q.model.state]
+        state = list(q.model.state)
         if not recorded:
             raise RuntimeError("the last batch was not recorded")
         found = np.full((n, self.network.num_steps, q.size), np.nan, np.float32)

@@ -13,7 +13,7 @@ namespace eventprop {
 
 template <class Model> class ExactSweep {
 public:
-    static constexpr int VARS = 1 + Model::n_state;
+    static constexpr int VARS = Model::n_state;
     real *x;                              // states at the start of the step
 
     ExactSweep(const Layer &l, const SpikeLists *below, LayerTrace &out, const Draws &draws, bool kept, Scratch &t)

@@ -156,7 +156,7 @@ inline void gather_together(const LayerTrace &trace, Cut kind, const SpikeLists 
 // The read-out where outputs share their constants: the spikes of a step arrive together.
 template <class Model>
 void read_together(const Layer &l, int K, const SpikeLists &below, StepWeights w, Slot &slot, Scratch &t) {
-    constexpr int VARS = 1 + Model::n_state, ROWS = VARS + 1;
+    constexpr int VARS = Model::n_state, ROWS = VARS + 1;
     const real h = real(l.dt), trial = real(K * l.dt), *c = l.constants.data();
     t.state.reserve(size_t(l.n_panels) * ROWS * P);
     slot.readout.reserve(size_t(l.n_panels) * Readout::n_state * P);

@@ -17,7 +17,7 @@ inline size_t most_cuts(const Layer &l) { return 100000 + 1000 * size_t(l.n); }
 // First time in (0, y] at which V of one lane of panel x reaches its threshold from below, or `never`: bisection to a peak
 // if V ends below, then Newton's method within the bracket.
 template <class Model> real crossing(const real *c, const real *h, int lane, const real *x, real y, real &r) {
-    real now[(1 + Model::n_state) * P], e;
+    real now[Model::n_state * P], e;
     auto go = [&](real s) {
         Model::flow_each(c, h + lane, 1, x + lane, &s, now);
         Model::levels(c, h + lane, 1, now, &e, &r);
@@ -78,7 +78,7 @@ protected:
 // Such neurons, gathered in panels of their own.
 template <class Model> class Candidates : public Listed {
 public:
-    static constexpr int VARS = 1 + Model::n_state;
+    static constexpr int VARS = Model::n_state;
     static constexpr real margin = 0;
     std::vector<real> when;               // the crossing's time since the start of the step, `never` if there is none
 
@@ -304,7 +304,7 @@ inline void index_events(const LayerTrace &trace, Cut kind, const SpikeLists &so
 template <class Model, class Extra>
 void reverse_in_order(const Layer &l, LayerTrace &trace, int K, const SpikeLists *below, std::vector<real> *below_error, Scratch &t,
                       Extra &&extra) {
-    constexpr int VARS = Model::n_adjoint, KEPT = 1 + Model::n_state;
+    constexpr int VARS = Model::n_adjoint, KEPT = Model::n_state;
     const size_t stride = Panels::stride_of(K), events = trace.events.size(), event_stride = Panels::stride_of(events);
     const size_t kept_width = size_t(l.n_panels) * KEPT * P;
     trace.live_events = trace.event_start[trace.rows];
@@ -362,7 +362,7 @@ void reverse_in_order(const Layer &l, LayerTrace &trace, int K, const SpikeLists
 // The read-out that does not spike: integrals of V with the loss's weight, taken as linear in time within a step.
 template <class Model>
 void read_in_order(const Layer &l, int K, const SpikeLists &below, StepWeights w, Slot &slot, bool kept, Scratch &t) {
-    constexpr int VARS = 1 + Model::n_state;
+    constexpr int VARS = Model::n_state;
     const real h = real(l.dt), trial = real(K * l.dt);
     const size_t width = size_t(l.n_panels) * VARS * P;
     t.state.reserve(width);
@@ -397,7 +397,7 @@ void read_in_order(const Layer &l, int K, const SpikeLists &below, StepWeights w
 template <class Model>
 void reverse_read_in_order(const Layer &l, int K, const SpikeLists &below, StepWeights w, Slot &slot,
                            std::vector<real> &below_error, Scratch &t) {
-    constexpr int VARS = Model::n_adjoint, KEPT = 1 + Model::n_state;
+    constexpr int VARS = Model::n_adjoint, KEPT = Model::n_state;
     LayerTrace &trace = slot.output;
     const real h = real(l.dt), trial = real(K * l.dt);
     const size_t stride = Panels::stride_of(below.id.size()), kept_width = size_t(l.n_panels) * KEPT * P;

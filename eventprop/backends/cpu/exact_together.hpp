@@ -56,7 +56,7 @@ template <int ROWS> struct Arrivals {
 
 template <class Model> class Together : public Listed {
 public:
-    static constexpr int VARS = 1 + Model::n_state;
+    static constexpr int VARS = Model::n_state;
     Arrivals<VARS> arrivals;              // the spikes of the step
     // Neurons that stay less than this below their threshold without spikes are candidates from the first, since spikes may
     // bring them there: as much as was missing of late.

@@ -36,4 +36,49 @@ inline float fast_expm1(float x) {
 inline double fast_exp(double x) { return std::exp(x); }
 inline double fast_expm1(double x) { return std::expm1(x); }
 
+// phi(z) = (exp(z) - 1) / z, its derivative, and both by the fast exponentials.
+template <class T> T phi(T z) { return z == T(0) ? T(1) : std::expm1(z) / z; }
+template <class T> T phi_slope_with(T z, T exp_z, T phi_z) {
+    const T series = T(0.5) + z * (T(1) / 3 + z * (T(0.125) + z * (T(1) / 30 + z * (T(1) / 144 + z * (T(1) / 840 + z * (T(1) / 5760 + z / 45360))))));
+    return std::fabs(z) < T(0.3) ? series : (exp_z - phi_z) / z;
+}
+template <class T> T phi_slope(T z) { return phi_slope_with(z, std::exp(z), phi(z)); }
+template <class T> T fast_phi(T z) {
+    const T direct = fast_expm1(z) / z;
+    return z == T(0) ? T(1) : direct;
+}
+template <class T> T fast_phi_slope(T z) { return phi_slope_with(z, fast_exp(z), fast_phi(z)); }
+
+// exp(a dt) in the place of a, [N][N]: a Taylor series of the matrix halved until it is small, then squared as often.
+template <int N> void exponential(double *a, double dt) {
+    double norm = 0;
+    for (int i = 0; i < N; ++i) {
+        double sum = 0;
+        for (int j = 0; j < N; ++j) sum += std::fabs(a[i * N + j] * dt);
+        norm = larger(norm, sum);
+    }
+    int halvings = 0;
+    for (; norm > 0.25 && halvings < 1000; norm /= 2) ++halvings;
+    const double h = std::ldexp(dt, -halvings);
+    double sum[N * N], term[N * N], next[N * N];
+    auto multiply = [&](const double *x, const double *y, double factor) {
+        for (int i = 0; i < N; ++i)
+            for (int j = 0; j < N; ++j) {
+                double s = 0;
+                for (int k = 0; k < N; ++k) s += x[i * N + k] * y[k * N + j];
+                next[i * N + j] = s * factor;
+            }
+    };
+    for (int i = 0; i < N * N; ++i) sum[i] = term[i] = i % (N + 1) == 0 ? 1.0 : 0.0;
+    for (int k = 1; k <= 14; ++k) {
+        multiply(term, a, h / k);
+        for (int i = 0; i < N * N; ++i) sum[i] += term[i] = next[i];
+    }
+    for (; halvings > 0; --halvings) {
+        multiply(sum, sum, 1.0);
+        for (int i = 0; i < N * N; ++i) sum[i] = next[i];
+    }
+    for (int i = 0; i < N * N; ++i) a[i] = sum[i];
+}
+
 }  // namespace eventprop

@@ -11,7 +11,7 @@ namespace eventprop {
 
 template <class Model> bool quiet(const Layer &l, const real *state) {
     for (int p = 0; p < l.n_panels; ++p)
-        if (!Model::quiet(l.constants.data(), l.lanes_of<Model>(p), state + p * (1 + Model::n_state) * P)) return false;
+        if (!Model::quiet(l.constants.data(), l.lanes_of<Model>(p), state + p * Model::n_state * P)) return false;
     return true;
 }
 
@@ -32,30 +32,37 @@ void fire(const Layer &l, int p, int k, real *x, const int *fired, LayerTrace &o
 }
 
 template <class Model, bool noisy, bool kept>
-void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const Draws &draws, bool whole, real *state) {
-    constexpr int VARS = 1 + Model::n_state;
+void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const Draws &draws, bool whole, real *state,
+                 bool record) {
+    constexpr int VARS = Model::n_state;
     const real *c = l.constants.data();
     const size_t kept_stride = size_t(K) * VARS * P;
     SpikeLists &spikes = out.spikes;
-    alignas(64) real current[P], normal[P], none[P] = {};
+    constexpr int INPUTS = Model::n_inputs;
+    alignas(64) real current[INPUTS * P], normal[P], none[INPUTS * P] = {};
     alignas(64) int fired[P];
     int k = 0;
     for (; k < K; ++k) {
         const uint32_t from = k ? spikes.step_start[k - 1] : 0, to = uint32_t(spikes.id.size());
         const bool driven = k > 0 && k <= rows;
-        if (!noisy && !(kept && whole) && !driven && from == to && k > rows && k % 4 == 0 && quiet<Model>(l, state)) break;
+        if (!noisy && !whole && !driven && from == to && k > rows && k % 4 == 0 && quiet<Model>(l, state)) break;
         spikes.step_start[k] = to;
         if (draws.dropout) out.dropped.step_start[k] = uint32_t(out.dropped.id.size());
         for (int p = 0; p < l.n_panels; ++p) {
-            const real *in = driven ? drive.at(p, k - 1) : none;
+            const real *in = driven ? drive.at(p, size_t(k - 1) * INPUTS) : none;
             if (from < to && l.recurrent.present) {
-                store(current, sum_rows(load(in), l.recurrent.w.at(p, 0), spikes.id.data(), from, to));
+                const real *w = l.recurrent.w.at(p, 0);
+                if constexpr (INPUTS == 2) {
+                    std::copy(in, in + INPUTS * P, current);
+                    sum_rows_by_sign(current, w, spikes.id.data(), from, to);
+                } else store(current, sum_rows(load(in), w, spikes.id.data(), from, to));
                 in = current;
             }
             if (noisy) draws.normal->fill(normal, draws.noise_key, k, p * P, draws.noise);
             real *x = state + p * VARS * P, *keep = kept ? out.kept.data + p * kept_stride + size_t(k) * VARS * P : nullptr;
             if (Model::template step<noisy, kept>(c, l.lanes_of<Model>(p), x, in, fired, normal, keep) && k < K - 1)
                 fire<Model>(l, p, k, x, fired, out, draws);
+            if (record) std::copy(x, x + VARS * P, out.states.data + (size_t(p) * K + k) * VARS * P);
         }
     }
     for (int j = k; j <= K; ++j) spikes.step_start[j] = uint32_t(spikes.id.size());
@@ -63,11 +70,12 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
         for (; k <= K; ++k) out.dropped.step_start[k] = uint32_t(out.dropped.id.size());
 }
 
-// A layer of spiking neurons through a trial; drive row k holds what arrives from below in step k + 1. `whole`: state is
-// kept to the end of the trial, also where nothing happens any more.
+// A layer of spiking neurons through a trial; drive row k holds what arrives from below in step k + 1. `whole`: to the end
+// of the trial, also where nothing happens any more. `record`: the state after each step is kept, too.
 template <class Model>
-void sweep(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const Draws &draws, bool kept, bool whole, Scratch &t) {
-    constexpr int VARS = 1 + Model::n_state;
+void sweep(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const Draws &draws, bool kept, bool whole, bool record,
+           Scratch &t) {
+    constexpr int VARS = Model::n_state;
     t.state.reserve(size_t(l.n_panels) * VARS * P);
     real *state = t.state.data;
     for (int p = 0; p < l.n_panels; ++p)
@@ -76,31 +84,16 @@ void sweep(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const
     out.dropped.clear(draws.dropout ? K : 0);
     out.recorded.clear();
     out.dropped_recorded.clear();
-    if (kept) out.kept.reserve(size_t(l.n_panels) * K * VARS * P);
+    const size_t size = size_t(l.n_panels) * K * VARS * P;
+    if (kept) out.kept.reserve(size);
+    if (record) out.states.reserve(size);
     if (draws.noise != 0)
-        kept ? sweep_steps<Model, true, true>(l, drive, rows, K, out, draws, whole, state)
-             : sweep_steps<Model, true, false>(l, drive, rows, K, out, draws, whole, state);
+        kept ? sweep_steps<Model, true, true>(l, drive, rows, K, out, draws, whole, state, record)
+             : sweep_steps<Model, true, false>(l, drive, rows, K, out, draws, whole, state, record);
     else
-        kept ? sweep_steps<Model, false, true>(l, drive, rows, K, out, draws, whole, state)
-             : sweep_steps<Model, false, false>(l, drive, rows, K, out, draws, whole, state);
+        kept ? sweep_steps<Model, false, true>(l, drive, rows, K, out, draws, whole, state, record)
+             : sweep_steps<Model, false, false>(l, drive, rows, K, out, draws, whole, state, record);
     out.spikes.index_by_id(l.n, K);
-}
-
-// Keeps the state after each step: the current of the step, and all else as it was at the start of the next one, or, after
-// the last, at the end.
-template <class Model> void record_states(const Layer &l, LayerTrace &out, const real *state, int K) {
-    constexpr int VARS = 1 + Model::n_state;
-    out.states.reserve(size_t(l.n_panels) * K * VARS * P);
-    for (int p = 0; p < l.n_panels; ++p) {
-        const size_t start = size_t(p) * K * VARS * P;
-        real *to = out.states.data + start;
-        const real *kept = out.kept.data + start;
-        for (int k = 0; k < K; ++k) {
-            const real *next = k + 1 < K ? kept + size_t(k + 1) * VARS * P : state + size_t(p) * VARS * P;
-            std::copy(kept + size_t(k) * VARS * P, kept + size_t(k) * VARS * P + P, to + size_t(k) * VARS * P);
-            std::copy(next + P, next + VARS * P, to + size_t(k) * VARS * P + P);
-        }
-    }
 }
 
 // Space for the adjoints of a trial, all 0.
@@ -135,74 +128,114 @@ inline void add_cusps(const Layer &output, const real *error, const real *readou
 }
 
 // R of each spike from the layer above, whose transport rows are in t.transport
-inline void errors_from_above(LayerTrace &trace, const Layer &above, int rows, int K, Scratch &t) {
+template <int inputs>
+void errors_from_above(LayerTrace &trace, const Layer &above, int rows, int K, Scratch &t) {
     const SpikeLists &spikes = trace.spikes;
-    const size_t stride = Panels::stride_of(K);
+    const size_t stride = Panels::stride_of(size_t(K) * inputs);
     for (int k = 0; k + 1 < rows; ++k)
         for (uint32_t s = spikes.step_start[k]; s < spikes.step_start[k + 1]; ++s)
-            trace.error[s] = dot_row(above.forward.w, spikes.id[s], t.transport.data + size_t(k + 1) * P, stride, above.n_panels);
+            trace.error[s] = dot_of<inputs>(above.forward.w, spikes.id[s], t.transport.data + size_t(k + 1) * inputs * P, stride,
+                                            above.n_panels);
 }
 
 // The reverse of sweep(). t.adjoint holds the adjoints at the end of the trial; trace.rows is the first row, seen
 // backwards, that is not zero. `extra(x, spike, lane)` follows each jump.
-template <class Model, class Extra>
-void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, bool record, Scratch &t, Extra &&extra) {
-    constexpr int VARS = Model::n_adjoint, KEPT = 1 + Model::n_state;
-    if (record) start_adjoints<Model>(l, trace, K);
-    const SpikeLists &spikes = trace.spikes;
-    const size_t stride = Panels::stride_of(K), kept_stride = size_t(K) * KEPT * P;
-    trace.gradient.reserve(stride * l.n_panels);
-    if (keep_transport) t.transport.reserve(stride * l.n_panels);
-    t.transport_row.reserve(size_t(l.n_panels) * P);
-    real *adjoint = t.adjoint.data, *row = t.transport_row.data;
-    const real *c = l.constants.data();
-    const Panels g{trace.gradient.data, stride}, d{t.transport.data, stride};
-    auto x = [&](int p) { return adjoint + size_t(p) * VARS * P; };
-    auto h = [&](int p) { return l.lanes_of<Model>(p); };
-    auto jump = [&](int neuron, real R, const real *recorded) {
-        Model::jump(c, h(neuron / P), x(neuron / P), neuron % P, R, recorded);
-    };
-    for (int m = trace.rows - 1; m >= 0; --m) {
-        for (int p = 0; p < l.n_panels; ++p) {
-            if (Model::n_collect)
-                Model::collect(c, h(p), x(p), trace.kept.data + p * kept_stride + size_t(m) * KEPT * P,
-                               trace.collected.data + size_t(p) * Model::n_collect * P);
-            Model::back(c, h(p), x(p), g.at(p, m));
-        }
+template <class Model, class Extra> struct Reverse {
+    static constexpr int VARS = Model::n_adjoint, KEPT = Model::n_state, INPUTS = Model::n_inputs;
+    const Layer &l;
+    LayerTrace &trace;
+    const int K;
+    real *adjoint, *row;
+    const size_t stride, kept_stride;
+    const Panels g, d;
+    Extra extra;
+
+    Reverse(const Layer &l, LayerTrace &trace, int K, Scratch &t, Extra extra)
+        : l(l), trace(trace), K(K), adjoint(t.adjoint.data), row(t.transport_row.data), stride(Panels::stride_of(size_t(K) * INPUTS)),
+          kept_stride(size_t(K) * KEPT * P), g{trace.gradient.data, stride}, d{t.transport.data, stride}, extra(extra) {}
+
+    const real *c() const { return l.constants.data(); }
+    const real *h(int p) const { return l.lanes_of<Model>(p); }
+    real *x(int p) const { return adjoint + size_t(p) * VARS * P; }
+    real *sum(int p) const { return trace.collected.data + size_t(p) * Model::n_collect * P; }
+    // The state at the start of step m, where it is kept.
+    const real *keep(int p, int m) const { return trace.kept.data ? trace.kept.data + p * kept_stride + size_t(m) * KEPT * P : nullptr; }
+
+    template <class F> void jump(int neuron, real R, const real *recorded, F &&then) {
+        const int p = neuron / P, lane = neuron % P;
+        real after[VARS];
+        if constexpr (Model::n_collect && Model::collects_jumps)
+            for (int i = 0; i < VARS; ++i) after[i] = x(p)[i * P + lane];
+        Model::jump(c(), h(p), x(p), lane, R, recorded);
+        then(x(p), lane);
+        if constexpr (Model::n_collect && Model::collects_jumps) Model::collect_jump(c(), h(p), x(p), after, lane, recorded, sum(p));
+    }
+    // The spikes of step m.
+    void jumps(int m) {
+        const SpikeLists &spikes = trace.spikes;
         for (uint32_t s = spikes.step_start[m]; s < spikes.step_start[m + 1]; ++s) {
             const int p = spikes.id[s] / P;
-            jump(spikes.id[s], trace.error[s], &trace.recorded[size_t(s) * Model::n_recorded]);
-            extra(x(p), s, spikes.id[s] % P);
-            if (Model::jump_changes_gradient) Model::gradient(c, h(p), x(p), g.at(p, m));
+            jump(spikes.id[s], trace.error[s], &trace.recorded[size_t(s) * Model::n_recorded],
+                 [&](real *a, int lane) { extra(a, s, lane); });
+            if (!Model::jump_first && Model::jump_changes_gradient) Model::gradient(c(), h(p), x(p), g.at(p, size_t(m) * INPUTS), keep(p, m));
         }
         if (!trace.dropped.id.empty())
             for (uint32_t s = trace.dropped.step_start[m]; s < trace.dropped.step_start[m + 1]; ++s)
-                jump(trace.dropped.id[s], real(0), &trace.dropped_recorded[size_t(s) * Model::n_recorded]);
-        if (record)
-            for (int p = 0; p < l.n_panels; ++p) record_adjoints<Model>(trace, p, m, K, x(p));
-        if (keep_transport)
-            for (int p = 0; p < l.n_panels; ++p) Model::transport(c, h(p), x(p), d.at(p, m));
-        if (m > 0 && l.recurrent.present && spikes.step_start[m - 1] < spikes.step_start[m]) {
-            for (int p = 0; p < l.n_panels; ++p) Model::transport(c, h(p), x(p), row + p * P);
-            for (uint32_t s = spikes.step_start[m - 1]; s < spikes.step_start[m]; ++s)
-                trace.error[s] += dot_row(l.recurrent.w, spikes.id[s], row, P, l.n_panels);
+                jump(trace.dropped.id[s], real(0), &trace.dropped_recorded[size_t(s) * Model::n_recorded], [](real *, int) {});
+    }
+    void back(int m) {
+        for (int p = 0; p < l.n_panels; ++p) {
+            if (Model::n_collect) Model::collect(c(), h(p), x(p), keep(p, m), sum(p));
+            Model::back(c(), h(p), x(p), g.at(p, size_t(m) * INPUTS), keep(p, m), sum(p));
         }
     }
+    // What goes back to the layer's own spikes of step m - 1.
+    void recur(int m) {
+        const SpikeLists &spikes = trace.spikes;
+        for (int p = 0; p < l.n_panels; ++p) Model::transport(c(), h(p), x(p), row + size_t(p) * INPUTS * P, keep(p, m));
+        for (uint32_t s = spikes.step_start[m - 1]; s < spikes.step_start[m]; ++s)
+            trace.error[s] += dot_of<INPUTS>(l.recurrent.w, spikes.id[s], row, size_t(INPUTS) * P, l.n_panels);
+    }
+};
+
+template <class Model, class Extra>
+void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, bool record, Scratch &t, Extra &&extra) {
+    constexpr int INPUTS = Model::n_inputs;
+    if (record) start_adjoints<Model>(l, trace, K);
+    const size_t stride = Panels::stride_of(size_t(K) * INPUTS);
+    trace.gradient.reserve(stride * l.n_panels);
+    if (keep_transport) t.transport.reserve(stride * l.n_panels);
+    t.transport_row.reserve(size_t(l.n_panels) * INPUTS * P);
+    Reverse<Model, Extra &> r(l, trace, K, t, extra);
+    const auto &start = trace.spikes.step_start;
+    for (int m = trace.rows - 1; m >= 0; --m) {
+        if (Model::jump_first) r.jumps(m);
+        r.back(m);
+        if (!Model::jump_first) r.jumps(m);
+        if (record)
+            for (int p = 0; p < l.n_panels; ++p) record_adjoints<Model>(trace, p, m, K, r.x(p));
+        if (keep_transport)
+            for (int p = 0; p < l.n_panels; ++p) Model::transport(r.c(), r.h(p), r.x(p), r.d.at(p, size_t(m) * INPUTS), r.keep(p, m));
+        if (m > 0 && l.recurrent.present && start[m - 1] < start[m]) r.recur(m);
+    }
+    if (Model::n_collect && trace.rows)
+        for (int p = 0; p < l.n_panels; ++p) Model::collect_start(r.c(), r.h(p), r.x(p), r.sum(p));
 }
 
 // The read-out that does not spike, read at the start of each step. Where the loss compares voltages at each step
 // they are kept in t.voltages, [step][panel][P].
 template <class Model>
 void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weight, int which, const real *q,
-                       Slot &slot, bool kept, Scratch &t) {
-    constexpr int VARS = 1 + Model::n_state;
+                       Slot &slot, bool kept, bool record, Scratch &t) {
+    constexpr int VARS = Model::n_state;
     const bool voltages = Readout::per_step(which);
     t.state.reserve(size_t(l.n_panels) * VARS * P);
     slot.readout.reserve(size_t(l.n_panels) * Readout::n_state * P);
     if (kept) slot.output.kept.reserve(size_t(l.n_panels) * K * VARS * P);
+    if (record) slot.output.states.reserve(size_t(l.n_panels) * K * VARS * P);
     if (voltages) t.voltages.reserve(size_t(l.n_panels) * K * P);
     const real *c = l.constants.data();
-    alignas(64) real none[P] = {};
+    alignas(64) real none[Model::n_inputs * P] = {};
     alignas(64) int fired[P];
     for (int p = 0; p < l.n_panels; ++p) {
         const real *h = l.lanes_of<Model>(p);
@@ -211,11 +244,12 @@ void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weigh
         Model::start(c, h, x);
         Readout::start(which, r);
         for (int k = 0; k < K; ++k) {
-            const real *in = k > 0 && k <= rows ? drive.at(p, k - 1) : none;
+            const real *in = k > 0 && k <= rows ? drive.at(p, size_t(k - 1) * Model::n_inputs) : none;
             Readout::read(which, c, h, q, x, r, weight[k], real(k), real(K));
             if (voltages) std::memcpy(t.voltages.data + (size_t(k) * l.n_panels + p) * P, x + Model::v_row * P, sizeof(real) * P);
             if (kept) Model::template step<false, true>(c, h, x, in, fired, none, keep + size_t(k) * VARS * P);
             else Model::template step<false, false>(c, h, x, in, fired, none, nullptr);
+            if (record) std::copy(x, x + VARS * P, slot.output.states.data + (size_t(p) * K + k) * VARS * P);
         }
         Readout::finish(which, c, h, q, x, r, real(K));
     }
@@ -225,9 +259,9 @@ void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weigh
 // voltages at each step.
 template <class Model>
 void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int which, const real *q, bool record, Scratch &t) {
-    constexpr int VARS = Model::n_adjoint, KEPT = 1 + Model::n_state;
+    constexpr int VARS = Model::n_adjoint, KEPT = Model::n_state, INPUTS = Model::n_inputs;
     LayerTrace &trace = slot.output;
-    const size_t stride = Panels::stride_of(K);
+    const size_t stride = Panels::stride_of(size_t(K) * INPUTS);
     trace.gradient.reserve(stride * l.n_panels);
     t.transport.reserve(stride * l.n_panels);
     if (record) start_adjoints<Model>(l, trace, K);
@@ -237,7 +271,7 @@ void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int 
     const real *c = l.constants.data();
     const size_t error_step = Readout::per_step(which) ? size_t(l.n_panels) * P : 0;
     const bool cusps = Readout::has_cusps(which);
-    alignas(64) real before[P];
+    alignas(64) real before[INPUTS * P];
     for (int p = 0; p < l.n_panels; ++p) {
         real *x = t.adjoint.data;
         const real *h = l.lanes_of<Model>(p), *r = slot.readout.data + size_t(p) * Readout::n_state * P;
@@ -245,19 +279,20 @@ void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int 
         std::fill(x, x + VARS * P, real(0));
         Panels g{trace.gradient.data, stride}, d{t.transport.data, stride};
         for (int m = K - 1; m >= 0; --m) {
-            if (Model::n_collect)
-                Model::collect(c, h, x, trace.kept.data + (size_t(p) * K + m) * KEPT * P,
-                                trace.collected.data + size_t(p) * Model::n_collect * P);
-            Model::back(c, h, x, g.at(p, m));
-            if (cusps) Model::transport(c, h, x, before);
+            const real *keep = trace.kept.data ? trace.kept.data + (size_t(p) * K + m) * KEPT * P : nullptr;
+            real *sum = trace.collected.data + size_t(p) * Model::n_collect * P, *to = g.at(p, size_t(m) * INPUTS);
+            if (Model::n_collect) Model::collect(c, h, x, keep, sum);
+            Model::back(c, h, x, to, keep, sum);
+            if (cusps) Model::transport(c, h, x, before, keep);
             Readout::impulse(which, c, h, q, x, error + error_step * m, r, weight[m], real(m), real(K));
-            if (Readout::impulse_changes_gradient) Model::gradient(c, h, x, g.at(p, m));
-            Model::transport(c, h, x, d.at(p, m));
+            if (Readout::impulse_changes_gradient) Model::gradient(c, h, x, to, keep);
+            Model::transport(c, h, x, d.at(p, size_t(m) * INPUTS), keep);
+            if (Model::n_collect && m == 0) Model::collect_start(c, h, x, sum);
             if (record) record_adjoints<Model>(trace, p, m, K, x);
             if (cusps)                    // spikes that arrive at a cusp come too late for the maximum to depend on them
                 for (int lane = 0; lane < P; ++lane)
                     if (Readout::cusp_step(which, r, lane) == m && Readout::cusp(which, r, lane, real(1)) != 0)
-                        d.at(p, m)[lane] = before[lane];
+                        d.at(p, size_t(m) * INPUTS)[lane] = before[lane];
         }
     }
 }

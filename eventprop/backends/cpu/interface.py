@@ -49,7 +49,7 @@ def declare(lib: ctypes.CDLL) -> None:
         ("engine_threads", i, [p]),
         ("engine_layer", i, [p, i, i, p, d]),
         ("engine_weights", None, [p, i, i, i, i, p, p, p, p]),
-        ("engine_trained", i, [p, i, p, p, p, p, d]),
+        ("engine_trained", i, [p, i, p, p, p, p, d, d]),
         ("engine_take_trained", i, [p]),
         ("engine_loss", i, [p, i, i, p]),
         ("engine_regulariser", i, [p, i, i, p]),

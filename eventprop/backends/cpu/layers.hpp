@@ -20,7 +20,7 @@ struct Weights {
 // A parameter that is trained, with its gradient and moments, [panel][P].
 struct Trained {
     real *w = nullptr, *g = nullptr, *m = nullptr, *v = nullptr;
-    real least = 0;
+    real least = 0, most = 0;
 };
 
 // A population and the synapses into it.

@@ -119,6 +119,17 @@ template <class Index> vec_sum sum_rows(vec_sum a, const real *base, const Index
     for (int i = 0; i < VECTORS; ++i) a.v[i] += b.v[i];
     return a;
 }
+// Sums of the positive and of the sizes of the negative parts.
+template <class Index>
+void sum_rows_by_sign(real *to, const real *base, const Index *row, uint32_t from, uint32_t to_row) {
+    for (uint32_t s = from; s < to_row; ++s) {
+        const real *w = base + size_t(row[s]) * P;
+        for (int l = 0; l < P; ++l) {
+            to[l] += w[l] > 0 ? w[l] : real(0);
+            to[P + l] -= w[l] < 0 ? w[l] : real(0);
+        }
+    }
+}
 inline real total(const vec_sum &a) {
     vec v = a.v[0];
     for (int i = 1; i < VECTORS; ++i) v += a.v[i];
@@ -135,11 +146,19 @@ struct Delays {
     int n, copies, delay;
 };
 
-// drive[p][k] = sum of the weight rows of the spikes stamped k, for k < rows
-inline void gather_drive(const SpikeLists &spikes, Delays source, int rows, Panels w, int n_panels, Panels drive) {
+// drive[p][k] = sum of the weight rows of the spikes stamped k, for k < rows; of two inputs, a row of positive weights and one
+// of the sizes of negative ones.
+template <int inputs> void gather_drive(const SpikeLists &spikes, Delays source, int rows, Panels w, int n_panels, Panels drive) {
     for (int p = 0; p < n_panels; ++p) {
         const uint16_t *id = spikes.id.data();
         for (int k = 0; k < rows; ++k) {
+            if constexpr (inputs == 2) {
+                real *to = drive.at(p, 2 * k);
+                std::fill(to, to + 2 * P, real(0));
+                for (int i = 0, j = k; i < source.copies && j >= 0; ++i, j -= source.delay)
+                    sum_rows_by_sign(to, w.at(p, size_t(i) * source.n), id, spikes.step_start[j], spikes.step_start[j + 1]);
+                continue;
+            }
             vec_sum sum{};
             for (int i = 0, j = k; i < source.copies && j >= 0; ++i, j -= source.delay)
                 sum = sum_rows(sum, w.at(p, size_t(i) * source.n), id, spikes.step_start[j], spikes.step_start[j + 1]);
@@ -157,6 +176,19 @@ inline void gather_gradient(const SpikeLists &spikes, int n_pre, int rows, const
         while (step[end - 1] + 1 >= rows) --end;
         real *g = gradient + size_t(pre) * P;
         store(g, sum_rows(load(g), trace + P, step, s, end));
+    }
+}
+
+// The same for weights of which positive ones go to one input and negative ones to another: rows 2 j and 2 j + 1 of the trace.
+inline void gather_gradient_by_sign(const SpikeLists &spikes, int n_pre, int rows, const real *trace, const real *w, real *gradient) {
+    const uint16_t *step = spikes.step.data();
+    for (int pre = 0; pre < n_pre; ++pre) {
+        real *g = gradient + size_t(pre) * P;
+        const real *own = w + size_t(pre) * P;
+        for (uint32_t s = spikes.id_start[pre]; s < spikes.id_start[pre + 1] && step[s] + 1 < rows; ++s) {
+            const real *t = trace + (size_t(step[s]) + 1) * 2 * P;
+            for (int l = 0; l < P; ++l) g[l] += own[l] < 0 ? t[P + l] : t[l];
+        }
     }
 }
 
@@ -180,6 +212,22 @@ inline real dot_row(Panels w, size_t row, const real *t, size_t t_stride, int n_
         for (int i = 0; i < VECTORS; ++i) a.v[i] += x[i] * y[i];
     }
     return total(a);
+}
+
+// The same, where t has a row for positive weights and, behind it, one for negative ones.
+inline real dot_row_by_sign(Panels w, size_t row, const real *t, size_t t_stride, int n_panels) {
+    vec_sum a{};
+    for (int p = 0; p < n_panels; ++p) {
+        alignas(64) real product[P];
+        const real *x = w.at(p, row), *y = t + p * t_stride;
+        for (int l = 0; l < P; ++l) product[l] = x[l] * (x[l] < 0 ? y[P + l] : y[l]);
+        add(a, product);
+    }
+    return total(a);
+}
+template <int inputs> real dot_of(Panels w, size_t row, const real *t, size_t t_stride, int n_panels) {
+    if constexpr (inputs == 2) return dot_row_by_sign(w, row, t, t_stride, n_panels);
+    else return dot_row(w, row, t, t_stride, n_panels);
 }
 
 }  // namespace eventprop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import models
-from eventprop.backends.snippets import evaluate, names_in, renamed
+from eventprop.backends.snippets import names_in, renamed
+from eventprop.derivation.model import NeuronModel
+from eventprop.derivation.values import constants_of as values_of
 from eventprop.network import Network, Population
 
-__all__ = ["CLOCK", "Builder", "Dynamic", "Layout", "Neurons", "constants_of", "genn"]
+__all__ = ["CLOCK", "Builder", "Dynamic", "Layout", "Neurons", "constants_of", "genn", "seen_by"]
 
 # Whole numbers that the host sets before each trial.
 Dynamic = {
@@ -84,12 +86,7 @@ def constants_of(population: Population, values: Mapping[str, Any], dt_ms: float
     Args:
         values: parameters that are not as in the population's description.
     """
-    found: dict[str, Any] = {"dt": dt_ms, **population.parameters, **values}
-    found = {n: np.asarray(v, np.float64) if np.ndim(v) else float(v) for n, v in found.items()}
-    with np.errstate(all="ignore"):
-        for name, expression in {**population.model.constants, **models.EXPONENTIAL_SYNAPSE.constants}.items():
-            found[name] = evaluate(expression, found)
-    return {n: v if np.ndim(v) else float(v) for n, v in found.items() if n != "dt"}
+    return values_of(population.model, {**population.parameters, **values}, dt_ms)
 
 
 class Builder(ABC):
@@ -97,8 +94,8 @@ class Builder(ABC):
 
     def __init__(self, network: Network, population: Population, layout: Layout) -> None:
         self.network, self.population, self.layout = network, population, layout
-        self.model, self.synapse = population.model, models.EXPONENTIAL_SYNAPSE
-        self.state = {genn(n): genn(start) for n, start in {"Isyn": "0.0", **self.model.state}.items()}
+        self.model = population.model
+        self.state = {genn(n): genn(start) for n, start in self.model.state.items()}
         self.trained = [n for n in self.model.parameters if n in population.trained]
         self.variables: dict[str, tuple[str, str, Any]] = {}
         self.sizes = {"num_steps": network.num_steps}
@@ -107,7 +104,9 @@ class Builder(ABC):
         self.arrays: dict[str, tuple[str, int]] = {}
         self.inputs: list[str] = []
         self.has(self.state)
-        self.has((*self.model.adjoint, "to_weight", "to_source"))
+        self.has((*self.model.adjoint, *(f"{n}{i}" for i in seen_by(self.model) for n in ("to_weight", "to_source"))))
+        if self.model.inputs == 2:
+            self.inputs.append("arriving_1")
         self.has(f"d_{n}" for n in self.trained)
 
     def has(self, names: Any, kind: str = "scalar", access: str = "READ_WRITE") -> None:
@@ -152,26 +151,40 @@ class Builder(ABC):
     def step_forward(self) -> str:
         """From the arrival of spikes to the state at the end of the step."""
         keep = ""
-        if self.trained:
+        if self.trained or self.model.reads_state:
             keep = "".join(f"{self.keeps(f'keep_{n}')}[{self.at_step('half', 'k')}] = {n};\n" for n in self.state)
-        return f"{genn(self.synapse.decay)}\nI += Isyn;\n{keep}{genn(self.model.update)}\n"
+        arriving = dict(zip(list(self.state)[: self.model.inputs], ("Isyn", "arriving_1"), strict=False))
+        arrive = " ".join(f"{n} += {what};" for n, what in arriving.items())
+        return f"{genn(self.model.arrive)}\n{arrive}\n{keep}{genn(self.model.update)}\n"
 
     def start_backward(self) -> str:
         return " ".join(f"{n} = 0.0;" for n in self.model.adjoint)
 
     def step_backward(self) -> str:
-        """What time constants collect, and the adjoints at the start of the step."""
-        code = ""
-        if self.trained:
-            at = self.at_step("half_back", "m")
-            code += "".join(f"const scalar {n}_then = keep_{n}[{at}];\n" for n in self.state)
-            then = {n: f"{n}_then" for n in self.state}
-            code += "".join(f"d_{n} += {renamed(genn(self.model.collect[n]), then)};\n" for n in self.trained)
-        return code + self.model.adjoint_update + "\n"
+        """What parameters collect, and the adjoints at the start of the step, in a block of its own."""
+        m = self.model
+        collected = {n: m.collect[n] for n in self.trained if n in m.collect}
+        sums = "".join(f"d_{n} += {genn(e)};\n" for n, e in collected.items())
+        return f"{{ {genn(m.back_program)}\n{sums}{genn(m.adjoint_update)} }}\n"
+
+    def kept_state(self) -> str:
+        """The state at the start of the step that is taken back, where the backward pass reads it."""
+        if not (self.trained or self.model.reads_state):
+            return ""
+        at = self.at_step("half_back", "m")
+        return "".join(f"const scalar {n}_then = keep_{n}[{at}];\n" for n in self.state)
+
+    def at_trial_start(self) -> str:
+        """What parameters collect of the adjoints at the start of the trial."""
+        found = {n: self.model.collect_start[n] for n in self.trained if n in self.model.collect_start}
+        sums = "".join(f"d_{n} += {genn(e)};\n" for n, e in found.items())
+        return f"if (m == 0) {{ {sums} }}\n" if sums else ""
 
     def sample(self) -> str:
         """What synapses will read of the adjoints."""
-        return f"to_weight = {self.synapse.gradient};\nto_source = {self.synapse.transport};\n"
+        m = self.model
+        both = zip(seen_by(m), m.gradient, m.transport, strict=True)
+        return "".join(f"to_weight{i} = {genn(g)};\nto_source{i} = {genn(t)};\n" for i, g, t in both)
 
     @abstractmethod
     def backward(self) -> str:
@@ -182,6 +195,20 @@ class Builder(ABC):
         """Code of the forward part, with its own condition."""
 
 
+def seen_by(model: NeuronModel) -> tuple[str, ...]:
+    """What the names of what synapses read end in, by input."""
+    return ("", "_1")[: model.inputs]
+
+
 def genn(code: str) -> str:
-    """The current has another name in GeNN, where ``Isyn`` is what arrives in a step."""
-    return renamed(code, {"Isyn": "I"})
+    """Code of a model in GeNN: the current has another name, since ``Isyn`` is what arrives in a step there."""
+    code = renamed(code, {"Isyn": "I", "Isyn_then": "I_then", "real": "scalar"})
+    code = re.sub(r"\bphi\((\w+)\)", r"(\1 == 0.0 ? 1.0 : expm1(\1) / \1)", code)
+    return re.sub(r"\bphi_slope\((\w+)\)", _PHI_SLOPE, code)
+
+
+# The derivative of (exp(z) - 1) / z, by a series where its terms cancel.
+_PHI_SLOPE = (
+    r"(fabs(\1) < 0.3 ? 0.5 + \1 * (1.0 / 3.0 + \1 * (0.125 + \1 * (1.0 / 30.0 + \1 * (1.0 / 144.0 + \1 * (1.0 / 840.0 + "
+    r"\1 * (1.0 / 5760.0 + \1 / 45360.0)))))) : (exp(\1) - expm1(\1) / \1) / \1)"
+)

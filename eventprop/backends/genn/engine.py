@@ -20,7 +20,7 @@ from eventprop import models
 from eventprop.backends import BatchResult
 from eventprop.backends.genn.builder import Dynamic, Layout, constants_of
 from eventprop.backends.genn.memory import Memory, pulled, pushed
-from eventprop.backends.genn.model import CUSP, GennModel
+from eventprop.backends.genn.model import GennModel
 from eventprop.backends.genn.presenting import Presenter
 from eventprop.backends.genn.scoring import Scorer, Shown
 from eventprop.data.spikes import SpikeSet
@@ -110,7 +110,9 @@ class GennEngine:
                 self._memory.set_dynamic(name, constant, value)
         for name, group in made.learning.items():
             if "." in name:  # a time constant
-                group.set_dynamic_param_value("least", float(network.bounds.get(name.split(".")[1], 0.0)))
+                least, most = network.bounds_of(name.split(".")[1])
+                group.set_dynamic_param_value("least", least)
+                group.set_dynamic_param_value("most", most)
         self.set_time_constants(network.initial_time_constants())
 
     # Weights, time constants, moments
@@ -121,7 +123,7 @@ class GennEngine:
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         for p in self.network.projections:
             pushed(self._made.synapses[p.name].vars["w"], np.ravel(weights[p.name]))
-        self._copy_negative()
+        self._copy_weights()
 
     def time_constants(self) -> dict[str, dict[str, np.ndarray]]:
         for population in self.network.populations:
@@ -170,7 +172,7 @@ class GennEngine:
                 group.set_dynamic_param_value(parameter, float(parameters[parameter]))
             group.set_dynamic_param_value("factor", factor)
         self._genn.custom_update("Learn")
-        self._copy_negative()
+        self._copy_weights()
         for population in self.network.populations:
             if population.trained:
                 self._set_constants(
@@ -386,8 +388,7 @@ class GennEngine:
             if self._recorded is not None and k % self._record == 0:
                 self._recorded.append(self._recording())
 
-    def _copy_negative(self) -> None:
-        """The synapses of cusps have the weights of those to the outputs."""
-        if CUSP in self._made.synapses:
-            w = self._memory.synaptic(self.network.projections[-1].name, "w")
-            pushed(self._made.synapses[CUSP].vars["w"], w.ravel())
+    def _copy_weights(self) -> None:
+        """Twins have the weights of the synapses whose they are."""
+        for twin, name in self._made.twins.items():
+            pushed(self._made.synapses[twin].vars["w"], self._memory.synaptic(name, "w").ravel())

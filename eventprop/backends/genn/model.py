@@ -26,9 +26,6 @@ from eventprop.network import Network, Projection
 
 __all__ = ["GennModel"]
 
-CUSP = "hid_to_out_negative"
-"""Synapses that tell a read-out with cusps what arrives by negative weights."""
-
 
 class GennModel:
     """Makes and builds a GeNN model; ``genn`` is pygenn's own object, ``constants`` what must be set once it is loaded.
@@ -61,6 +58,7 @@ class GennModel:
         self.populations: dict[str, Any] = {}
         self.constants: dict[str, dict[str, float]] = {}
         self.synapses: dict[str, Any] = {}
+        self.twins: dict[str, str] = {}  # whose weights they have
         self.reduced: dict[str, Any] = {}
         self.learning: dict[str, Any] = {}
         described = [input_neurons(network, layout)]
@@ -104,7 +102,10 @@ class GennModel:
         for p in self.network.projections:
             self.synapses[p.name] = self._projection(p)
         if self.network.loss.cusp:
-            self._cusp_synapses()
+            self._twin(self.network.projections[-1], "addToPost(fmin(w, 0.0));", "arriving_negative")
+        for p in self.network.projections:
+            if self._inputs(p.target) == 2:
+                self._twin(p, "addToPost(fmax(-w, 0.0));", "arriving_1")
         for p in self.network.projections:
             if p.trained:
                 self._learn_weights(p.name)
@@ -144,15 +145,20 @@ class GennModel:
         pygenn, carries = self._pygenn, p.source != "input"
         read_only = pygenn.VarAccessMode.READ_ONLY
         variables = [("w", "scalar", pygenn.VarAccess.READ_ONLY)]
-        back, seen = "", []
+        back, seen, inputs = "", [], self._inputs(p.target)
+
+        def read(what: str) -> str:
+            """What a synapse reads of its target: by its sign where there are two inputs."""
+            seen.extend([what, f"{what}_1"][:inputs])
+            return f"{what}_post" if inputs == 1 else f"(w < 0.0 ? {what}_1_post : {what}_post)"
+
         if p.trained:
             variables.append(("gradient", "scalar", pygenn.VarAccess.READ_WRITE))
-            back += "gradient += to_weight_post;\n"
-            seen.append("to_weight")
+            back += f"gradient += {read('to_weight')};\n"
         if carries:
             cusp = p.target == "output" and bool(self.network.loss.cusp)
-            back += f"addToPre(w * to_source_post{' + fmin(w, 0.0) * cusp_share_post' if cusp else ''});\n"
-            seen += ["to_source", "cusp_share"] if cusp else ["to_source"]
+            back += f"addToPre(w * {read('to_source')}{' + fmin(w, 0.0) * cusp_share_post' if cusp else ''});\n"
+            seen += ["cusp_share"] if cusp else []
         source, target = self.populations[p.source], self.populations[p.target]
         events = {
             "pre_event_threshold_condition_code": "back_spike_pre == 1",
@@ -161,9 +167,9 @@ class GennModel:
             "post_neuron_var_refs": [(f"{n}_post", "scalar", read_only) for n in seen],
         }
         model = pygenn.create_weight_update_model(
-            models.EXPONENTIAL_SYNAPSE.name,
+            "exponential",
             vars=variables,
-            pre_spike_syn_code="addToPost(w);",
+            pre_spike_syn_code="addToPost(w);" if inputs == 1 else "addToPost(fmax(w, 0.0));",
             **(events if back else {}),
         )
         references = {
@@ -179,20 +185,26 @@ class GennModel:
             group.pre_target_var = "R"
         return group
 
-    def _cusp_synapses(self) -> None:
-        pygenn, p = self._pygenn, self.network.projections[-1]
+    def _inputs(self, population: str) -> int:
+        return next(q.model.inputs for q in self.network.populations if q.name == population)
+
+    def _twin(self, p: Projection, code: str, target_input: str) -> None:
+        """Synapses with the weights of ``p``, which the host copies, that add something else to their targets."""
+        pygenn = self._pygenn
         model = pygenn.create_weight_update_model(
-            "negative",
+            f"twin_{target_input}",
             vars=[("w", "scalar", pygenn.VarAccess.READ_ONLY)],
-            pre_spike_syn_code="addToPost(fmin(w, 0.0));",
+            pre_spike_syn_code=code,
         )
         source, target = self.populations[p.source], self.populations[p.target]
         update = pygenn.init_weight_update(model, {}, {"w": 0.0})
+        name = f"{p.name}_{target_input}"
         group = self.genn.add_synapse_population(
-            CUSP, "DENSE", source, target, update, pygenn.init_postsynaptic("DeltaCurr")
+            name, "DENSE", source, target, update, pygenn.init_postsynaptic("DeltaCurr")
         )
-        group.post_target_var = "arriving_negative"
-        self.synapses[CUSP] = group
+        group.post_target_var = target_input
+        self.synapses[name] = group
+        self.twins[name] = p.name
 
     def _learn_weights(self, name: str) -> None:
         group, reference = self.synapses[name], self._pygenn.create_wu_var_ref
@@ -216,14 +228,14 @@ class GennModel:
         reduced = self.genn.add_custom_update(
             f"{plain}_reduce", "Reduce", reduce, {}, {"reduced": 0.0}, {"gradient": gradient}
         )
-        names = [*adam.parameters, "factor", *(["least"] if bounded else [])]
+        names = [*adam.parameters, "factor", *(["least", "most"] if bounded else [])]
         learn = pygenn.create_custom_update_model(
             adam.name,
             params=names,
             var_refs=[("reduced", "scalar", mode.READ_ONLY), ("value", "scalar", mode.READ_WRITE)],
             vars=[(n, "scalar") for n in adam.state],
             update_code=f"const scalar gradient = reduced * factor; {adam.update}"
-            + (" value = fmax(value, least);" if bounded else ""),
+            + (" value = fmin(fmax(value, least), most);" if bounded else ""),
         )
         learning = self.genn.add_custom_update(
             f"{plain}_learn",

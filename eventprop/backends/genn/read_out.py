@@ -52,13 +52,14 @@ class ReadOut(Builder):
     def backward(self) -> str:
         back = {n: f"{n}_back" for n in self.seen}
         names = {**back, "steps": "num_steps", "step": "((scalar)m)", "weight": "weight_back"}
+        names["scale_V"] = self.model.scale_v
         keep = " ".join(f"{n}_back = {n};" for n in [*self.seen, *(["negative"] if self.loss.cusp else [])])
-        code = f"if (k == 0) {{ {self.start_backward()} {keep} }}\n{self.step_backward()}"
+        code = f"if (k == 0) {{ {self.start_backward()} {keep} }}\n{self.kept_state()}{self.step_backward()}"
         code += f"const scalar weight_back = {self.weight('half_back', 'm')};\n"
         if self.loss.per_step:
             code += self.error_of_step()
-        before = f"const scalar before = {self.synapse.transport};\n" if self.loss.cusp else ""
-        code += f"{before}{renamed(genn(self.loss.impulse), names)}\n{self.sample()}"
+        before = f"const scalar before = {genn(self.model.transport[0])};\n" if self.loss.cusp else ""
+        code += f"{before}{renamed(genn(self.loss.impulse), names)}\n{self.at_trial_start()}{self.sample()}"
         if self.loss.cusp:
             code += f"""cusp_share = 0.0;
                 if (max_step_back == (scalar)m) {{

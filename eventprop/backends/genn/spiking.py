@@ -34,19 +34,32 @@ class Spiking(Builder):
         recorded = "".join(f"const scalar {n} = ring_{n}[last];\n" for n in self.model.recorded)
         return f"""
             if (k == 0) {{ {self.start_backward()} left = written; back_first = first; {self.at_start()} }}
-            {self.step_backward()}
+            {self.kept_state()}{"" if self.model.jump_first else self.step_backward()}
             if (back_spike != 0) {{
                 const int last = {last};
-                {recorded}{self.jump()}
-                left -= 1;
+                {recorded}{self.before_jump()}{self.jump()}
+                {self.after_jump()}left -= 1;
             }}
             back_spike = 0;
+            {self.step_backward() if self.model.jump_first else ""}{self.at_trial_start()}
             if (left > 0) {{
                 const int stamp = ring_step[{last}];
                 if (stamp / 2 == m - 1) back_spike = stamp % 2 == 0 ? 1 : 2;
             }}
             {self.sample()}
         """
+
+    def before_jump(self) -> str:
+        return "".join(f"const scalar {v}_after = {v};\n" for v in self.model.adjoint) if self.jumping() else ""
+
+    def jumping(self) -> str:
+        """What trained parameters collect at a spike."""
+        found = {n: self.model.collect_jump[n] for n in self.trained if n in self.model.collect_jump}
+        return "".join(f"d_{n} += {genn(e)};\n" for n, e in found.items())
+
+    def after_jump(self) -> str:
+        sums = self.jumping()
+        return "".join(f"const scalar {v}_new = {v};\n" for v in self.model.adjoint) + sums if sums else ""
 
     def forward(self) -> str:
         put = "".join(f"ring_{n}[at] = {genn(e)};\n" for n, e in self.model.recorded.items())
@@ -80,7 +93,7 @@ class Spiking(Builder):
         return ""
 
     def jump(self) -> str:
-        return self.model.jump
+        return genn(self.model.jump)
 
     def perturb(self) -> str:
         return ""
@@ -113,7 +126,8 @@ class Hidden(Spiking):
 
     def jump(self) -> str:
         code = renamed(self.network.regulariser.jump, {"batch": "averaged"})
-        return f"{self.model.jump}\nif (back_spike == 1) {{ {code} }}" if code else self.model.jump
+        jump = genn(self.model.jump)
+        return f"{jump}\nif (back_spike == 1) {{ {code} }}" if code else jump
 
     def perturb(self) -> str:
         if not self.model.perturb:
@@ -121,7 +135,7 @@ class Hidden(Spiking):
         return f"""if (noise_amplitude != 0.0) {{
             {draw("u", "noise_key")}
             const scalar noise = noise_amplitude * (normal[u % 2048U] + normal[(u / 2048U) % 2048U]);
-            {self.model.perturb}
+            {genn(self.model.perturb)}
         }}"""
 
     def dropped(self) -> str:
@@ -150,4 +164,4 @@ class SpikingOutput(Spiking):
         return "lambda_V += phantom;"
 
     def jump(self) -> str:
-        return f"const scalar R = left == 1 ? first_error : 0.0;\n{self.model.jump}"
+        return f"const scalar R = left == 1 ? first_error : 0.0;\n{genn(self.model.jump)}"

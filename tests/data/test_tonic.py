@@ -1,0 +1,62 @@
+"""Files and codes as tonic itself reads and makes them; skipped where it is not installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eventprop.data import dvs_files
+from eventprop.data.smnist import Code
+from tests.data.test_dvs_files import nmnist_bytes
+from tests.simulators.test_dvs_gesture import write
+from tests.simulators.test_mnist import idx
+from tests.simulators.test_smnist import images_of_all_kinds, spikes_of
+
+tonic = pytest.importorskip("tonic", reason="tonic is not installed: nothing is compared with it")
+
+
+def test_gestures() -> None:
+    """The same recordings, users, lightings, labels and events; tonic's times are microseconds."""
+    write()
+    Path("data/DVSGesture/ibmGestureTrain.tar.gz").touch()
+    theirs = tonic.datasets.DVSGesture(save_to="data", train=True)
+    names = zip(theirs.users, theirs.lighting, theirs.targets, strict=True)
+    number = {(int(str(user).removeprefix("user")), *rest): i for i, (user, *rest) in enumerate(names)}
+    ours = dvs_files.find_gestures(Path("data/DVSGesture/ibmGestureTrain"))
+    assert len(ours) == len(number) == 110
+    for recording in ours:
+        expected, label = theirs[number[recording.user, recording.lighting, recording.label]]
+        found = dvs_files.read_npy(recording.path)
+        assert label == recording.label and np.allclose(expected["t"] / 1000, found.times_ms)
+        for name, values in (("x", found.x), ("y", found.y), ("p", found.polarity)):
+            assert np.array_equal(expected[name], values)
+
+
+def test_nmnist_with_overflows() -> None:
+    rows = [(33, 0, 1, 5), (0, 33, 0, 300_007), (0, 240, 0, 300_010), (7, 8, 1, 300_009), (0, 240, 0, 5)]
+    rows.append((1, 2, 0, 300_020))
+    path = Path("1.bin")
+    path.write_bytes(nmnist_bytes(*rows))
+    expected = tonic.io.read_mnist_file(str(path), dtype=np.dtype([(name, int) for name in "xytp"]))
+    found = dvs_files.read_bin(path)
+    assert np.allclose(expected["t"] / 1000, found.times_ms) and found.times_ms.size == 4
+    for name, values in (("x", found.x), ("y", found.y), ("p", found.polarity)):
+        assert np.array_equal(expected[name], values)
+
+
+@pytest.mark.parametrize("duplicate", [False, True])
+@pytest.mark.parametrize("num_neurons", [9, 79, 99])
+def test_thresholds(num_neurons: int, duplicate: bool) -> None:
+    images = images_of_all_kinds()
+    folder = Path("smnist")
+    folder.mkdir()
+    (folder / "train-images-idx3-ubyte").write_bytes(idx(images.reshape(-1, 28, 28)))
+    (folder / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(len(images))))
+    theirs = tonic.datasets.SMNIST(".", train=True, duplicate=duplicate, num_neurons=num_neurons, dt=1000.0)
+    code = Code("thresholds", num_neurons, duplicate, 2.0 if duplicate else 1.0)
+    for number, image in enumerate(images):
+        events = theirs[number][0]
+        expected = sorted(set(zip((events["t"] // 1000).tolist(), events["x"].tolist(), strict=True)))
+        assert sorted(spikes_of(image, code)) == expected
