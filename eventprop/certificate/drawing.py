@@ -6,39 +6,31 @@ the size of its weights from trials with weights of many sizes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from eventprop.certificate.circuits import INPUT, OUTPUT, RECURRENT, Circuit
+from eventprop import models
+from eventprop.certificate.circuits import INPUT, RECURRENT, Circuit, ReadOut
 from eventprop.certificate.equations import Equations
 from eventprop.certificate.expressions import Array
 from eventprop.certificate.simulation import Events, Simulation, simulate
 from eventprop.declarations import Neuron, Parameter
 
-__all__ = ["SPIKING_OUTPUT", "Scale", "circuits", "drawn", "is_linear", "scale_of"]
+__all__ = ["SPIKING_OUTPUT", "Scale", "circuits", "drawn", "fitting_size", "grazes", "is_linear", "scale_of"]
 
 INPUTS, HIDDEN, OUTPUTS = 4, 3, 2
 FEWEST, MOST = 1, 5
 _SPIKES = 3  # of each input
-_COARSE = np.geomspace(1e-5, 1e5, 41)
+_COARSE = np.geomspace(1e-4, 1e4, 33)
 _FINE = np.geomspace(0.5, 8.0, 48)
-_SPREAD = {"positive": 0.12, "free": 0.015}
+_ROUGH = 1e-6  # tolerance of an integration that only counts
+_SPREAD_POSITIVE, _SPREAD_FREE, _SPREAD_ZERO = 0.12, 0.015, 0.03
+_LEAST_SLOPE, _LEAST_GAP = 0.1, 0.04
 
-SPIKING_OUTPUT = Neuron(
-    name="LIF",
-    parameters={
-        "tau_mem": Parameter(20.0, above=0.0),
-        "tau_syn": Parameter(5.0, above=0.0),
-        "v_thresh": Parameter(1.0),
-        "v_reset": Parameter(0.0),
-    },
-    state={"V": "v_reset", "Isyn": "0"},
-    dynamics={"V": "(Isyn - V) / tau_mem", "Isyn": "-Isyn / tau_syn"},
-    threshold="V - v_thresh",
-    reset={"V": "v_reset"},
-)
+SPIKING_OUTPUT = models.LIF
 """Outputs that spike."""
 
 
@@ -100,13 +92,15 @@ def is_linear(neuron: Neuron) -> bool:
     return True
 
 
-def drawn(parameters: Mapping[str, Parameter], size: int, rng: np.random.Generator) -> dict[str, Array]:
-    """(neuron,) values around the defaults, in numbers that float32 can hold; nearer where they may have any sign."""
+def drawn(parameters: Mapping[str, Parameter], size: int, scale: Scale, rng: np.random.Generator) -> dict[str, Array]:
+    """(neuron,) values around the defaults, in numbers that float32 can hold: nearer where they may have any sign, and
+    off 0 by a part of the distance to the threshold."""
     found = {}
     for name, p in parameters.items():
-        kind = "positive" if p.above is not None or p.least is not None else "free"
-        values = p.default * (1.0 + _SPREAD[kind] * rng.uniform(-1.0, 1.0, size))
-        found[name] = _float32(np.maximum(values, p.least) if p.least is not None else values)
+        bounded = p.above is not None or p.least is not None
+        part = _SPREAD_POSITIVE if bounded else _SPREAD_FREE
+        width = abs(p.default) * part or (0.0 if bounded else _SPREAD_ZERO * scale.distance)
+        found[name] = _float32(p.default + width * rng.uniform(-1.0, 1.0, size))
     return found
 
 
@@ -118,83 +112,99 @@ def _away_from_zero(values: Array, least: float) -> Array:
     return np.where(np.abs(values) < least, np.where(values < 0, -least, least), values)
 
 
-def circuits(neuron: Neuron, spiking: bool, input_ms: float, seed: int = 0) -> Iterator[Circuit | str]:
+def grazes(found: Simulation, scale: Scale) -> bool:
+    """Whether a spike hangs on too little: the threshold is crossed slowly, or nearly reached."""
+    return bool((_margins(found, scale.fast_ms, scale.distance) <= 1.0).any())
+
+
+def _margins(found: Simulation, fast_ms: float, distance: float) -> Array:
+    """(copy, neuron) 1 where a spike is as near to grazing as it may be, more where it is further."""
+    return np.minimum(found.slowest * fast_ms / (_LEAST_SLOPE * distance), -found.nearest / (_LEAST_GAP * distance))
+
+
+def circuits(neuron: Neuron, input_ms: float, seed: int = 0) -> Iterator[Circuit | str]:
     """An endless stream of random circuits, or why one that was drawn is none.
 
     Args:
         neuron: type of the hidden neurons.
-        spiking: whether the outputs spike.
         input_ms: input spikes lie on whole multiples of it, no two at the same time.
+        seed: what is drawn depends on it.
     """
     scale = scale_of(neuron)
-    for number in range(10**9):
-        yield _circuit(neuron, scale, spiking, input_ms, np.random.default_rng((seed, number, spiking)))
+    for number in itertools.count():
+        yield _circuit(neuron, scale, input_ms, np.random.default_rng((seed, number)))
 
 
-def _circuit(
-    neuron: Neuron, scale: Scale, spiking: bool, input_ms: float, rng: np.random.Generator
-) -> Circuit | str:
+def _circuit(neuron: Neuron, scale: Scale, input_ms: float, rng: np.random.Generator) -> Circuit | str:
     trial = scale.trial_ms
     moments = np.arange(1, int(0.65 * trial / input_ms)) * input_ms
     times = np.sort(rng.choice(moments, INPUTS * _SPIKES, replace=False))
     sources = rng.permutation(np.repeat(np.arange(INPUTS), _SPIKES))
     events = Events(times[None], sources[None])
-    hidden = drawn(neuron.parameters, HIDDEN, rng)
+    hidden = drawn(neuron.parameters, HIDDEN, scale, rng)
     pattern = _away_from_zero(rng.normal(1.0, 0.5, (INPUTS, HIDDEN)), 0.15)
-    size = _fitting_size(neuron, hidden, pattern, events, trial, (2, 4), rng)
+    size = fitting_size(neuron, hidden, pattern, events, scale, (2, 4), rng)
     if size is None:
-        return "no size of its weights makes a neuron spike a few times"
-    between = _away_from_zero(rng.normal(0.0, 0.35, (HIDDEN, HIDDEN)), 0.1)
+        return "no size of its weights makes a neuron spike a few times without grazing"
+    between = _away_from_zero(rng.normal(0.0, 0.3, (HIDDEN, HIDDEN)), 0.1)
     weights = {INPUT: _float32(pattern * size), RECURRENT: _float32(between * size)}
     parameters = {n: p[None] for n, p in hidden.items()}
-    found = simulate(neuron, parameters, weights[INPUT][None], weights[RECURRENT][None], events, trial)
-    counts = found.counts[0]
-    if not found.finished[0] or counts.min() < FEWEST or counts.max() > MOST:
+    matrices = weights[INPUT][None], weights[RECURRENT][None]
+    found = simulate(neuron, parameters, *matrices, events, trial, tolerance=_ROUGH)
+    if not found.finished[0] or found.counts.min() < FEWEST or found.counts.max() > MOST:
         return "with recurrent weights a neuron spikes too little or too much"
-    output = SPIKING_OUTPUT if spiking else None
-    read_out = drawn(SPIKING_OUTPUT.parameters, OUTPUTS, rng)
-    if not spiking:
-        del read_out["v_thresh"]
-    weights[OUTPUT] = _float32(_away_from_zero(rng.normal(0.3, 1.5, (HIDDEN, OUTPUTS)), 0.2))
-    if output is not None:
-        pattern = rng.uniform(0.5, 1.5, (HIDDEN, OUTPUTS))
-        size = _fitting_size(output, read_out, pattern, found.spikes, trial, (1, 2), rng)
-        if size is None:
-            return "no size of its weights makes an output spike"
-        weights[OUTPUT] = _float32(pattern * size)
-    label = int(rng.integers(OUTPUTS))
-    return Circuit(neuron, hidden, weights, output, read_out, times, sources, label, trial)
+    if grazes(found, scale):
+        return "a spike grazes its threshold"
+    read_outs = _integrators(scale, rng), _first_spikes(scale, found.spikes, rng)
+    return Circuit(neuron, hidden, weights, tuple(r for r in read_outs if r), times, sources, trial)
 
 
-def _fitting_size(
+def _integrators(scale: Scale, rng: np.random.Generator) -> ReadOut:
+    """Leaky integrators."""
+    parameters = drawn(SPIKING_OUTPUT.parameters, OUTPUTS, scale, rng)
+    del parameters["v_thresh"]
+    weights = _float32(_away_from_zero(rng.normal(0.3, 1.5, (HIDDEN, OUTPUTS)), 0.2))
+    return ReadOut(None, parameters, weights, int(rng.integers(OUTPUTS)))
+
+
+def _first_spikes(scale: Scale, spikes: Events, rng: np.random.Generator) -> ReadOut | None:
+    """Outputs that spike once or twice, if they can be made to."""
+    own = replace(scale_of(SPIKING_OUTPUT), trial_ms=scale.trial_ms)
+    parameters = drawn(SPIKING_OUTPUT.parameters, OUTPUTS, own, rng)
+    pattern = rng.uniform(0.5, 1.5, (HIDDEN, OUTPUTS))
+    size = fitting_size(SPIKING_OUTPUT, parameters, pattern, spikes, own, (1, 2), rng)
+    if size is None:
+        return None
+    return ReadOut(SPIKING_OUTPUT, parameters, _float32(pattern * size), int(rng.integers(OUTPUTS)))
+
+
+def fitting_size(
     neuron: Neuron,
     parameters: Mapping[str, Array],
     pattern: Array,
     events: Events,
-    trial: float,
+    scale: Scale,
     wanted: tuple[int, int],
     rng: np.random.Generator,
 ) -> Array | None:
-    """(neuron,) factors on a pattern of weights for which each neuron spikes that often, without its neighbours."""
-    least = np.ones(pattern.shape[1])
-    for factors in (_COARSE, _FINE):
-        found = _with_factors(neuron, parameters, pattern * least, factors, events, trial)
-        enough = found.counts >= (1 if factors is _COARSE else wanted[0])
-        if not enough.any(axis=0).all():
-            return None
-        if factors is _COARSE:
-            least = factors[enough.argmax(axis=0)]
-    fits = enough & (found.counts <= wanted[1])
+    """(neuron,) factors on a pattern of weights for which each neuron, without its neighbours, spikes that often and
+    hangs on nothing; None if there are none."""
+    first = _with_factors(neuron, parameters, pattern, _COARSE, events, scale.trial_ms).counts > 0
+    if not first.any(axis=0).all():
+        return None
+    least = _COARSE[first.argmax(axis=0)]
+    found = _with_factors(neuron, parameters, pattern * least, _FINE, events, scale.trial_ms)
+    fits = (found.counts >= wanted[0]) & (found.counts <= wanted[1])
+    fits &= _margins(found, scale.fast_ms, scale.distance) > 1.5
     if not fits.any(axis=0).all():
         return None
-    chosen = [_FINE[rng.choice(np.flatnonzero(own))] for own in fits.T]
-    return least * np.array(chosen)
+    return least * np.array([_FINE[rng.choice(np.flatnonzero(own))] for own in fits.T])
 
 
 def _with_factors(
-    neuron: Neuron, parameters: Mapping[str, Array], pattern: Array, factors: Array, events: Events, trial: float
+    neuron: Neuron, parameters: Mapping[str, Array], pattern: Array, factors: Array, events: Events, trial_ms: float
 ) -> Simulation:
     number = len(factors)
     own = {n: np.broadcast_to(p, (number, *p.shape)) for n, p in parameters.items()}
     weights = factors[:, None, None] * pattern
-    return simulate(neuron, own, weights, None, events.broadcast(number), trial, most_spikes=8, tolerance=1e-7)
+    return simulate(neuron, own, weights, None, events.broadcast(number), trial_ms, most_spikes=6, tolerance=_ROUGH)

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from eventprop import models
 from eventprop.backends.cpu.engine import CpuEngine
-from eventprop.certificate.circuits import INPUT, OUTPUT, RECURRENT, Circuit
+from eventprop.certificate.circuits import INPUT, OUTPUT, RECURRENT, Circuit, ReadOut
 from eventprop.certificate.drawing import INPUTS
 from eventprop.certificate.expressions import Array
 from eventprop.data.spikes import SpikeSet
 from eventprop.declarations import Neuron
+from eventprop.derivation import NeuronModel, derived
 from eventprop.network import TIME_CONSTANTS, Network, Population, Projection
 
 __all__ = ["Found", "model_of", "run", "trainable"]
@@ -44,38 +45,43 @@ class Found:
     voltages: Array
 
 
-def model_of(neuron: Neuron) -> models.NeuronModel:
+def model_of(neuron: Neuron) -> NeuronModel:
     """The engine's model of a declared neuron."""
-    known = {model.name: model for model in (models.LIF, models.ALIF, models.LI)}
-    return known[neuron.name]
+    return derived(neuron)
 
 
-def trainable(neuron: Neuron) -> tuple[str, ...]:
+def trainable(neuron: Neuron, timing: str) -> tuple[str, ...]:
     """Parameters by which the engine has a gradient."""
-    return tuple(name for name in neuron.parameters if name in TIME_CONSTANTS)
+    return tuple(n for n in neuron.parameters if timing == "grid" or n in TIME_CONSTANTS)
 
 
 def run(
-    circuit: Circuit, loss: str, dt_ms: float, timing: str, real: str = "float", recorded: bool = False
+    circuit: Circuit,
+    read_out: ReadOut,
+    loss: str,
+    dt_ms: float,
+    timing: str,
+    real: str = "float",
+    recorded: bool = False,
 ) -> Found:
     """The gradient of a circuit's loss.
 
     Args:
-        circuit: the circuit.
+        circuit, read_out: the circuit, and the outputs that it has here.
         loss: its name.
         dt_ms, timing: the step, and where in it spikes are ("grid", "exact").
         real: "float" or "double".
         recorded: whether voltages are kept.
     """
-    engine = CpuEngine(_network(circuit, loss, dt_ms, timing), 1, real)
-    engine.set_weights({_NAMES[name]: w for name, w in circuit.weights.items()})
-    options = {"record": [("hidden0", circuit.neuron.voltage)]} if recorded else {}
+    engine = CpuEngine(_network(circuit, read_out, loss, dt_ms, timing), 1, real)
+    engine.set_weights({_NAMES[name]: w for name, w in _weights(circuit, read_out).items()})
+    options = {"record": [("hidden0", "V")]} if recorded else {}
     spikes = _spikes(circuit, dt_ms, engine.network.num_steps)
-    label = np.array([circuit.label], np.int32)
+    label = np.array([read_out.label], np.int32)
     counts = engine.run(spikes, np.array([0]), label, learn=True, **options).spike_counts[0]  # type: ignore[arg-type]
     weights = engine.gradients()
     times, sources = engine.spike_times(0, "hidden0")
-    heard = np.unique(engine.spikes(0, "output")[1]) if circuit.output else np.zeros(0)
+    heard = np.unique(engine.spikes(0, "output")[1]) if read_out.neuron else np.zeros(0)
     return Found(
         gradients={name: weights[key].astype(float) for name, key in _NAMES.items()}
         | {n: g.astype(float) for n, g in engine.time_constant_gradients()["hidden0"].items()},
@@ -83,18 +89,22 @@ def run(
         heard=heard.astype(np.int64),
         times=times.astype(float),
         sources=sources.astype(np.int64),
-        voltages=engine.trace("hidden0", circuit.neuron.voltage)[0] if recorded else np.zeros((0, counts.size)),
+        voltages=engine.trace("hidden0", "V")[0] if recorded else np.zeros((0, counts.size)),
     )
 
 
-def _network(circuit: Circuit, loss: str, dt_ms: float, timing: str) -> Network:
+def _weights(circuit: Circuit, read_out: ReadOut) -> dict[str, Array]:
+    return {**circuit.weights, OUTPUT: read_out.weights}
+
+
+def _network(circuit: Circuit, read_out: ReadOut, loss: str, dt_ms: float, timing: str) -> Network:
     declared = models.LOSSES[loss]
-    read_out = models.LI if circuit.output is None else model_of(circuit.output)
-    sizes = {name: w.shape for name, w in circuit.weights.items()}
+    outputs = model_of(read_out.neuron or models.LI)
+    sizes = {name: w.shape for name, w in _weights(circuit, read_out).items()}
     return Network(
         num_input=INPUTS,
-        hidden=(population("hidden0", model_of(circuit.neuron), circuit.hidden, trainable(circuit.neuron)),),
-        output=population("output", read_out, circuit.read_out, ()),
+        hidden=(population("hidden0", model_of(circuit.neuron), circuit.hidden, trainable(circuit.neuron, timing)),),
+        output=population("output", outputs, read_out.parameters, ()),
         projections=tuple(
             Projection(_NAMES[name], *_ENDS[name], (int(shape[0]), int(shape[1])), 0.0, 0.0, trained=True)
             for name, shape in sizes.items()
@@ -106,14 +116,12 @@ def _network(circuit: Circuit, loss: str, dt_ms: float, timing: str) -> Network:
         loss_scale=1.0,
         dt_ms=dt_ms,
         num_steps=round(circuit.trial_ms / dt_ms),
-        loss_parameters={name: circuit.loss_parameters[name] for name in declared.parameters},
+        loss_parameters={name: read_out.loss_parameters[name] for name in declared.parameters},
         spike_timing=timing,
     )
 
 
-def population(
-    name: str, model: models.NeuronModel, values: Mapping[str, Array], trained: tuple[str, ...]
-) -> Population:
+def population(name: str, model: NeuronModel, values: Mapping[str, Array], trained: tuple[str, ...]) -> Population:
     """A population with a value of each parameter for every neuron, and no bound on the denominator of jumps."""
     size = len(next(iter(values.values())))
     parameters = {n: values[n] if n in values else _NO_BOUND for n in model.parameters}

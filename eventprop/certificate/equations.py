@@ -28,7 +28,7 @@ class Equations:
     def __init__(self, neuron: Neuron, parameters: Mapping[str, Array]) -> None:
         self.neuron, self.parameters = neuron, parameters
         self.variables = list(neuron.state)
-        self.voltage = self.variables.index(neuron.voltage)
+        self.voltage = self.variables.index("V")
         self.refractory = bool(neuron.refractory)
         inputs = (neuron.input,) if isinstance(neuron.input, str) else neuron.input
         self.inputs = [self.variables.index(name) for name in inputs]

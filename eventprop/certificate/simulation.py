@@ -49,8 +49,8 @@ class Simulation:
         spikes: of its neurons.
         counts: ``(copy, neuron)`` spikes.
         finished: ``(copy,)`` whether the end of the trial was reached with finite values and no runaway activity.
-        slowest: ``(copy,)`` smallest slope of the threshold's expression g at a spike (1/ms), inf without one.
-        nearest: ``(copy,)`` largest value of g at a peak below the threshold, -inf without one.
+        slowest: ``(copy, neuron)`` smallest slope of the threshold's expression g at a spike (1/ms), inf without one.
+        nearest: ``(copy, neuron)`` largest value of g at a peak below the threshold, -inf without one.
         traces: states ``(variable, copy, neuron)`` at the steps' ends by (times, states, whether steps were taken).
     """
 
@@ -60,6 +60,11 @@ class Simulation:
     slowest: Array
     nearest: Array
     traces: list[tuple[Array, Array, Mask]] = field(default_factory=list, repr=False)
+
+    def some(self, copies: slice) -> Simulation:
+        """What happened in some of the copies."""
+        spikes = Events(self.spikes.times[copies], self.spikes.sources[copies])
+        return Simulation(spikes, *(z[copies] for z in (self.counts, self.finished, self.slowest, self.nearest)))
 
 
 def simulate(
@@ -101,9 +106,11 @@ def simulate(
             moved = run.advance()
             if traced:
                 traces.append((run.t.copy(), run.x.copy(), moved))
-    copies, who, when = (np.concatenate([np.zeros(0), *parts]) for parts in zip(*run.log, strict=True)) if run.log else (
-        np.zeros(0),
-    ) * 3
+    copies, who, when = (
+        (np.concatenate([np.zeros(0), *parts]) for parts in zip(*run.log, strict=True))
+        if run.log
+        else (np.zeros(0),) * 3
+    )
     spikes = _sorted(len(run.t), copies.astype(np.int64), who.astype(np.int64), when)
     finished = (run.t >= trial_ms) & np.isfinite(run.x).all(axis=(0, 2)) & (run.counts.max(axis=1) <= most_spikes)
     return Simulation(spikes, run.counts, finished, run.slowest, run.nearest, traces)
@@ -147,7 +154,7 @@ class _Run:
         self.release = np.full(self.x.shape[1:], -np.inf)  # when the voltage of a neuron is free again
         self.counts = np.zeros(self.x.shape[1:], np.int64)
         self.rising = np.zeros(self.x.shape[1:], bool)
-        self.slowest, self.nearest = np.full(copies, np.inf), np.full(copies, -np.inf)
+        self.slowest, self.nearest = np.full(self.x.shape[1:], np.inf), np.full(self.x.shape[1:], -np.inf)
         self.log: list[tuple[Array, Array, Array]] = []
         self.fired = np.zeros(self.x.shape[1:], bool)  # at this moment, so that g is at or above 0 without a rise
 
@@ -227,10 +234,10 @@ class _Run:
         crossed = self._look(step, good, held)
         self.x = np.where(good[:, None], step.end, self.x)
         self.largest = np.where(good[:, None], np.maximum(self.largest, np.abs(step.end)), self.largest)
-        self.t = np.where(good, np.where(lands, stop, self.t + length), self.t)
+        before, self.t = self.t, np.where(good, np.where(lands, stop, self.t + length), self.t)
         self.fired[good] = False
         if crossed is not None:
-            self._cross(step, *crossed, held)
+            self._cross(step, *crossed, before, held)
         return good
 
     def _look(self, step: Step, good: Mask, held: Mask) -> tuple[Index, Index, Mask] | None:
@@ -239,7 +246,9 @@ class _Run:
         eq = self.equations
         if not eq.neuron.threshold:
             return None
-        g = np.stack([eq.excess(step.start), *(eq.excess(x) for x in step.between(_FRACTIONS[:-1])), eq.excess(step.end)])
+        g = np.stack(
+            [eq.excess(step.start), *(eq.excess(x) for x in step.between(_FRACTIONS[:-1])), eq.excess(step.end)]
+        )
         g[0] = np.where(self.fired, np.maximum(g[0], 0.0), g[0])
         g = np.where(held, -np.inf, g)
         rises = (g[:-1] < 0) & (g[1:] >= 0) & good[:, None]  # (piece, copy, neuron)
@@ -254,12 +263,12 @@ class _Run:
         up = np.concatenate([self.rising[None], g[1:] > g[:-1]])  # (piece before, copy, neuron)
         inside = (np.arange(len(_FRACTIONS))[:, None] < pieces)[:, :, None]
         peak = up[:-1] & ~up[1:] & inside & (g[:-1] < 0)
-        nearest = np.where(peak, g[:-1], -np.inf).max(axis=(0, 2))
-        self.nearest = np.where(good, np.maximum(self.nearest, nearest), self.nearest)
+        nearest = np.where(peak, g[:-1], -np.inf).max(axis=0)
+        self.nearest = np.where(good[:, None], np.maximum(self.nearest, nearest), self.nearest)
         last = np.minimum(pieces, len(_FRACTIONS))
         self.rising = np.where(good[:, None], up[last, np.arange(len(last))], self.rising)
 
-    def _cross(self, step: Step, copies: Index, piece: Index, crossing: Mask, held: Mask) -> None:
+    def _cross(self, step: Step, copies: Index, piece: Index, crossing: Mask, before: Array, held: Mask) -> None:
         """Go back to the first crossing in these copies, and let the neuron spike."""
         eq, h = self.equations, step.length[copies, 0]
         edges = np.append(0.0, _FRACTIONS)
@@ -284,10 +293,7 @@ class _Run:
                 break
         x = method().advance(slope, start, first, at).end
         self.x[:, copies] = x
-        self.slowest[copies] = np.minimum(self.slowest[copies], eq.rate(x, slope(x), copies)[rows, neurons])
-        self._set_time(copies, at, h)
+        rate = eq.rate(x, slope(x), copies)[rows, neurons]
+        self.slowest[copies, neurons] = np.minimum(self.slowest[copies, neurons], rate)
+        self.t[copies] = before[copies] + at
         self.fire(copies, neurons)
-
-    def _set_time(self, copies: Index, at: Array, h: Array) -> None:
-        """The step was shorter: only ``at`` of ``h``."""
-        self.t[copies] += at - h
