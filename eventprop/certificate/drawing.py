@@ -28,7 +28,7 @@ _COARSE = np.geomspace(1e-4, 1e4, 33)
 _FINE = np.geomspace(0.5, 8.0, 48)
 _ROUGH = 1e-6  # tolerance of an integration that only counts
 _SPREAD_POSITIVE, _SPREAD_FREE, _SPREAD_ZERO = 0.12, 0.015, 0.03
-_LEAST_SLOPE, _LEAST_GAP = 0.1, 0.04
+_LEAST_SLOPE, _LEAST_GAP = 1.5, 0.04  # of the distance to the threshold, in a trial and as such
 
 SPIKING_OUTPUT = models.LIF
 """Outputs that spike."""
@@ -114,12 +114,13 @@ def _away_from_zero(values: Array, least: float) -> Array:
 
 def grazes(found: Simulation, scale: Scale) -> bool:
     """Whether a spike hangs on too little: the threshold is crossed slowly, or nearly reached."""
-    return bool((_margins(found, scale.fast_ms, scale.distance) <= 1.0).any())
+    return bool((_margins(found, scale) <= 1.0).any())
 
 
-def _margins(found: Simulation, fast_ms: float, distance: float) -> Array:
+def _margins(found: Simulation, scale: Scale) -> Array:
     """(copy, neuron) 1 where a spike is as near to grazing as it may be, more where it is further."""
-    return np.minimum(found.slowest * fast_ms / (_LEAST_SLOPE * distance), -found.nearest / (_LEAST_GAP * distance))
+    slope, gap = _LEAST_SLOPE * scale.distance / scale.trial_ms, _LEAST_GAP * scale.distance
+    return np.minimum(found.slowest / slope, -found.nearest / gap)
 
 
 def circuits(neuron: Neuron, input_ms: float, seed: int = 0) -> Iterator[Circuit | str]:
@@ -195,7 +196,7 @@ def fitting_size(
     least = _COARSE[first.argmax(axis=0)]
     found = _with_factors(neuron, parameters, pattern * least, _FINE, events, scale.trial_ms)
     fits = (found.counts >= wanted[0]) & (found.counts <= wanted[1])
-    fits &= _margins(found, scale.fast_ms, scale.distance) > 1.5
+    fits &= _margins(found, scale) > 1.5
     if not fits.any(axis=0).all():
         return None
     return least * np.array([_FINE[rng.choice(np.flatnonzero(own))] for own in fits.T])

@@ -124,7 +124,7 @@ def _network(circuit: Circuit, read_out: ReadOut, loss: str, dt_ms: float, timin
 def population(name: str, model: NeuronModel, values: Mapping[str, Array], trained: tuple[str, ...]) -> Population:
     """A population with a value of each parameter for every neuron, and no bound on the denominator of jumps."""
     size = len(next(iter(values.values())))
-    parameters = {n: values[n] if n in values else _NO_BOUND for n in model.parameters}
+    parameters = {n: values.get(n, _NO_BOUND) for n in model.parameters}
     return Population(name, size, model, parameters, trained)
 
 
