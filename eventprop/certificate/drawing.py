@@ -19,7 +19,7 @@ from eventprop.certificate.expressions import Array
 from eventprop.certificate.simulation import Events, Simulation, simulate
 from eventprop.declarations import Neuron, Parameter
 
-__all__ = ["SPIKING_OUTPUT", "Scale", "circuits", "drawn", "fitting_size", "grazes", "is_linear", "scale_of"]
+__all__ = ["SPIKING_OUTPUT", "Scale", "circuits", "drawn", "first_size", "fitting_size", "grazes", "is_linear", "scale_of"]
 
 INPUTS, HIDDEN, OUTPUTS = 4, 3, 2
 FEWEST, MOST = 1, 5
@@ -190,16 +190,24 @@ def fitting_size(
 ) -> Array | None:
     """(neuron,) factors on a pattern of weights for which each neuron, without its neighbours, spikes that often and
     hangs on nothing; None if there are none."""
-    first = _with_factors(neuron, parameters, pattern, _COARSE, events, scale.trial_ms).counts > 0
-    if not first.any(axis=0).all():
+    least = first_size(neuron, parameters, pattern, events, scale)
+    if least is None:
         return None
-    least = _COARSE[first.argmax(axis=0)]
     found = _with_factors(neuron, parameters, pattern * least, _FINE, events, scale.trial_ms)
     fits = (found.counts >= wanted[0]) & (found.counts <= wanted[1])
     fits &= _margins(found, scale) > 1.5
     if not fits.any(axis=0).all():
         return None
     return least * np.array([_FINE[rng.choice(np.flatnonzero(own))] for own in fits.T])
+
+
+def first_size(
+    neuron: Neuron, parameters: Mapping[str, Array], pattern: Array, events: Events, scale: Scale
+) -> Array | None:
+    """(neuron,) about the smallest factors on a pattern of weights for which each neuron spikes; None if one never
+    does."""
+    some = _with_factors(neuron, parameters, pattern, _COARSE, events, scale.trial_ms).counts > 0
+    return _COARSE[some.argmax(axis=0)] if some.any(axis=0).all() else None
 
 
 def _with_factors(

@@ -18,7 +18,7 @@ from eventprop.declarations import Neuron
 from eventprop.derivation import NeuronModel, derived
 from eventprop.network import TIME_CONSTANTS, Network, Population, Projection
 
-__all__ = ["Found", "model_of", "run", "trainable"]
+__all__ = ["Found", "model_of", "population", "relative", "run", "spike_set", "trainable"]
 
 _NAMES = {INPUT: "in_to_hid", RECURRENT: "hid_to_hid0", OUTPUT: "hid_to_out"}
 _ENDS = {INPUT: ("input", "hidden0"), RECURRENT: ("hidden0", "hidden0"), OUTPUT: ("hidden0", "output")}
@@ -76,7 +76,7 @@ def run(
     engine = CpuEngine(_network(circuit, read_out, loss, dt_ms, timing), 1, real)
     engine.set_weights({_NAMES[name]: w for name, w in _weights(circuit, read_out).items()})
     options = {"record": [("hidden0", "V")]} if recorded else {}
-    spikes = _spikes(circuit, dt_ms, engine.network.num_steps)
+    spikes = spike_set(circuit.times, circuit.sources, dt_ms, INPUTS, circuit.trial_ms)
     label = np.array([read_out.label], np.int32)
     counts = engine.run(spikes, np.array([0]), label, learn=True, **options).spike_counts[0]  # type: ignore[arg-type]
     weights = engine.gradients()
@@ -128,14 +128,16 @@ def population(name: str, model: NeuronModel, values: Mapping[str, Array], train
     return Population(name, size, model, parameters, trained)
 
 
-def _spikes(circuit: Circuit, dt_ms: float, num_steps: int) -> SpikeSet:
-    """An event at time t is in step t / dt - 1: it arrives one step later."""
-    steps = np.rint(circuit.times / dt_ms).astype(np.int64) - 1
-    order = np.lexsort((circuit.sources, steps))
-    return SpikeSet(
-        np.array([0, steps.size], np.int64),
-        steps[order].astype(np.uint16),
-        circuit.sources[order].astype(np.uint16),
-        INPUTS,
-        num_steps,
-    )
+def spike_set(times: Array, sources: NDArray[np.int64], dt_ms: float, channels: int, trial_ms: float) -> SpikeSet:
+    """The engine's input: an event at time t is in step t / dt - 1, for it arrives one step later."""
+    steps = np.rint(times / dt_ms).astype(np.int64) - 1
+    order = np.lexsort((sources, steps))
+    offsets = np.array([0, steps.size], np.int64)
+    columns = steps[order].astype(np.uint16), sources[order].astype(np.uint16)
+    return SpikeSet(offsets, *columns, channels, round(trial_ms / dt_ms))
+
+
+def relative(found: Array, expected: Array) -> float:
+    """|found - expected| / |expected|; 0 where both are 0."""
+    difference, size = float(np.linalg.norm(found - expected)), float(np.linalg.norm(expected))
+    return difference / size if size else (0.0 if difference == 0 else np.inf)
