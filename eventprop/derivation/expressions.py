@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 import sympy
 from sympy.printing.c import C99CodePrinter
 
+from eventprop.grammar import parsed
+
 __all__ = ["code", "expanded", "phi", "phi_slope", "read", "symbol"]
 
 
@@ -65,45 +67,22 @@ def read(text: str, names: Iterable[str], what: str) -> sympy.Expr:
         what: where it stands, for errors: the neuron and field.
 
     Raises:
-        ValueError: it is none, or has a name that is not there; names ``what`` and the nearest.
+        ValueError: it is none, or has a name that is not there.
     """
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"{what}: {text!r} is no expression ({getattr(error, 'msg', error)})") from None
-    return _built(tree.body, frozenset(names), what, text)
+    return _built(parsed(text, names, what))
 
 
-def _built(node: ast.expr, names: frozenset[str], what: str, text: str) -> sympy.Expr:
-    def of(part: ast.expr) -> sympy.Expr:
-        return _built(part, names, what, text)
-
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+def _built(node: ast.expr) -> sympy.Expr:
+    if isinstance(node, ast.Constant):
         return sympy.nsimplify(node.value, rational=True)
     if isinstance(node, ast.Name):
-        if node.id not in names:
-            raise ValueError(_unknown(node.id, names, what, text))
         return symbol(node.id)
-    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        return _OPERATORS[type(node.op)](of(node.left), of(node.right))
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-        return -of(node.operand) if isinstance(node.op, ast.USub) else of(node.operand)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) == 1 and not node.keywords:
-        if node.func.id in _FUNCTIONS:
-            return _FUNCTIONS[node.func.id](of(node.args[0]))
-        raise ValueError(f"{what}: {text!r} has {node.func.id}(); there are {', '.join(_FUNCTIONS)}")
-    raise ValueError(
-        f"{what}: {text!r} has {ast.unparse(node)!r}, which is not read; numbers, names, + - * / ** and "
-        f"{', '.join(_FUNCTIONS)} are"
-    )
-
-
-def _unknown(name: str, names: frozenset[str], what: str, text: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(names))}"
-    return f"{what}: {text!r} has {name!r}, which is no variable or parameter{hint}"
+    if isinstance(node, ast.BinOp):
+        return _OPERATORS[type(node.op)](_built(node.left), _built(node.right))
+    if isinstance(node, ast.UnaryOp):
+        return -_built(node.operand) if isinstance(node.op, ast.USub) else _built(node.operand)
+    assert isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    return _FUNCTIONS[node.func.id](_built(node.args[0]))
 
 
 class _Printer(C99CodePrinter):

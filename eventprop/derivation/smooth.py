@@ -21,9 +21,8 @@ from eventprop.derivation.expressions import phi as phi_of
 from eventprop.derivation.system import System
 from eventprop.derivation.text import Constants
 
-__all__ = ["METHODS", "SmoothStep", "smooth_step"]
+__all__ = ["SmoothStep", "smooth_step"]
 
-METHODS = ("exponential_euler", "rk2", "rk4")
 _DT = symbol("dt")
 
 
@@ -141,6 +140,8 @@ def _text(expression: sympy.Expr, constants: Constants) -> str:
 
 
 def _hoisted(expression: sympy.Expr, constants: Constants) -> sympy.Expr:
+    if expression == _DT:
+        return symbol(constants.add("dt_step", "dt"))
     if expression.is_Symbol or expression.is_number:
         return expression
     if expression.free_symbols <= constants.parameters:

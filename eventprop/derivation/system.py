@@ -37,7 +37,7 @@ class System:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The variables that spikes add to: of all weights, or of positive and of negative ones."""
-        return (self.neuron.input,) if isinstance(self.neuron.input, str) else tuple(self.neuron.input)
+        return self.neuron.inputs
 
     @cached_property
     def start(self) -> dict[str, sympy.Expr]:

@@ -76,7 +76,7 @@ def generate(network: Network, real: str = "float") -> str:
         "using eventprop::P;\n\n"
         + hidden.text()
         + output.text()
-        + readout(losses_of(network.loss), output)
+        + readout(losses_of(network), output)
         + _regulariser(hidden)
         + _optimiser(models.ADAM)
         + '#include "api.hpp"\n'

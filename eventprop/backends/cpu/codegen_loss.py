@@ -8,13 +8,22 @@ from eventprop import models
 from eventprop.backends.cpu.codegen_neuron import Struct
 from eventprop.backends.cpu.codegen_text import changes, cpp, rows_of, switch, values_of
 from eventprop.backends.snippets import names_in, renamed
+from eventprop.network import Network
 
 __all__ = ["losses_of", "readout"]
 
 
-def losses_of(loss: models.Loss) -> list[models.Loss]:
-    """The losses that share a library with ``loss``, in the order of their numbers there."""
-    return [other for other in models.LOSSES.values() if other.spiking == loss.spiking]
+def losses_of(network: Network) -> list[models.Loss]:
+    """The losses that share a library with the network's, in the order of their numbers there: those that such outputs
+    can have."""
+    model = network.output.model
+    there = {*model.parameters, *model.constants, *model.state}
+    own = names_in(" ".join([models.LI.dynamics["V"], models.LI.dynamics["Isyn"]])) | {"decay_Isyn"}
+    return [
+        other
+        for other in models.LOSSES.values()
+        if other.spiking == network.loss.spiking and (names_in(other.read + other.finish) & own) <= there
+    ]
 
 
 def readout(losses: Sequence[models.Loss], output: Struct) -> str:

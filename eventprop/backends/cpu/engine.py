@@ -86,7 +86,7 @@ class CpuEngine:
                 self._trained[f"{population.name}.{name}"] = self._place_trained(population, name)
         self.set_time_constants(network.initial_time_constants())
         self._arrays = {p.name: self._place(p) for p in network.projections}
-        number, values = losses_of(network.loss).index(network.loss), _vector(network.loss_parameters, network.loss)
+        number, values = losses_of(network).index(network.loss), _vector(network.loss_parameters, network.loss)
         check(self._lib.engine_loss(self._handle, number, values.size, address(values)))
         values = _vector(network.regulariser_parameters, network.regulariser)
         number = list(models.REGULARISERS).index(network.regulariser.name)
