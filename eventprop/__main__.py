@@ -1,4 +1,4 @@
-"""``python -m eventprop info``, ``python -m eventprop keys`` and ``python -m eventprop scan``."""
+"""``python -m eventprop info``, ``keys``, ``scan`` and ``check``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eventprop import info, scans
+from eventprop.certificate import command as certificate
 from eventprop.parameters import declaration as parameters
 from eventprop.simulators import registry
 from eventprop.terminal import entry
@@ -22,7 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("keys", help="every key of every benchmark, as Markdown (docs/keys.md)")
     scan = commands.add_parser("scan", help="many runs that differ in some keys, from one TOML file (docs/scans.md)")
     scans.add_arguments(scan)
+    check = commands.add_parser("check", help="whether the gradients of a neuron are right, shown on random networks")
+    certificate.add_arguments(check)
     options = parser.parse_args(arguments)
+    if options.command == "check":
+        return certificate.main(options)
     if options.command == "scan":
         from eventprop.scans import command
 

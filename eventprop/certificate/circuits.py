@@ -144,10 +144,10 @@ def _scores(read_out: ReadOut, spikes: Events, weights: Array, trial_ms: float, 
     decay = rate / trial_ms
     tau_mem, tau_syn, start = (read_out.parameters[n] for n in ("tau_mem", "tau_syn", "v_reset"))
 
-    def kept(tau: Array, left: Array) -> Array:
+    def kept(tau: Array, left: Array | float) -> Array:
         """Integral of exp(-s / tau - decay s) over the time that is left."""
         speed = 1.0 / tau + decay
-        return -np.expm1(-left * speed) / speed
+        return np.asarray(-np.expm1(-left * speed) / speed)
 
     here = np.isfinite(spikes.times)
     times = np.where(here, spikes.times, trial_ms)[:, :, None]  # (copy, event, 1)
@@ -158,4 +158,5 @@ def _scores(read_out: ReadOut, spikes: Events, weights: Array, trial_ms: float, 
     sources = np.broadcast_to(spikes.sources, (number, spikes.sources.shape[1]))
     arriving = np.take_along_axis(weights, sources[:, :, None], axis=1)
     total = (pulse * here[:, :, None] * arriving).sum(axis=1)
-    return (total + start * kept(tau_mem, np.float64(trial_ms))) / trial_ms
+    found: Array = (total + start * kept(tau_mem, trial_ms)) / trial_ms
+    return found

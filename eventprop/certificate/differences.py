@@ -90,8 +90,8 @@ def _varied(circuit: Circuit, places: list[_Place], changes: Array, whole: int =
     for number, (name, index) in enumerate(places):
         if name not in found:
             found[name] = np.repeat(circuit.groups[name][None], changes.size + whole, axis=0)
-        copies = slice(number * changes.shape[1], (number + 1) * changes.shape[1])
-        found[name][(copies, *index)] += changes[number]
+        first = number * changes.shape[1]
+        found[name][first : first + changes.shape[1]][(..., *index)] += changes[number]
     return found
 
 
@@ -122,7 +122,8 @@ def _add(
     size = np.full(len(last), 2e-4 * np.abs(weights).max())
     copies = np.repeat(weights[None], len(last) * len(_POINTS), axis=0)
     for number, (_, index) in enumerate(last):
-        copies[(slice(number * len(_POINTS), (number + 1) * len(_POINTS)), *index)] += size[number] * _POINTS
+        first = number * len(_POINTS)
+        copies[first : first + len(_POINTS)][(..., *index)] += size[number] * _POINTS
     by_hidden = _values(read_out, spikes, weights[None], trial, outputs)
     by_output = _values(read_out, base, copies, trial, outputs)
     for loss in read_out.losses:

@@ -19,7 +19,17 @@ from eventprop.certificate.expressions import Array
 from eventprop.certificate.simulation import Events, Simulation, simulate
 from eventprop.declarations import Neuron, Parameter
 
-__all__ = ["SPIKING_OUTPUT", "Scale", "circuits", "drawn", "first_size", "fitting_size", "grazes", "is_linear", "scale_of"]
+__all__ = [
+    "SPIKING_OUTPUT",
+    "Scale",
+    "circuits",
+    "drawn",
+    "first_size",
+    "fitting_size",
+    "grazes",
+    "is_linear",
+    "scale_of",
+]
 
 INPUTS, HIDDEN, OUTPUTS = 4, 3, 2
 FEWEST, MOST = 1, 5

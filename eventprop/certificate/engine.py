@@ -16,9 +16,9 @@ from eventprop.certificate.expressions import Array
 from eventprop.data.spikes import SpikeSet
 from eventprop.declarations import Neuron
 from eventprop.derivation import NeuronModel, derived
-from eventprop.network import TIME_CONSTANTS, Network, Population, Projection
+from eventprop.network import SPIKE_TIMINGS, TIME_CONSTANTS, Network, Population, Projection
 
-__all__ = ["Found", "model_of", "population", "relative", "run", "spike_set", "trainable"]
+__all__ = ["Found", "model_of", "population", "relative", "run", "spike_set", "timings", "trainable"]
 
 _NAMES = {INPUT: "in_to_hid", RECURRENT: "hid_to_hid0", OUTPUT: "hid_to_out"}
 _ENDS = {INPUT: ("input", "hidden0"), RECURRENT: ("hidden0", "hidden0"), OUTPUT: ("hidden0", "output")}
@@ -48,6 +48,11 @@ class Found:
 def model_of(neuron: Neuron) -> NeuronModel:
     """The engine's model of a declared neuron."""
     return derived(neuron)
+
+
+def timings(linear: bool) -> list[str]:
+    """Where else than at the ends of steps spikes may be."""
+    return [timing for timing in SPIKE_TIMINGS if timing != "grid" and (linear or timing != "exact")]
 
 
 def trainable(neuron: Neuron, timing: str) -> tuple[str, ...]:

@@ -252,7 +252,7 @@ class _Run:
         g[0] = np.where(self.fired, np.maximum(g[0], 0.0), g[0])
         g = np.where(held, -np.inf, g)
         rises = (g[:-1] < 0) & (g[1:] >= 0) & good[:, None]  # (piece, copy, neuron)
-        some = rises.any(axis=2)
+        some: Mask = np.asarray(rises.any(axis=2))
         copies = np.flatnonzero(some.any(axis=0))
         piece = some[:, copies].argmax(axis=0)
         self._peaks(g, good, np.where(some.any(axis=0), some.argmax(axis=0), len(_FRACTIONS)))

@@ -69,15 +69,13 @@ def _errors(neuron: Neuron, scale: Scale, dt_ms: float, rng: np.random.Generator
     return {name: relative(gradients[name], expected[name]) for name in values}
 
 
-def _subthreshold_size(
-    neuron: Neuron, own: dict[str, Array], pattern: Array, engine: CpuEngine, scale: Scale
-) -> Array:
+def _subthreshold_size(neuron: Neuron, own: dict[str, Array], pattern: Array, engine: CpuEngine, scale: Scale) -> Array:
     """(output,) factors on a pattern of weights that leave the neuron below its threshold."""
     times, sources = engine.spike_times(0, "hidden0")
     order = np.argsort(times, kind="stable")
     events = Events(times[order][None].astype(float), sources[order][None].astype(np.int64))
     least = first_size(neuron, own, pattern, events, scale)
-    return 0.6 * least if least is not None else np.ones(pattern.shape[1])
+    return 0.4 * least if least is not None else np.ones(pattern.shape[1])
 
 
 def _differences(run: Callable[[dict[str, Array]], float], values: dict[str, Array], name: str) -> Array:
