@@ -91,7 +91,8 @@ def _varied(circuit: Circuit, places: list[_Place], changes: Array, whole: int =
         if name not in found:
             found[name] = np.repeat(circuit.groups[name][None], changes.size + whole, axis=0)
         first = number * changes.shape[1]
-        found[name][first : first + changes.shape[1]][(..., *index)] += changes[number]
+        for k, change in enumerate(changes[number]):
+            found[name][(first + k, *index)] += change
     return found
 
 
@@ -123,7 +124,8 @@ def _add(
     copies = np.repeat(weights[None], len(last) * len(_POINTS), axis=0)
     for number, (_, index) in enumerate(last):
         first = number * len(_POINTS)
-        copies[first : first + len(_POINTS)][(..., *index)] += size[number] * _POINTS
+        for k, point in enumerate(_POINTS):
+            copies[(first + k, *index)] += size[number] * point
     by_hidden = _values(read_out, spikes, weights[None], trial, outputs)
     by_output = _values(read_out, base, copies, trial, outputs)
     for loss in read_out.losses:

@@ -64,7 +64,8 @@ class Simulation:
     def some(self, copies: slice) -> Simulation:
         """What happened in some of the copies."""
         spikes = Events(self.spikes.times[copies], self.spikes.sources[copies])
-        return Simulation(spikes, *(z[copies] for z in (self.counts, self.finished, self.slowest, self.nearest)))
+        counts, finished = self.counts[copies], self.finished[copies]
+        return Simulation(spikes, counts, finished, self.slowest[copies], self.nearest[copies])
 
 
 def simulate(
@@ -96,6 +97,8 @@ def simulate(
         ImportError: SciPy is not installed.
     """
     run = _Run(neuron, parameters, weights, recurrent, events, trial_ms, tolerance)
+    if traced:
+        run.longest = trial_ms / 400.0
     traces = []
     with np.errstate(all="ignore"):
         for _ in range(_MOST_STEPS):
@@ -106,18 +109,16 @@ def simulate(
             moved = run.advance()
             if traced:
                 traces.append((run.t.copy(), run.x.copy(), moved))
-    copies, who, when = (
-        (np.concatenate([np.zeros(0), *parts]) for parts in zip(*run.log, strict=True))
-        if run.log
-        else (np.zeros(0),) * 3
-    )
-    spikes = _sorted(len(run.t), copies.astype(np.int64), who.astype(np.int64), when)
+    spikes = _sorted(len(run.t), run.log)
     finished = (run.t >= trial_ms) & np.isfinite(run.x).all(axis=(0, 2)) & (run.counts.max(axis=1) <= most_spikes)
     return Simulation(spikes, run.counts, finished, run.slowest, run.nearest, traces)
 
 
-def _sorted(copies: int, copy: Index, neuron: Index, time: Array) -> Events:
+def _sorted(copies: int, log: list[tuple[Index, Index, Array]]) -> Events:
     """Events of all copies, which are in order in each of them, as arrays (copy, event)."""
+    copy = np.concatenate([np.zeros(0, np.int64), *(own for own, _, _ in log)])
+    neuron = np.concatenate([np.zeros(0, np.int64), *(own for _, own, _ in log)])
+    time = np.concatenate([np.zeros(0), *(own for _, _, own in log)])
     order = np.argsort(copy, kind="stable")
     copy, neuron, time = copy[order], neuron[order], time[order]
     counts = np.bincount(copy, minlength=copies)
@@ -143,7 +144,7 @@ class _Run:
     ) -> None:
         self.equations = Equations(neuron, parameters)
         self.weights, self.recurrent, self.tolerance = weights, recurrent, tolerance
-        self.trial_ms = trial_ms
+        self.trial_ms = self.longest = trial_ms
         copies = len(weights)
         self.inputs = np.append(events.times, np.full((copies, 1), np.inf), axis=1)
         self.sources, self.position = events.sources, np.zeros(copies, np.int64)
@@ -155,7 +156,7 @@ class _Run:
         self.counts = np.zeros(self.x.shape[1:], np.int64)
         self.rising = np.zeros(self.x.shape[1:], bool)
         self.slowest, self.nearest = np.full(self.x.shape[1:], np.inf), np.full(self.x.shape[1:], -np.inf)
-        self.log: list[tuple[Array, Array, Array]] = []
+        self.log: list[tuple[Index, Index, Array]] = []
         self.fired = np.zeros(self.x.shape[1:], bool)  # at this moment, so that g is at or above 0 without a rise
 
     @property
@@ -214,8 +215,9 @@ class _Run:
         stop = np.minimum(self.inputs[everyone, self.position], self.trial_ms)
         if eq.refractory:
             stop = np.minimum(stop, np.where(held, self.release, np.inf).min(axis=1))
-        lands = self.t + self.length >= stop
-        length = np.where(self.active, np.where(lands, stop - self.t, self.length), 0.0)
+        wanted = np.minimum(self.length, self.longest)
+        lands = self.t + wanted >= stop
+        length = np.where(self.active, np.where(lands, stop - self.t, wanted), 0.0)
 
         def slope(x: Array) -> Array:
             return eq.slope(x, held)
@@ -229,7 +231,6 @@ class _Run:
         good = self.active & (error <= 1.0) & np.isfinite(step.end).all(axis=(0, 2))
         proposed = length * np.clip(factor, 0.2, 6.0)
         self.length = np.where(good & lands, np.maximum(self.length, proposed), proposed)
-        self.length = np.where(self.active, self.length, 1.0)
         self.active &= good | (length > 1e-14 * self.trial_ms)
         crossed = self._look(step, good, held)
         self.x = np.where(good[:, None], step.end, self.x)
