@@ -157,7 +157,7 @@ class _Run:
         self.rising = np.zeros(self.x.shape[1:], bool)
         self.slowest, self.nearest = np.full(self.x.shape[1:], np.inf), np.full(self.x.shape[1:], -np.inf)
         self.log: list[tuple[Index, Index, Array]] = []
-        self.fired = np.zeros(self.x.shape[1:], bool)  # at this moment, so that g is at or above 0 without a rise
+        self.fired = np.zeros(self.x.shape[1:], bool)  # at this moment: where nothing is reset, g is still 0
 
     @property
     def held(self) -> Mask:
@@ -250,7 +250,8 @@ class _Run:
         g = np.stack(
             [eq.excess(step.start), *(eq.excess(x) for x in step.between(_FRACTIONS[:-1])), eq.excess(step.end)]
         )
-        g[0] = np.where(self.fired, np.maximum(g[0], 0.0), g[0])
+        at_zero = self.fired & (np.abs(g[0]) <= 1e-9 * np.abs(step.start).max(axis=0))
+        g[0] = np.where(at_zero, 0.0, g[0])
         g = np.where(held, -np.inf, g)
         rises = (g[:-1] < 0) & (g[1:] >= 0) & good[:, None]  # (piece, copy, neuron)
         some: Mask = np.asarray(rises.any(axis=2))
