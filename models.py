@@ -47,9 +47,9 @@ import importlib
 import sys
 from dataclasses import replace
 
-from eventprop.declarations import Loss, Neuron, Optimiser, Parameter, Regulariser
+from eventprop.declarations import Loss, Neuron, Neurons, Optimiser, Parameter, Regulariser
 
-__all__ = ["ADAM", "ALIF", "LI", "LIF", "LOSSES", "NEURONS", "REGULARISERS", "Loss", "Neuron", "Optimiser"]
+__all__ = ["ADAM", "ALIF", "LI", "LIF", "LOSSES", "NEURONS", "ON_BOARD", "REGULARISERS", "Loss", "Neuron", "Optimiser"]
 __all__ += ["Parameter", "Regulariser"]
 
 _TAU_MEM = Parameter(20.0, "ms", "Membrane time constant.", above=0.0)
@@ -243,11 +243,10 @@ COBA = Neuron(
     hard="As LIF; where much inhibition shunts, spikes graze more often. A weight that passes 0 changes its kind.",
 )
 
-NEURONS: dict[str, Neuron] = {
-    neuron.name: neuron
-    for neuron in (LIF, ALIF, LI, ALPHA, REFRACTORY, ADAPTIVE, RESONATE, QIF, EIF, ADEX, IZHIKEVICH, COBA)
-}
-"""Neurons by name."""
+NEURONS = Neurons(LIF, ALIF, LI, ALPHA, REFRACTORY, ADAPTIVE, RESONATE, QIF, EIF, ADEX, IZHIKEVICH, COBA)
+"""Neurons by name; another one is ``NEURONS["mine"] = Neuron(...)``."""
+
+ON_BOARD = tuple(NEURONS)
 
 
 _SIMPLE_JUMP = "lambda_V -= (spike_count > nu_upper ? lbd_upper : lbd_lower) * (spike_count - nu_upper) / batch;"

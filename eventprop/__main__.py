@@ -1,4 +1,4 @@
-"""``python -m eventprop info``, ``keys``, ``scan`` and ``check``."""
+"""``python -m eventprop``: ``info``, ``keys``, ``scan``, ``show``, ``check``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 from eventprop import info, scans
 from eventprop.certificate import command as certificate
+from eventprop.choice import meaning
 from eventprop.parameters import declaration as parameters
 from eventprop.simulators import registry
-from eventprop.terminal import entry
+from eventprop.terminal import blame, entry
 
 
 @entry
@@ -25,6 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scans.add_arguments(scan)
     check = commands.add_parser("check", help="whether the gradients of a neuron are right, shown on random networks")
     certificate.add_arguments(check)
+    show = commands.add_parser(
+        "show", help="what follows from a neuron's equations: backward dynamics, jump, gradients"
+    )
+    show.add_argument("neuron", help="its name in models.NEURONS")
+    show.add_argument("--models", metavar="FILE.py", help="a Python file with neurons of your own")
+    show.add_argument("--no-code", action="store_true", help="the equations alone")
     options = parser.parse_args(arguments)
     if options.command == "check":
         return certificate.main(options)
@@ -32,10 +39,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from eventprop.scans import command
 
         return command.main(options)
+    if options.command == "show":
+        return show_neuron(options)
     if options.command == "keys":
         print(keys_page(), end="")
     else:
         print(info.report(options.data_dir))
+    return 0
+
+
+def show_neuron(options: argparse.Namespace) -> int:
+    """Print what follows from a neuron's declaration; the exit status."""
+    from eventprop import models, own_neurons
+
+    try:
+        if options.models:
+            own_neurons.load_file(options.models)
+        neuron = meaning("NEURON", options.neuron, models.NEURONS)
+        from eventprop.derivation.shown import shown
+
+        print(shown(neuron, code=not options.no_code), end="")
+    except (ValueError, OSError) as error:
+        blame(error)
+        print(f"show: error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import ending, texts
+from eventprop import ending, own_neurons, texts
 from eventprop.backends.cpu.compiler import CompilerError
 from eventprop.parameters import declaration as parameters
 from eventprop.parameters.shared import ALIASES, OF_OTHERS
@@ -44,8 +44,10 @@ def main(simulator: str, arguments: Sequence[str] | None = None) -> int:
     def warn(message: Warning | str, *_: object, **__: object) -> None:
         print(f"{script}: warning: {message}", file=sys.stderr)
 
-    options = _parser(script, benchmark).parse_intermixed_args(arguments)
     try:
+        for path in _models_named(arguments):
+            own_neurons.load_file(path)
+        options = _parser(script, benchmark).parse_intermixed_args(arguments)
         if options.list_recipes:
             _list_recipes(simulator)
             return 0
@@ -80,7 +82,8 @@ def _parser(script: str, benchmark: Benchmark) -> argparse.ArgumentParser:
     examples = _EXAMPLES.format(script=script, recipe=f" --recipe {name}" if name else "", folder=folder)
     parser = argparse.ArgumentParser(
         prog=script,
-        usage=f"{script} [{'|'.join(modes)}] [--recipe NAME] [--params FILE.json] [--seeds N ...] [--list-recipes] "
+        usage=f"{script} [{'|'.join(modes)}] [--recipe NAME] [--params FILE.json] [--seeds N ...] [--models FILE.py] "
+        "[--list-recipes] "
         "[KEY=VALUE ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train and test spiking networks by Eventprop. Without a mode: the recipe's, or that in which the "
@@ -99,8 +102,21 @@ def _parser(script: str, benchmark: Benchmark) -> argparse.ArgumentParser:
         help="repeat the run with each as MODEL_SEED and TRAIN_DATA_SEED, as NAME_s1, NAME_s2, ...; NAME_seeds.csv "
         "has the table",
     )
+    parser.add_argument(
+        "--models",
+        metavar="FILE.py",
+        action="append",
+        help='a Python file with neurons of your own: models.NEURONS["mine"] = Neuron(...)',
+    )
     parser.add_argument("--list-recipes", action="store_true", help="list the recipes and stop")
     return parser
+
+
+def _models_named(arguments: Sequence[str] | None) -> list[str]:
+    """Files of neurons on the command line: their parameters are keys, so they are read before all else."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--models", action="append", default=[])
+    return list(first.parse_known_args(arguments)[0].models)
 
 
 def _settings(options: argparse.Namespace, benchmark: Benchmark) -> tuple[str, dict[str, Any], list[int]]:
@@ -124,6 +140,7 @@ def _settings(options: argparse.Namespace, benchmark: Benchmark) -> tuple[str, d
     if options.params is not None:
         read[options.params] = _read_params(Path(options.params))
         p |= read[options.params]
+    own_neurons.register(p["NEURONS"])
     p |= parameters.parse_settings(words, benchmark.keys, {**OF_OTHERS, **ALIASES})
     declared = next(key for key in benchmark.keys if key.name == "METHOD").check(p["METHOD"])
     p["METHOD"] = mode or declared or modes[0]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eventprop.grammar import check_name, parsed
 
-__all__ = ["Loss", "Neuron", "Optimiser", "Parameter", "Regulariser"]
+__all__ = ["METHODS", "Loss", "Neuron", "Neurons", "Optimiser", "Parameter", "Regulariser"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,9 @@ class Neuron:
                 raise ValueError(f"{who}: {field_name} has {', '.join(unknown)}, which state has not")
         missing = [x for x in self.state if x not in self.dynamics]
         if missing:
-            raise ValueError(f"{who}: dynamics lacks the equation of {', '.join(missing)}; 0 stands for one that is constant")
+            raise ValueError(
+                f"{who}: dynamics lacks the equation of {', '.join(missing)}; 0 stands for one that is constant"
+            )
         everything = {*self.state, *self.parameters}
         for x, text in self.state.items():
             parsed(text, self.parameters, f"{who}: state of {x}")
@@ -120,6 +122,20 @@ class Neuron:
         elif self.reset:
             raise ValueError(f"{who}: reset without a threshold; one that never spikes has neither")
         _check_step(self, who)
+
+
+class Neurons(dict[str, Neuron]):
+    """Neurons by name; one that is put in has the name under which it is put."""
+
+    def __init__(self, *neurons: Neuron) -> None:
+        super().__init__()
+        for neuron in neurons:
+            self[neuron.name] = neuron
+
+    def __setitem__(self, name: str, neuron: Neuron) -> None:
+        if not isinstance(neuron, Neuron):
+            raise ValueError(f"NEURONS[{name!r}] must be a Neuron, got {neuron!r}")
+        super().__setitem__(name, neuron if neuron.name == name else replace(neuron, name=name))
 
 
 METHODS = ("exponential_euler", "rk2", "rk4")
@@ -157,7 +173,9 @@ def _check_step(neuron: Neuron, who: str) -> None:
         raise ValueError(f"{who}: refractory must be one of its parameters, got {neuron.refractory!r}")
     for x, (name, scale) in neuron.adjoints.items():
         if not name.isidentifier() or (scale and scale not in neuron.parameters):
-            raise ValueError(f"{who}: adjoints of {x} must be a name and a parameter, or no text, got {name!r}, {scale!r}")
+            raise ValueError(
+                f"{who}: adjoints of {x} must be a name and a parameter, or no text, got {name!r}, {scale!r}"
+            )
 
 
 @dataclass(frozen=True)

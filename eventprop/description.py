@@ -15,7 +15,17 @@ from eventprop.heterogeneity import GAMMA, drawn, draws_of
 from eventprop.network import LARGEST_PARAMETER, SPIKE_TIMINGS, TIME_CONSTANTS, Network, Population, Projection
 from eventprop.streams import stream
 
-__all__ = ["LOSS_SCALES", "OUTPUT_NEURONS", "TIMES", "NetworkSettings", "describe", "hidden_neurons"]
+__all__ = [
+    "LOSS_SCALES",
+    "OUTPUT_NEURONS",
+    "TIMES",
+    "NetworkSettings",
+    "bounds_of",
+    "describe",
+    "has_exact_times",
+    "hidden_neurons",
+    "output_neuron",
+]
 
 TIMES = ("tau_mem", "tau_syn")
 
@@ -136,6 +146,12 @@ def output_neuron(kind: str, loss: models.Loss) -> tuple[models.Neuron, tuple[st
     choices = meaning("OUTPUT_NEURON_TYPE", kind, OUTPUT_NEURONS)
     goes_with = {name: own[loss.spiking] for name, own in OUTPUT_NEURONS.items() if loss.spiking in own}
     return choices.get(loss.spiking) or meaning("OUTPUT_NEURON_TYPE", kind, goes_with)
+
+
+def has_exact_times(neuron: models.Neuron) -> bool:
+    """Whether spikes of such neurons may have their exact times."""
+    model = derived(neuron)
+    return bool(model.reach or model.integrals[0])
 
 
 def of_population(given: Mapping[str, Any], name: str) -> Any:

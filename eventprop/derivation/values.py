@@ -34,6 +34,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "cos": np.cos,
     "pow": np.power,
     "floor": np.floor,
+    "abs": np.abs,
     "fabs": np.abs,
     "fmax": np.maximum,
     "fmin": np.minimum,
@@ -45,11 +46,12 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
 }
 
 
 def evaluate(expression: str, values: Mapping[str, Any]) -> Any:
-    """Value of an expression of GeNNCode without conditions, of numbers or arrays."""
+    """Value of an expression of a declaration, or of GeNNCode without conditions, of numbers or arrays."""
     return _value(ast.parse(expression.strip(), mode="eval").body, values)
 
 
@@ -60,8 +62,8 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
         return values[node.id]
     if isinstance(node, ast.BinOp):
         return _OPERATORS[type(node.op)](_value(node.left, values), _value(node.right, values))
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_value(node.operand, values)
+    if isinstance(node, ast.UnaryOp):
+        return -_value(node.operand, values) if isinstance(node.op, ast.USub) else _value(node.operand, values)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return _FUNCTIONS[node.func.id](*(_value(a, values) for a in node.args))
     raise ValueError(f"{ast.unparse(node)!r} is not a constant's expression")

@@ -61,6 +61,13 @@ MODEL = (
     ),
     *neuron_keys(models.NEURONS.values(), ("TAU_MEM", "TAU_SYN", "V_THRESH", "V_RESET")),
     of_network(
+        "NEURONS",
+        "Model",
+        "dict",
+        {},
+        "Declarations of neurons of one's own by name; a run's saved settings have that of its HIDDEN_NEURON_TYPE.",
+    ),
+    of_network(
         "TRAIN_PARAMETERS",
         "Model",
         "dict",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from eventprop import own_neurons
 from eventprop.parameters.checks import check_together
 from eventprop.parameters.declaration import Defaults, Key, at_home, resolve
 from eventprop.parameters.general import EXPERIMENT, GENERAL, METHODS
@@ -120,12 +121,14 @@ def resolve_benchmark(
     """
     if isinstance(p, Defaults):
         p.check(owner)
+    own_neurons.register(p.get("NEURONS", {}) if isinstance(p, Mapping) else {})
     resolved, problems = resolve(p, with_own_neurons(keys), aliases, dead, OF_OTHERS)
     resolved = at_home(resolved)
     problems += check_together(resolved, num_channels(resolved) if callable(num_channels) else num_channels)
     problems += own(resolved) if own else []
     if problems:
         raise ValueError("\n".join(problems))
+    resolved["NEURONS"] |= own_neurons.used(resolved["HIDDEN_NEURON_TYPE"])
     if resolved["SPK_REC_STEPS"] is None:
         resolved["SPK_REC_STEPS"] = round(resolved["TRIAL_MS"] / resolved["DT_MS"])
     if resolved["CHECKPOINT_BEST"] == "validation" and resolved["N_VALIDATE"] == 0:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eventprop import texts
+from eventprop import models, own_neurons, texts
 from eventprop.parameters import declaration as parameters
 from eventprop.parameters.declaration import Key
 from eventprop.scans.spec import CLUSTER_OPTIONS, Condition, Dimension, Scan, Study, assign
@@ -19,6 +19,7 @@ __all__ = ["read"]
 _TOP = (
     "simulator",
     "mode",
+    "models",
     "recipe",
     "out",
     "workers",
@@ -110,8 +111,15 @@ class _Reader:
 
     def _benchmark(self) -> tuple[registry.Benchmark | None, dict[str, Any]]:
         try:
+            file = self._of_type("models", str, "")
+            if file:
+                own_neurons.load_file(self.path.parent / file)
             benchmark = registry.find(self.found.get("simulator", ""))
             base = parameters.defaults(benchmark.keys)
+            own = {
+                name: own_neurons.plain(models.NEURONS[name]) for name in models.NEURONS if name not in models.ON_BOARD
+            }
+            base["NEURONS"] = own if file else {}
             recipe = self._of_type("recipe", str, "")
             if recipe:
                 base = recipes.apply(base, recipes.load_recipe(recipe, benchmark.name))

@@ -66,12 +66,25 @@ class Resuming:
             if missing_is_new:
                 return Loaded()
         state, saved = checkpoint.load(path, network, to_train=to_train)
+        self._check_neuron(path, saved)
         matter = {"network", "spikes", "samples", "training"} if to_train else {"network", "spikes"}
         changed = self._differing(saved, matter, {"SPEAKER_LEFT"} if missing_is_new else set())
         if changed:
             words = ", ".join(f"{k} {saved[k]!r} -> {self.p[k]!r}" for k in changed)
             warnings.warn(f"settings differ from those of {path}: {words}", stacklevel=5)
         return Loaded(state, path, saved)
+
+    def _check_neuron(self, path: Path, saved: Mapping[str, Any]) -> None:
+        """Weights are for the neurons that they were trained with.
+
+        Raises:
+            ValueError: the checkpoint is of a neuron that is declared otherwise.
+        """
+        kind, theirs = self.p["HIDDEN_NEURON_TYPE"], saved.get("NEURONS") or {}
+        if saved.get("HIDDEN_NEURON_TYPE") == kind and theirs.get(kind) != self.p["NEURONS"].get(kind):
+            raise ValueError(
+                f"{path} is of another neuron {kind!r}: {_difference(theirs.get(kind, {}), self.p['NEURONS'].get(kind, {}))}"
+            )
 
     def path(self, name: str) -> Path | None:
         """The checkpoint that is asked for, which may not be there; None where none is.
@@ -113,6 +126,14 @@ class Resuming:
             also = also | {"N_TRAIN"}
         names = [key.name for key in self.keys if key.changes in matter and key.name not in also]
         return [name for name in names if name in saved and saved[name] != self.p[name]]
+
+
+def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """The first field in which two declarations differ, in words."""
+    for name in [*theirs, *ours]:
+        if theirs.get(name) != ours.get(name):
+            return f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r} now"
+    return "it was declared in another way"
 
 
 def no_moments(network: Network) -> dict[str, dict[str, np.ndarray]]:

@@ -1,0 +1,176 @@
+"""What follows from a declaration, to be read: equations forwards and backwards, jump, gradients, and their code."""
+
+from __future__ import annotations
+
+import textwrap
+
+import sympy
+
+from eventprop.declarations import Neuron
+from eventprop.derivation.derive import derive
+from eventprop.derivation.expressions import expanded, symbol
+from eventprop.derivation.system import System
+
+__all__ = ["backward", "jump_of", "parameter_gradients", "shown"]
+
+_R = symbol("R")
+
+
+def backward(system: System) -> dict[str, sympy.Expr]:
+    """By variable, scale times the derivative of its adjoint by reversed time, without the loss's own drive."""
+    found = {}
+    for x in system.variables:
+        value = sum(
+            (system.scales[y] * system.adjoints[y] * row[x] for y, row in system.jacobian.items()), sympy.Integer(0)
+        )
+        found[x] = expanded(sympy.simplify(value))
+    return found
+
+
+def jump_of(system: System) -> dict[str, sympy.Expr]:
+    """By variable, its adjoint before a spike (in time) by those after it; R is what comes from the spike's targets, and
+    the state that just before the spike."""
+    assert system.g is not None
+    x, f, scale, adjoint = system.variables, system.f, system.scales, system.adjoints
+    after = [(x[y], system.r[y]) for y in x]
+    slope = {y: sympy.diff(system.g, s) for y, s in x.items()}
+    error: sympy.Expr = _R
+    for y in x:
+        carried = sum((sympy.diff(system.r[y], x[z]) * f[z] for z in x), sympy.Integer(0))
+        held = y == "V" and bool(system.neuron.refractory)
+        error -= scale[y] * adjoint[y] * (carried - (0 if held else f[y].subs(after, simultaneous=True)))
+    if system.neuron.refractory:
+        error += symbol("release")
+    a = sympy.simplify(error / sum((slope[y] * f[y] for y in x), sympy.Integer(0)))
+    found = {}
+    for z in x:
+        base = sum((sympy.diff(system.r[y], x[z]) * scale[y] * adjoint[y] for y in x), sympy.Integer(0))
+        found[z] = sympy.simplify((base + a * slope[z]) / scale[z])
+    return found
+
+
+def parameter_gradients(system: System) -> dict[str, tuple[sympy.Expr, sympy.Expr, sympy.Expr]]:
+    """By parameter, what its gradient has: under the integral over time; at each spike, of adjoints after it and, as
+    ``lambda_V_before``, before it; at the start of a trial."""
+    found = {}
+    x, scale, adjoint = system.variables, system.scales, system.adjoints
+    for name, parameter in system.parameters.items():
+        flow = -sum((scale[y] * adjoint[y] * sympy.diff(system.f[y], parameter) for y in x), sympy.Integer(0))
+        start = -sum((scale[y] * adjoint[y] * sympy.diff(system.start[y], parameter) for y in x), sympy.Integer(0))
+        spike = sympy.Integer(0)
+        if system.g is not None:
+            before = symbol(f"{adjoint['V']}_before")
+            base = sum((sympy.diff(system.r[y], x["V"]) * scale[y] * adjoint[y] for y in x), sympy.Integer(0))
+            slope = sympy.diff(system.g, x["V"])
+            spike -= (scale["V"] * before - base) / slope * sympy.diff(system.g, parameter)
+            spike -= sum((scale[y] * adjoint[y] * sympy.diff(system.r[y], parameter) for y in x), sympy.Integer(0))
+        found[name] = (sympy.simplify(flow), sympy.simplify(spike), sympy.simplify(start))
+    return found
+
+
+def shown(neuron: Neuron, code: bool = True) -> str:
+    """All of it as text.
+
+    Args:
+        code: whether the code that backends run is part of it.
+    """
+    system = System(neuron)
+    parts = [_head(neuron), _forward(neuron), _backward(system)]
+    if neuron.threshold:
+        parts.append(_jump(system))
+    parts += [_gradients(system), _synapses(system)]
+    if code:
+        parts.append(_code(neuron))
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(neuron: Neuron) -> str:
+    lines = [f"{neuron.name}: {neuron.sentence}".rstrip(": ")]
+    lines += [f"Source: {neuron.source}"] if neuron.source else []
+    lines += textwrap.wrap(f"When its gradient is hard: {neuron.hard}", 110) if neuron.hard else []
+    return "\n".join(lines)
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> str:
+    width = max((len(left) for left, _ in rows), default=0)
+    return "\n".join([title, *(f"    {left:<{width}} = {right}" for left, right in rows)])
+
+
+def _forward(neuron: Neuron) -> str:
+    rows = [(f"d{x}/dt", neuron.dynamics[x]) for x in neuron.state]
+    text = _table("Forwards", rows) + "\n" + _table("At the start", [(x, str(e)) for x, e in neuron.state.items()])
+    inputs = " and ".join(neuron.inputs)
+    text += f"\nA spike that arrives adds its weight to {inputs}"
+    text += (
+        " (positive weights to the first, the size of negative ones to the second)." if len(neuron.inputs) == 2 else "."
+    )
+    if neuron.threshold:
+        text += f"\nSpike where {neuron.threshold} rises through 0"
+        text += "; then " + ", ".join(f"{x} := {e}" for x, e in neuron.reset.items()) + "." if neuron.reset else "."
+    if neuron.refractory:
+        text += f"\nFor {neuron.refractory} after it V stays as it is then."
+    return text
+
+
+def _backward(system: System) -> str:
+    names = [f"{system.adjoints[x]} = -(dL/d{x}) / {e}" for x, e in system.scales.items()]
+    rows = []
+    for x, value in backward(system).items():
+        scale, name = system.scales[x], f"d{system.adjoints[x]}/ds"
+        rows.append((name if scale == 1 else f"{scale} {name}", str(value)))
+    return "Adjoints: " + ", ".join(n.replace(" / 1", "") for n in names) + "\n" + _table("Backwards, s = -t", rows)
+
+
+def _jump(system: System) -> str:
+    rows = [(f"{system.adjoints[x]} before", str(e)) for x, e in jump_of(system).items() if e != system.adjoints[x]]
+    return _table("At a spike, of the adjoints after it and the state just before it (R comes from its targets)", rows)
+
+
+def _gradients(system: System) -> str:
+    lines = ["Gradients of parameters: integral over the trial, sum over the neuron's spikes, start of the trial"]
+    for name, (flow, spike, start) in parameter_gradients(system).items():
+        parts = [f"integral of {flow}"] * (flow != 0) + [f"sum of {spike}"] * (spike != 0)
+        parts += [f"at the start {start}"] * (start != 0)
+        lines.append(f"    dL/d{name} = {' + '.join(parts) or '0 (or by its refractory period)'}")
+    return "\n".join(lines)
+
+
+def _synapses(system: System) -> str:
+    lines = []
+    for number, e in enumerate(system.inputs):
+        kind = "" if len(system.inputs) == 1 else (" of a positive weight", " of a negative weight")[number]
+        sign = -1 if number else 1
+        gradient = -sign * system.scales[e] * system.adjoints[e]
+        carried = sum(
+            (system.scales[x] * system.adjoints[x] * row[e] for x, row in system.jacobian.items()), sympy.Integer(0)
+        )
+        lines.append(
+            f"At an arrival{kind}: dL/dw = {gradient}, and R of its source grows by w ({expanded(sign * carried)})"
+        )
+    return "\n".join(lines)
+
+
+def _code(neuron: Neuron) -> str:
+    model = derive(neuron)
+    lines = ["Code (GeNNCode) of a step of dt, on the grid"]
+    lines += [f"    {n} = {e}" for n, e in model.constants.items()]
+    if model.propagator:
+        lines.append(f"    {', '.join(n for row in model.propagator.entries for n in row if n)}: entries of exp(A dt)")
+    for title, text in (
+        ("before arrivals", model.arrive),
+        ("step", model.update),
+        ("threshold", model.threshold),
+        ("recorded", "; ".join(f"{n} = {e}" for n, e in model.recorded.items())),
+        ("reset", model.reset),
+        ("backwards", f"{model.back_program} {model.adjoint_update}".strip()),
+        ("jump", model.jump),
+        *((f"{n} collects", e) for n, e in model.collect.items()),
+        *((f"{n} collects at a spike", e) for n, e in model.collect_jump.items()),
+        *((f"{n} collects at the start", e) for n, e in model.collect_start.items()),
+    ):
+        if text:
+            lines.append(f"  {title}:")
+            lines += [
+                f"    {part.strip()};" if ";" in text else f"    {part}" for part in text.split(";") if part.strip()
+            ]
+    return "\n".join(lines)
