@@ -20,7 +20,10 @@ VALUES = {"x": np.array([0.3, 1.7]), "tau_mem": np.array([20.0, 5.0])}
         ("x / tau_mem / 2", lambda x, tau: x / tau / 2),
         ("x**(1 / 3)", lambda x, tau: x ** (1 / 3)),
         ("+exp(-x / tau_mem) * log(tau_mem)", lambda x, tau: math.exp(-x / tau) * math.log(tau)),
-        ("sqrt(x) + tanh(x) + sin(x) + cos(tau_mem)", lambda x, tau: sum((x**0.5, math.tanh(x), math.sin(x), math.cos(tau)))),
+        (
+            "sqrt(x) + tanh(x) + sin(x) + cos(tau_mem)",
+            lambda x, tau: sum((x**0.5, math.tanh(x), math.sin(x), math.cos(tau))),
+        ),
         ("abs(x - 1)", lambda x, tau: abs(x - 1)),
     ],
 )
@@ -30,7 +33,9 @@ def test_values_are_pythons(text: str, expected: object) -> None:
     np.testing.assert_allclose(expression(text)(VALUES), by_hand, rtol=1e-15)
 
 
-@pytest.mark.parametrize("text", ["x.real", "__import__('os')", "x if x else 1", "x[0]", "True", "exp(x, 2)", "x @ x", "1j"])
+@pytest.mark.parametrize(
+    "text", ["x.real", "__import__('os')", "x if x else 1", "x[0]", "True", "exp(x, 2)", "x @ x", "1j"]
+)
 def test_anything_else_is_refused(text: str) -> None:
     """Fails if a declaration could run code, or mean something that no other reader of it knows."""
     with pytest.raises(ValueError, match="something other than"):

@@ -68,7 +68,11 @@ def test_spike_times_are_the_oracles(adaptive: bool, seed: int) -> None:
 def test_quadratic_upstroke_has_its_closed_form() -> None:
     """tau V' = V^2 - c from V0 above sqrt(c): coth gives the time of the peak. Fails if a blow-up is not followed."""
     start, c, peak, tau = 0.6, 0.25, 50.0, 20.0
-    neuron = replace(models.QIF, state={"V": "v_start", "Isyn": "0"}, parameters=models.QIF.parameters | {"v_start": Parameter(start)})
+    neuron = replace(
+        models.QIF,
+        state={"V": "v_start", "Isyn": "0"},
+        parameters=models.QIF.parameters | {"v_start": Parameter(start)},
+    )
     values = {"v_c": c, "v_thresh": peak, "v_reset": -0.9, "tau_mem": tau}
     root = np.sqrt(c)
     time = tau / (2 * root) * np.log((peak - root) * (start + root) / ((peak + root) * (start - root)))
