@@ -150,6 +150,8 @@ def certify(
         ImportError: SciPy is not installed.
     """
     found = Certificate(neuron, scale_of(neuron), is_linear(neuron))
+    if found.linear and "exact" not in timings(neuron):
+        found.refused["exact"] = "the engine has no exact spike times for this neuron"
     for number, (circuit, exact) in enumerate(_conditioned(found, networks, seed, losses)):
         tell(f"network {number + 1} of {networks}")
         _compare(found, circuit, exact)
@@ -183,7 +185,7 @@ def _conditioned(
 
 def _compare(found: Certificate, circuit: Circuit, exact: Differences) -> None:
     columns = [Column("grid", dt) for dt in GRIDS_MS]
-    columns += [Column(timing, INPUT_MS) for timing in timings(found.linear)]
+    columns += [Column(timing, INPUT_MS) for timing in timings(found.neuron)]
     for read_out in circuit.read_outs:
         for loss in read_out.losses:
             if loss not in exact.gradients:

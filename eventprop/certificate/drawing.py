@@ -36,6 +36,7 @@ FEWEST, MOST = 1, 5
 _SPIKES = 3  # of each input
 _COARSE = np.geomspace(1e-4, 1e4, 33)
 _FINE = np.geomspace(0.5, 8.0, 48)
+_BETWEEN = np.array([1.0, 0.5, 0.25])  # sizes of recurrent weights to try
 _ROUGH = 1e-6  # tolerance of an integration that only counts
 _SPREAD_POSITIVE, _SPREAD_FREE, _SPREAD_ZERO = 0.12, 0.015, 0.03
 _LEAST_SLOPE, _LEAST_GAP = 1.5, 0.04  # of the distance to the threshold, in a trial and as such
@@ -158,15 +159,19 @@ def _circuit(neuron: Neuron, scale: Scale, input_ms: float, rng: np.random.Gener
     if size is None:
         return "no size of its weights makes a neuron spike a few times without grazing"
     between = _away_from_zero(rng.normal(0.0, 0.3, (HIDDEN, HIDDEN)), 0.1)
-    weights = {INPUT: _float32(pattern * size), RECURRENT: _float32(between * size)}
-    parameters = {n: p[None] for n, p in hidden.items()}
-    matrices = weights[INPUT][None], weights[RECURRENT][None]
-    found = simulate(neuron, parameters, *matrices, events, trial, tolerance=_ROUGH)
-    if not found.finished[0] or found.counts.min() < FEWEST or found.counts.max() > MOST:
-        return "with recurrent weights a neuron spikes too little or too much"
-    if grazes(found, scale):
-        return "a spike grazes its threshold"
-    read_outs = _integrators(scale, rng), _first_spikes(scale, found.spikes, rng)
+    number = len(_BETWEEN)
+    choices = _float32(_BETWEEN[:, None, None] * between * size)
+    inputs = _float32(pattern * size)
+    parameters = {n: np.broadcast_to(p, (number, HIDDEN)) for n, p in hidden.items()}
+    matrices = np.broadcast_to(inputs, (number, *inputs.shape)), choices
+    found = simulate(neuron, parameters, *matrices, events.broadcast(number), trial, tolerance=_ROUGH)
+    fits = found.finished & (found.counts.min(axis=1) >= FEWEST) & (found.counts.max(axis=1) <= MOST)
+    fits &= (_margins(found, scale) > 1.0).all(axis=1)
+    if not fits.any():
+        return "with recurrent weights a neuron grazes its threshold, or spikes too little or too much"
+    k = int(fits.argmax())
+    weights, spikes = {INPUT: inputs, RECURRENT: choices[k]}, found.some(slice(k, k + 1)).spikes
+    read_outs = _integrators(scale, rng), _first_spikes(scale, spikes, rng)
     return Circuit(neuron, hidden, weights, tuple(r for r in read_outs if r), times, sources, trial)
 
 

@@ -50,9 +50,10 @@ def model_of(neuron: Neuron) -> NeuronModel:
     return derived(neuron)
 
 
-def timings(linear: bool) -> list[str]:
-    """Where else than at the ends of steps spikes may be."""
-    return [timing for timing in SPIKE_TIMINGS if timing != "grid" and (linear or timing != "exact")]
+def timings(neuron: Neuron) -> list[str]:
+    """Where else than at the ends of steps the engine can have this neuron's spikes."""
+    able = {"exact": bool(model_of(neuron).rise)}
+    return [timing for timing in SPIKE_TIMINGS if timing != "grid" and able.get(timing, True)]
 
 
 def trainable(neuron: Neuron, timing: str) -> tuple[str, ...]:

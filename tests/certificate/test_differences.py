@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,22 +12,32 @@ import pytest
 import models
 from eventprop.certificate.circuits import INPUT, OUTPUT, RECURRENT, Circuit, ReadOut, hidden_layer
 from eventprop.certificate.differences import Differences, IllConditioned, differentiate
-from eventprop.certificate.drawing import Scale, circuits, scale_of
+from eventprop.certificate.drawing import circuits, scale_of
+from eventprop.certificate.expressions import Array
 from tests.support import oracle
 from tests.support.small import relative
 
 
-def first(name: str) -> tuple[Circuit, Differences, Scale]:
-    """The first circuit of a neuron that has all gradients."""
+def first(name: str, alike: bool = False) -> tuple[Circuit, Differences]:
+    """The first circuit of a neuron that has all gradients; alike: its neurons differ in time constants alone."""
     scale = scale_of(models.NEURONS[name])
     for circuit in itertools.islice(circuits(models.NEURONS[name], 1.0), 40):
+        if isinstance(circuit, str):
+            continue
+        if alike:
+            read_outs = tuple(replace(r, parameters=uniform(r.parameters)) for r in circuit.read_outs)
+            circuit = replace(circuit, hidden=uniform(circuit.hidden), read_outs=read_outs)
         try:
-            found = None if isinstance(circuit, str) else differentiate(circuit, scale)
+            found = differentiate(circuit, scale)
         except IllConditioned:
             continue
-        if found is not None and len(found.gradients) == 3 and not isinstance(circuit, str):
-            return circuit, found, scale
+        if len(found.gradients) == 3:
+            return circuit, found
     raise AssertionError("no such circuit")
+
+
+def uniform(values: Mapping[str, Array]) -> dict[str, Array]:
+    return {n: v if n.startswith("tau") else np.full_like(v, v[0]) for n, v in values.items()}
 
 
 def in_oracle(circuit: Circuit, read_out: ReadOut) -> oracle.Network:
@@ -40,22 +51,14 @@ def in_oracle(circuit: Circuit, read_out: ReadOut) -> oracle.Network:
     )
 
 
-def uniform(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {n: v if n.startswith("tau") else np.full_like(v, v[0]) for n, v in values.items()}
-
-
 @pytest.mark.parametrize("name", ["LIF", "ALIF"])
 def test_gradients_are_the_oracles(name: str) -> None:
     """Fails if a loss, a spike or a difference is another one: all weights and time constants agree to 1e-7."""
-    circuit, _, scale = first(name)
-    read_outs = tuple(replace(r, parameters=uniform(dict(r.parameters))) for r in circuit.read_outs)
-    circuit = replace(circuit, hidden=uniform(dict(circuit.hidden)), read_outs=read_outs)
-    found = differentiate(circuit, scale)
-    assert found.gradients
+    circuit, found = first(name, alike=True)
     events = list(zip(circuit.times, circuit.sources, strict=True))
-    for read_out in read_outs:
+    for read_out in circuit.read_outs:
         network = in_oracle(circuit, read_out)
-        for loss in set(read_out.losses) & set(found.gradients):
+        for loss in read_out.losses:
             exact = oracle.gradients(network, events, read_out.label, loss, dict(read_out.loss_parameters))[1]
             own, hidden = found.gradients[loss], exact["hidden0"]
             assert relative(own[INPUT], hidden["w"]) < 1e-7 and relative(own[RECURRENT], hidden["w_rec"]) < 1e-7
@@ -67,7 +70,7 @@ def test_gradients_are_the_oracles(name: str) -> None:
 def test_threshold_and_weights_scale_together() -> None:
     """Spikes of a LIF neuron do not change if weights, threshold and reset grow alike: Euler's identity for all groups.
     Fails if thresholds and resets are varied for other neurons, or not at all."""
-    circuit, found, _ = first("LIF")
+    circuit, found = first("LIF")
     for gradients in found.gradients.values():
         terms = np.zeros(3)
         for name in (INPUT, RECURRENT):
@@ -80,7 +83,7 @@ def test_threshold_and_weights_scale_together() -> None:
 
 def test_a_spike_that_comes_or_goes_is_told() -> None:
     """Fails if a circuit whose neuron only just spikes would pass as one that has a gradient."""
-    circuit, _, scale = first("LIF")
+    circuit, scale = first("LIF")[0], scale_of(models.LIF)
     weights = {**circuit.weights, RECURRENT: 0 * circuit.weights[RECURRENT]}
     low, high = 0.0, 1.0
     for _ in range(40):  # until the weights onto all neurons make one of them just spike or just not
@@ -91,10 +94,10 @@ def test_a_spike_that_comes_or_goes_is_told() -> None:
         differentiate(replace(circuit, weights={**weights, INPUT: high * weights[INPUT]}), scale)
 
 
-@pytest.mark.parametrize("name", [n for n, neuron in models.NEURONS.items() if neuron.threshold])
-def test_circuits_are_drawn_for_every_neuron(name: str) -> None:
+@pytest.mark.parametrize("name", ["alphaLIF", "Izhikevich"])
+def test_circuits_fit_their_neurons(name: str) -> None:
     """Fails if a neuron's own scale gives no network whose neurons spike one to five times, and differ."""
-    drawn = [c for c in itertools.islice(circuits(models.NEURONS[name], 1.0, seed=3), 8) if isinstance(c, Circuit)]
+    drawn = [c for c in itertools.islice(circuits(models.NEURONS[name], 1.0, seed=3), 4) if isinstance(c, Circuit)]
     assert drawn
     for circuit in drawn:
         assert 60.0 <= circuit.trial_ms <= 100.0 and len(set(circuit.times)) == len(circuit.times) == 12
