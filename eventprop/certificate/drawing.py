@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eventprop import models
 from eventprop.certificate.circuits import INPUT, RECURRENT, Circuit, ReadOut
@@ -37,6 +38,7 @@ _SPIKES = 3  # of each input
 _COARSE = np.geomspace(1e-4, 1e4, 33)
 _FINE = np.geomspace(0.5, 8.0, 48)
 _BETWEEN = np.array([1.0, 0.5, 0.25])  # sizes of recurrent weights to try
+_MOST_TRIED = 6
 _ROUGH = 1e-6  # tolerance of an integration that only counts
 _SPREAD_POSITIVE, _SPREAD_FREE, _SPREAD_ZERO = 0.12, 0.015, 0.03
 _LEAST_SLOPE, _LEAST_GAP = 1.5, 0.04  # of the distance to the threshold, in a trial and as such
@@ -208,9 +210,8 @@ def fitting_size(
     least = first_size(neuron, parameters, pattern, events, scale)
     if least is None:
         return None
-    found = _with_factors(neuron, parameters, pattern * least, _FINE, events, scale.trial_ms)
-    fits = (found.counts >= wanted[0]) & (found.counts <= wanted[1])
-    fits &= _margins(found, scale) > 1.5
+    counts, margins = _with_factors(neuron, parameters, pattern * least, _FINE, events, scale)
+    fits = (counts >= wanted[0]) & (counts <= wanted[1]) & (margins > 1.5)
     if not fits.any(axis=0).all():
         return None
     return least * np.array([_FINE[rng.choice(np.flatnonzero(own))] for own in fits.T])
@@ -221,14 +222,19 @@ def first_size(
 ) -> Array | None:
     """(neuron,) about the smallest factors on a pattern of weights for which each neuron spikes; None if one never
     does."""
-    some = _with_factors(neuron, parameters, pattern, _COARSE, events, scale.trial_ms).counts > 0
+    counts = _with_factors(neuron, parameters, pattern, _COARSE, events, scale)[0]
+    some = counts > 0
     return _COARSE[some.argmax(axis=0)] if some.any(axis=0).all() else None
 
 
 def _with_factors(
-    neuron: Neuron, parameters: Mapping[str, Array], pattern: Array, factors: Array, events: Events, trial_ms: float
-) -> Simulation:
-    number = len(factors)
-    own = {n: np.broadcast_to(p, (number, *p.shape)) for n, p in parameters.items()}
-    weights = factors[:, None, None] * pattern
-    return simulate(neuron, own, weights, None, events.broadcast(number), trial_ms, most_spikes=6, tolerance=_ROUGH)
+    neuron: Neuron, parameters: Mapping[str, Array], pattern: Array, factors: Array, events: Events, scale: Scale
+) -> tuple[NDArray[np.int64], Array]:
+    """(factor, neuron) spikes and margins of neurons that are alone, each a copy of its own: one that spikes without
+    end ends no other."""
+    number, size = len(factors), pattern.shape[1]
+    own = {n: np.tile(p, number)[:, None] for n, p in parameters.items()}
+    weights = (factors[:, None, None] * pattern).transpose(0, 2, 1).reshape(number * size, -1, 1)
+    few = {"most_spikes": _MOST_TRIED, "tolerance": _ROUGH}
+    found = simulate(neuron, own, weights, None, events.broadcast(number * size), scale.trial_ms, **few)  # type: ignore[arg-type]
+    return found.counts.reshape(number, size), _margins(found, scale).reshape(number, size)
