@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from eventprop import models, own_neurons
+from eventprop.backends.cache import CompilerError
 from eventprop.choice import meaning
 from eventprop.terminal import blame
 
@@ -36,7 +37,7 @@ def main(options: argparse.Namespace) -> int:
         if not neuron.threshold:
             raise ValueError(f"{neuron.name} has no threshold; what is checked are hidden neurons, which spike")
         found = certify(neuron, options.networks, options.seed, _tell)
-    except (ImportError, ValueError, OSError) as error:
+    except (CompilerError, ImportError, ValueError, OSError) as error:
         blame(error)
         print(f"check: error: {error}", file=sys.stderr)
         return 2

@@ -52,7 +52,7 @@ def model_of(neuron: Neuron) -> NeuronModel:
 
 def timings(neuron: Neuron) -> list[str]:
     """Where else than at the ends of steps the engine can have this neuron's spikes."""
-    able = {"exact": bool(model_of(neuron).rise)}
+    able = {"exact": bool(model_of(neuron).rise) and not neuron.refractory}
     return [timing for timing in SPIKE_TIMINGS if timing != "grid" and able.get(timing, True)]
 
 
