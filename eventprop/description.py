@@ -70,6 +70,7 @@ class NetworkSettings:
     dt_ms: float
     trial_ms: float
     spike_timing: str
+    precision: str
     hidden_neuron_type: str
     output_neuron_type: str
     loss_type: str
@@ -125,6 +126,7 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
         bounds={} if plain else {**least, **{name: low for name, low, _ in bounds}},
         upper_bounds={} if plain else {name: high for name, _, high in bounds if high < LARGEST_PARAMETER},
         spike_timing=meaning("SPIKE_TIMING", s.spike_timing, SPIKE_TIMINGS),
+        precision=s.precision,
     )
 
 

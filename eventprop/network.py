@@ -24,8 +24,11 @@ TIME_CONSTANTS = {"tau_mem": "MIN_TAU_M", "tau_syn": "MIN_TAU_SYN", "tau_b": "MI
 """Time constants of neurons, with the key of the lower bound that holds where they are trained."""
 
 
-SPIKE_TIMINGS = {"grid": "grid", "exact": "exact"}
+SPIKE_TIMINGS = {"grid": "grid", "exact": "exact", "substep": "substep"}
 """By ``SPIKE_TIMING``, what engines call it."""
+
+PRECISIONS = {"float": np.float32, "double": np.float64}
+"""By ``PRECISION``, the type of weights, trained parameters and moments."""
 
 LARGEST_PARAMETER = 1e9
 """Bound of trained parameters that have none of their own, in size; single precision has it and its square."""
@@ -110,7 +113,9 @@ class Network:
         dt_ms, num_steps: the time step and the steps of a trial.
         copies, delay_steps: the input arrives ``copies`` times, each ``delay_steps`` after the one before.
         bounds, upper_bounds: of trained parameters, by name.
-        spike_timing: "grid" (spikes at the ends of steps) or "exact" (at their times within steps).
+        spike_timing: "grid" (spikes at the ends of steps), "substep" (neurons are reset where they cross within a step,
+            their spikes leave at its end) or "exact" (spikes at their times within steps).
+        precision: "float" or "double", of all that is computed.
     """
 
     num_input: int
@@ -130,9 +135,16 @@ class Network:
     bounds: Mapping[str, float] = field(default_factory=dict)
     upper_bounds: Mapping[str, float] = field(default_factory=dict)
     spike_timing: str = "grid"
+    precision: str = "float"
 
     def __post_init__(self) -> None:
         meaning("SPIKE_TIMING", self.spike_timing, SPIKE_TIMINGS)
+        meaning("PRECISION", self.precision, PRECISIONS)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of weights, trained parameters and moments."""
+        return np.dtype(PRECISIONS[self.precision])
 
     def bounds_of(self, name: str) -> tuple[float, float]:
         """Least and largest value of a trained parameter."""
@@ -145,18 +157,21 @@ class Network:
         return (*self.hidden, self.output)
 
     def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
-        """Weights drawn from each projection's normal distribution, float32, ``(n_pre, n_post)``.
+        """Weights drawn from each projection's normal distribution, float32 in any precision, ``(n_pre, n_post)``.
 
         Each projection has its own random stream: adding one does not change the others.
         """
         return {
-            p.name: stream(seed, "weights", p.name).normal(p.mean, p.sd, p.shape).astype(np.float32)
+            p.name: stream(seed, "weights", p.name).normal(p.mean, p.sd, p.shape).astype(np.float32).astype(self.dtype)
             for p in self.projections
         }
 
     def initial_time_constants(self) -> dict[str, dict[str, np.ndarray]]:
-        """Time constants by population and name, float32 ``(size,)``."""
-        return {q.name: q.time_constants for q in self.populations}
+        """Time constants by population and name, ``(size,)``."""
+        return {
+            q.name: {name: array.astype(self.dtype) for name, array in q.time_constants.items()}
+            for q in self.populations
+        }
 
     def trained_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of everything that may have optimiser state: synapse populations by name, trained time constants as
@@ -165,17 +180,17 @@ class Network:
         return shapes | {f"{q.name}.{name}": (q.size,) for q in self.populations for name in q.trained}
 
     def check_weights(self, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """``weights`` as contiguous float32 arrays, complete and of the right shapes.
+        """``weights`` as contiguous arrays of the network's precision, complete and of the right shapes.
 
         Raises:
             ValueError: names the synapse population that is missing, unknown, misshaped or not finite.
         """
         shapes = {p.name: p.shape for p in self.projections}
         _check_names("weights", weights, shapes)
-        return {name: _checked(f"weights of {name}", weights[name], shape) for name, shape in shapes.items()}
+        return {name: self._checked(f"weights of {name}", weights[name], shape) for name, shape in shapes.items()}
 
     def check_time_constants(self, values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
-        """``values`` complete, as float32 arrays ``(size,)``; a number stands for the same value in all neurons.
+        """``values`` complete, as arrays ``(size,)`` of the network's precision; a number stands for the same value in all neurons.
 
         Raises:
             ValueError: names the population and time constant that is missing, unknown, misshaped, not positive, below
@@ -193,14 +208,14 @@ class Network:
     def _checked_time_constant(self, q: Population, name: str, value: Any) -> np.ndarray:
         what = f"{name} of {q.name}"
         array = np.asarray(value)
-        array = _checked(what, np.broadcast_to(array, (q.size,)) if array.ndim == 0 else array, (q.size,))
+        array = self._checked(what, np.broadcast_to(array, (q.size,)) if array.ndim == 0 else array, (q.size,))
         if name in TIME_CONSTANTS and array.min() <= 0:
             raise ValueError(f"{what} must be above 0, got {array.min():g}")
         least, most = self.bounds_of(name)
-        if name in q.trained and array.min() < np.float32(least):
+        if name in q.trained and array.min() < self.dtype.type(least):
             key = f"{TIME_CONSTANTS[name]}=" if name in TIME_CONSTANTS else ""
             raise ValueError(f"{what} must be at least {key}{least:g}, got {array.min():g}")
-        if name in q.trained and array.max() > np.float32(most):
+        if name in q.trained and array.max() > self.dtype.type(most):
             raise ValueError(f"{what} must be at most {most:g}, got {array.max():g}")
         if name not in q.per_neuron and (array != array[0]).any():
             raise ValueError(
@@ -208,6 +223,17 @@ class Network:
                 + ('OUTPUT_NEURON_TYPE="hetLI"' if q.name == "output" else 'HIDDEN_NEURON_TYPE="hetLIF"')
                 + ", or where it is trained"
             )
+        return array
+
+    def _checked(self, what: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+        array = np.asarray(value)
+        if array.shape != shape:
+            verb = "have" if what.startswith("weights") else "has"
+            raise ValueError(f"{what} {verb} shape {array.shape}; this network needs {shape}")
+        with np.errstate(over="ignore"):
+            array = np.array(array, dtype=self.dtype, order="C")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{what} {'hold' if what.startswith('weights') else 'holds'} values that are not finite")
         return array
 
 
@@ -220,18 +246,6 @@ def _check_names(what: str, given: Mapping[str, Any], expected: Mapping[str, Any
             + (f"; unknown: {', '.join(unknown)}" if unknown else "")
             + (f"; missing: {', '.join(missing)}" if missing else "")
         )
-
-
-def _checked(what: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    array = np.asarray(value)
-    if array.shape != shape:
-        verb = "have" if what.startswith("weights") else "has"
-        raise ValueError(f"{what} {verb} shape {array.shape}; this network needs {shape}")
-    with np.errstate(over="ignore"):
-        array = np.array(array, dtype=np.float32, order="C")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{what} {'hold' if what.startswith('weights') else 'holds'} values that are not finite")
-    return array
 
 
 def flat_name(projection: str) -> str:

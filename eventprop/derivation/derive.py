@@ -8,6 +8,7 @@ import sympy
 
 from eventprop.declarations import Neuron
 from eventprop.derivation.exact import exact_times
+from eventprop.derivation.within import within_a_step
 from eventprop.derivation.expressions import code, expanded, symbol
 from eventprop.derivation.jump import Jump, jump
 from eventprop.derivation.linear import linear_step
@@ -64,6 +65,8 @@ def derive(neuron: Neuron) -> NeuronModel:
     )
     if neuron.threshold:
         found = _spiking(found, system, constants, jump(system, constants, at_threshold=linear), linear)
+    if neuron.threshold and not neuron.refractory:
+        found = replace(found, **within_a_step(system, constants, system.linear))
     return replace(exact_times(found, system), constants=dict(constants.found))
 
 

@@ -70,6 +70,14 @@ class NeuronModel:
             reads any, state.
         transport: times the weight, what is added to the source's ``R`` at each of its spikes.
 
+    Where a neuron's crossing of its threshold is solved within a step, or of a lane alone:
+
+        level, climb: the threshold's expression, and its derivative by time (1/ms).
+        flow, drift: of linear neurons, d/dt of each variable: the part that is linear in the state, and what it has
+            besides.
+        flow_back: likewise of each adjoint by reversed time.
+        flow_collect: by parameter, what it collects of state and adjoints per ms.
+
     Where spikes have their exact times, a step is cut at them, and ``dt`` is the time between two cuts:
 
         excess, rise: V above the threshold, and its derivative by time (1/ms).
@@ -106,6 +114,12 @@ class NeuronModel:
     collect: Mapping[str, str] = field(default_factory=dict)
     collect_jump: Mapping[str, str] = field(default_factory=dict)
     collect_start: Mapping[str, str] = field(default_factory=dict)
+    level: str = ""
+    climb: str = ""
+    flow: Mapping[str, str] = field(default_factory=dict)
+    drift: Mapping[str, str] = field(default_factory=dict)
+    flow_back: Mapping[str, str] = field(default_factory=dict)
+    flow_collect: Mapping[str, str] = field(default_factory=dict)
     excess: str = ""
     rise: str = ""
     reach: str = ""

@@ -48,8 +48,17 @@ GENERAL = (
         "General",
         "str",
         "grid",
-        "When neurons spike: at the ends of steps (grid), as published, or at the true times within steps (exact).",
+        "When neurons spike: at the ends of steps (grid), as published; at the true times within steps (exact); or "
+        "with a reset at the true time, and a spike that leaves at the end of the step (substep).",
         choices=tuple(network.SPIKE_TIMINGS),
+    ),
+    of_learning(
+        "PRECISION",
+        "General",
+        "str",
+        "float",
+        "Of all that is computed: float, or double, which takes twice the time and memory.",
+        choices=tuple(network.PRECISIONS),
     ),
     of_machine(
         "BUILD",

@@ -175,6 +175,10 @@ def _refractory(p: Mapping[str, Any], neuron: models.Neuron) -> Problems:
 
 
 def _exact(p: Mapping[str, Any], neuron: models.Neuron) -> Problems:
-    if p.get("SPIKE_TIMING") != "exact" or description.has_exact_times(neuron):
-        return []
-    return [f'SPIKE_TIMING="exact" is not for {neuron.name} neurons; "grid" is']
+    timing = p.get("SPIKE_TIMING")
+    if timing == "exact" and not description.has_exact_times(neuron):
+        other = "grid" if neuron.refractory else "substep"
+        return [f'SPIKE_TIMING="exact" is not for {neuron.name} neurons; "{other}" is']
+    if timing == "substep" and neuron.refractory:
+        return [f'SPIKE_TIMING="substep" is not for {neuron.name} neurons, which have a refractory period; "grid" is']
+    return []

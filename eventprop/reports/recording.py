@@ -87,8 +87,8 @@ class Recorder:
                 raise ValueError(
                     f"REC_SPIKES has {population}, which does not spike; there are {', '.join(self._spiking)}"
                 )
-        if settings.rec_neurons and network.spike_timing != "grid":
-            raise ValueError('REC_NEURONS takes values at the ends of steps and needs SPIKE_TIMING="grid"')
+        if settings.rec_neurons and network.spike_timing == "exact":
+            raise ValueError('REC_NEURONS takes values at the ends of steps and needs SPIKE_TIMING="grid" or "substep"')
         self._rows: dict[str, list[np.ndarray]] = {}
         self._new: list[tuple[str, np.ndarray]] = []
 

@@ -139,4 +139,4 @@ def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
 def no_moments(network: Network) -> dict[str, dict[str, np.ndarray]]:
     """The optimiser's state before the first update."""
     shapes = network.trained_shapes()
-    return {role: {n: np.zeros(s, np.float32) for n, s in shapes.items()} for role in models.ADAM.state}
+    return {role: {n: np.zeros(s, network.dtype) for n, s in shapes.items()} for role in models.ADAM.state}

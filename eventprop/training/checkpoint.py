@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import files, models
-from eventprop.network import Network, flat_name
+from eventprop.network import PRECISIONS, Network, flat_name
 from eventprop.reports.results import Place
 from eventprop.training import journal
 from eventprop.training.journal import Mark
@@ -39,7 +39,7 @@ class TrainingState:
     """What a run carries from one epoch to the next.
 
     Attributes:
-        weights: by synapse population, ``(n_pre, n_post)`` float32.
+        weights: by synapse population, ``(n_pre, n_post)``, of the network's precision.
         moments: by moment, then by what it belongs to, as :meth:`Network.trained_shapes` names it.
         rate: the learning rate's schedule.
         epoch: epochs completed.
@@ -50,7 +50,7 @@ class TrainingState:
         places: where the run's lines are in the results files, by file name.
         collected: confusion matrices and predictions, one array per epoch, by name.
         recorded: what was recorded in completed epochs, by name, in order; of a state that was loaded.
-        time_constants: those that were drawn, trained or set, by population and name, ``(size,)`` float32; all others
+        time_constants: those that were drawn, trained or set, by population and name, ``(size,)``; all others
             are those of ``p``.
         mark: where history, collected and recorded arrays are kept; None where they are not.
     """
@@ -287,8 +287,8 @@ def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -
     _check_shapes(path, own, needed | {name: shape for name, shape in shared.items() if name in own})
     for role, arrays in {**found, "tau": own}.items():
         for name, array in arrays.items():
-            if array.dtype != np.float32:
-                raise ValueError(f"{path} holds {array.dtype} and not float32 in {role}/{name}")
+            if array.dtype not in PRECISIONS.values():
+                raise ValueError(f"{path} holds {array.dtype} and not float32 or float64 in {role}/{name}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{path} holds values that are not finite in {role}/{name}")
 

@@ -40,6 +40,7 @@ int engine_layer(Engine *e, int layer, int n, const double *parameters, double d
         l.n_panels = eventprop::panels(n);
         l.parameters.assign(parameters, parameters + size_t(n) * (hidden ? Hidden::n_parameters : Output::n_parameters));
         hidden ? l.compute<Hidden>() : l.compute<Output>();
+        e->count_terms(l);
     });
 }
 // The layer's next trained parameter, in the order in which the model has them: [panel][P] each, from `least` to `most`.

@@ -15,6 +15,7 @@ from eventprop import models
 from eventprop.backends.cpu.codegen_exact import ExactStruct
 from eventprop.backends.cpu.codegen_loss import losses_of, readout
 from eventprop.backends.cpu.codegen_neuron import Struct
+from eventprop.backends.cpu.codegen_substep import SubstepStruct
 from eventprop.backends.cpu.codegen_text import cpp, lane_loop, switch, values_of
 from eventprop.backends.snippets import names_in
 from eventprop.network import Network
@@ -61,14 +62,14 @@ def generate(network: Network, real: str = "float") -> str:
     Args:
         real: "float", or "double" for checking.
     """
-    exact = network.spike_timing == "exact"
-    kind = ExactStruct if exact else Struct
+    kind = {"grid": Struct, "exact": ExactStruct, "substep": SubstepStruct}[network.spike_timing]
     hidden = kind("Hidden", network.hidden[0])
     output = kind("Output", network.output)
     return (
         "#include <cmath>\n"
         f"typedef {real} real;\n"
-        f"#define EXACT_TIMES {int(exact)}\n"
+        f"#define EXACT_TIMES {int(kind is ExactStruct)}\n"
+        f"#define SUBSTEPS {int(kind is SubstepStruct)}\n"
         '#include "functions.hpp"\n'
         "#if defined(__AVX512F__)\n#define VECTOR_BYTES 64\n#elif defined(__AVX__)\n#define VECTOR_BYTES 32\n"
         "#else\n#define VECTOR_BYTES 16\n#endif\n"

@@ -51,32 +51,17 @@ class ExactStruct(Struct):
             raise ValueError(f"{m.name}: adjoint variables that reach synapses must come first")
         return sum(carried)
 
-    def _closure(self, code: str) -> tuple[list[str], list[str]]:
-        """Constants that ``code`` uses and that depend on ``dt``, in order; and the others, with parameters."""
-        depending, used = {"dt"}, names_in(code)
-        for name, expression in self.constants.items():
-            if names_in(expression) & depending:
-                depending.add(name)
-        for name in reversed(self.constants):
-            if name in used and name in depending:
-                used |= names_in(self.constants[name])
-        timed = [n for n in self.constants if n in used and n in depending]
-        return timed, [n for n in self.names if n in used and n not in timed]
-
-    def _computed(self, names: Sequence[str]) -> list[str]:
-        return [f"const real {n} = {fast(self.constants[n])};" for n in names]
-
     def _interval(self, which: str, code: str) -> str:
         """Functions that compute the constants of ``code`` for an interval of length ``dt``."""
-        timed, inputs = self._closure(code)
+        timed, inputs = self.closure(code)
         shared = [n for n in timed if n not in self.lanes]
         own = [n for n in timed if n in self.lanes]
         index = {n: i for i, n in enumerate(self.names)}
         rows = self.per_lane()
         body = [f"const real {n} = c[{index[n]}];" for n in inputs if n not in self.lanes]
-        body += self._computed(shared) + [f"c[{index[n]}] = {n};" for n in shared]
+        body += self.computed(shared) + [f"c[{index[n]}] = {n};" for n in shared]
         lanes = [f"const real {n} = {rows[n]}[l];" for n in inputs if n in self.lanes]
-        lanes += self._computed(own) + [f"{rows[n]}[l] = {n};" for n in own]
+        lanes += self.computed(own) + [f"{rows[n]}[l] = {n};" for n in own]
         loop = f"        for (int l = 0; l < P; ++l) {{\n{_lines(lanes, 12)}        }}\n" if own else ""
         head = self.scalars(" ".join(self.constants[n] for n in own)) if own else ""
         return self.function(
@@ -85,9 +70,9 @@ class ExactStruct(Struct):
 
     def _each(self, name: str, source: str, target: str, arrays: Mapping[str, str], code: str, rows: str) -> str:
         """A function that takes each of the first ``n`` lanes through a time of its own."""
-        timed, inputs = self._closure(code)
+        timed, inputs = self.closure(code)
         lanes = [f"const real {n} = {a}[l];" for n, a in self.per_lane().items() if n in inputs]
-        lanes += ["const real dt = dts[l];", *self._computed(timed)]
+        lanes += ["const real dt = dts[l];", *self.computed(timed)]
         lanes += [f"real {v} = ({rows} + {i} * P)[l];" for i, v in enumerate(arrays)]
         lanes += [cpp(code)] + [f"({target} + {i} * P)[l] = {v};" for i, v in enumerate(arrays)]
         shared = self.scalars(" ".join(n for n in inputs if n not in self.lanes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from eventprop.backends.cpu.codegen_constants import constants_function, varying
 from eventprop.backends.cpu.codegen_text import changes, cpp, fast, lane_loop, rows_of
@@ -18,7 +18,12 @@ class Struct:
     Args:
         struct: its name in C++.
         population: whose model, per-neuron and trained parameters it is made for.
+
+    Attributes:
+        recorded_besides: how many values another kind of sweep records of each spike besides.
     """
+
+    recorded_besides = 0
 
     def __init__(self, struct: str, population: Population) -> None:
         self.struct, self.model = struct, population.model
@@ -65,7 +70,7 @@ class Struct:
             f"    static constexpr int lane_index[] = {{{indices}}}, trained_index[] = {{{trained}}};\n"
             f"    static constexpr int v_row = {list(self.state).index('V')};\n"
             f"    static constexpr int n_state = {len(m.state)}, n_inputs = {m.inputs}, n_adjoint = {len(m.adjoint)}, "
-            f"n_recorded = {max(1, len(m.recorded))}, n_collect = {len(self.trained)};\n"
+            f"n_recorded = {max(1, len(m.recorded)) + self.recorded_besides}, n_collect = {len(self.trained)};\n"
             f"    static constexpr bool spiking = {_bool(bool(m.threshold))}, jump_first = {_bool(m.jump_first)}, "
             f"reads_state = {_bool(m.reads_state)}, collects_jumps = {_bool(bool(self.jumping()))},\n"
             f"        jump_changes_gradient = {changes(m.jump, m.gradient[0])};\n"
@@ -76,6 +81,21 @@ class Struct:
             + self.further()
             + "};\n"
         )
+
+    def closure(self, code: str) -> tuple[list[str], list[str]]:
+        """Constants that ``code`` uses and that depend on ``dt``, in order; and the others, with parameters."""
+        depending, used = {"dt"}, names_in(code)
+        for name, expression in self.constants.items():
+            if names_in(expression) & depending:
+                depending.add(name)
+        for name in reversed(tuple(self.constants)):
+            if name in used and name in depending:
+                used |= names_in(self.constants[name])
+        timed = [n for n in self.constants if n in used and n in depending]
+        return timed, [n for n in self.names if n in used and n not in timed]
+
+    def computed(self, names: Sequence[str]) -> list[str]:
+        return [f"const real {n} = {fast(self.constants[n])};" for n in names]
 
     def further(self) -> str:
         """What a struct for another kind of sweep has besides."""

@@ -110,6 +110,19 @@ public:
             std::copy(l.trained[i].w, l.trained[i].w + l.n, l.parameters.begin() + size_t(row) * l.n);
         }
         read_out ? l.compute<Output>() : l.compute<Hidden>();
+        count_terms(l);
+    }
+
+    // After constants have been computed.
+    template <class Model = Output> void count_terms(Layer &l) {
+#if SUBSTEPS
+        if constexpr (Model::spiking) {
+            if (&l == &output) l.terms = taylor_terms<Model>(l);
+        }
+        if (&l != &output) l.terms = taylor_terms<Hidden>(l);
+#else
+        (void)l;
+#endif
     }
 
     std::vector<std::pair<Weights *, int>> weight_tasks() {

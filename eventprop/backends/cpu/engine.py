@@ -19,11 +19,10 @@ from eventprop.backends.cpu.compiler import load_library
 from eventprop.backends.cpu.interface import Batch, address, check, declare
 from eventprop.choice import meaning
 from eventprop.data.spikes import SpikeSet
-from eventprop.network import Network, Population, Projection, Randomness
+from eventprop.network import PRECISIONS, Network, Population, Projection, Randomness
 
 __all__ = ["CpuEngine", "available_threads"]
 
-_DTYPES = {"float": np.float32, "double": np.float64}
 _ROLES = ("w", "g", *models.ADAM.state)
 _SAMPLES_PER_THREAD = 4  # presented at a time: their adjoint traces should stay in the caches
 
@@ -44,15 +43,16 @@ class CpuEngine:
     Args:
         network: what to build.
         num_threads: None for all cores that the process may use.
-        real: "float", or "double" for checking.
+        real: "float" or "double", where it is not the network's precision.
     """
 
     name = "cpu"
     has_gradient = True
 
-    def __init__(self, network: Network, num_threads: int | None = None, real: str = "float") -> None:
+    def __init__(self, network: Network, num_threads: int | None = None, real: str | None = None) -> None:
+        real = real or network.precision
         self.network, self._real = network, real
-        self._dtype = np.dtype(meaning("real", real, _DTYPES))
+        self._dtype = np.dtype(meaning("real", real, PRECISIONS))
         self._wanted = num_threads
         wanted = num_threads or available_threads()
         self._lib = load_library(generate(network, real))
@@ -164,7 +164,7 @@ class CpuEngine:
         for population in self.network.populations:
             for name in population.trained:
                 current = self._trained[f"{population.name}.{name}"]["w"][: population.size]
-                self._constants[population.name][name] = current.astype(np.float32)
+                self._constants[population.name][name] = current.astype(self.network.dtype)
         return {p: {name: a.copy() for name, a in values.items()} for p, values in self._constants.items()}
 
     def set_time_constants(self, values: Mapping[str, Mapping[str, np.ndarray]]) -> None:
@@ -211,8 +211,8 @@ class CpuEngine:
         first: int = 0,
         record: Collection[tuple[str, str]] | None = None,
     ) -> BatchResult:
-        if record and self.network.spike_timing != "grid":
-            raise ValueError('variables are recorded at the ends of steps, with SPIKE_TIMING="grid"')
+        if record and self.network.spike_timing == "exact":
+            raise ValueError('variables are recorded at the ends of steps, with SPIKE_TIMING="grid" or "substep"')
         network, random = self.network, randomness or Randomness()
         samples = np.ascontiguousarray(samples, dtype=np.int64)
         if labels is not None:
@@ -335,7 +335,7 @@ def _steps_per_step(network: Network) -> int:
 
     It changes no spike time; a step's spikes are found together, and in short steps there are few.
     """
-    if network.spike_timing == "grid":
+    if network.spike_timing != "exact":
         return 1
     return max(1, min(math.ceil(network.dt_ms - 1e-9), 65535 // network.num_steps))
 

@@ -6,6 +6,9 @@
 #include <cmath>
 
 #include "layers.hpp"
+#if SUBSTEPS
+#include "substep.hpp"
+#endif
 
 namespace eventprop {
 
@@ -15,14 +18,19 @@ template <class Model> bool quiet(const Layer &l, const real *state) {
     return true;
 }
 
-// Spikes of the panel's lanes in `fired`, at step k.
+// Spikes of the panel's lanes in `fired`, at step k; `start` is the state at the start of the step.
 template <class Model>
-void fire(const Layer &l, int p, int k, real *x, const int *fired, LayerTrace &out, const Draws &draws) {
+void fire(const Layer &l, int p, int k, real *x, const real *start, const int *fired, LayerTrace &out, const Draws &draws) {
     const int n = std::min(P, l.n - p * P);
     for (int lane = 0; lane < n; ++lane)
         if (fired[lane]) {
             real value[Model::n_recorded];
+#if SUBSTEPS
+            cross<Model>(l, p, lane, start, x, value);
+#else
+            (void)start;
             Model::spike(l.constants.data(), l.lanes_of<Model>(p), x, lane, value);
+#endif
             const bool dropped = draws.drops(k, p * P + lane);
             auto &list = dropped ? out.dropped : out.spikes;
             auto &recorded = dropped ? out.dropped_recorded : out.recorded;
@@ -40,6 +48,7 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
     SpikeLists &spikes = out.spikes;
     constexpr int INPUTS = Model::n_inputs;
     alignas(64) real current[INPUTS * P], normal[P], none[INPUTS * P] = {};
+    alignas(64) real before[VARS * P];
     alignas(64) int fired[P];
     int k = 0;
     for (; k < K; ++k) {
@@ -59,9 +68,9 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
                 in = current;
             }
             if (noisy) draws.normal->fill(normal, draws.noise_key, k, p * P, draws.noise);
-            real *x = state + p * VARS * P, *keep = kept ? out.kept.data + p * kept_stride + size_t(k) * VARS * P : nullptr;
-            if (Model::template step<noisy, kept>(c, l.lanes_of<Model>(p), x, in, fired, normal, keep) && k < K - 1)
-                fire<Model>(l, p, k, x, fired, out, draws);
+            real *x = state + p * VARS * P, *keep = kept ? out.kept.data + p * kept_stride + size_t(k) * VARS * P : before;
+            if (Model::template step<noisy, kept || SUBSTEPS>(c, l.lanes_of<Model>(p), x, in, fired, normal, keep) && k < K - 1)
+                fire<Model>(l, p, k, x, keep, fired, out, draws);
             if (record) std::copy(x, x + VARS * P, out.states.data + (size_t(p) * K + k) * VARS * P);
         }
     }
@@ -161,6 +170,10 @@ template <class Model, class Extra> struct Reverse {
     // The state at the start of step m, where it is kept.
     const real *keep(int p, int m) const { return trace.kept.data ? trace.kept.data + p * kept_stride + size_t(m) * KEPT * P : nullptr; }
 
+    // Adjoints and sums of the neurons that spike in a step, as they are at its end.
+    struct Held { uint32_t spike; bool dropped; real a[VARS], sum[Model::n_collect ? Model::n_collect : 1]; };
+    std::vector<Held> held;
+
     template <class F> void jump(int neuron, real R, const real *recorded, F &&then) {
         const int p = neuron / P, lane = neuron % P;
         real after[VARS];
@@ -183,6 +196,36 @@ template <class Model, class Extra> struct Reverse {
             for (uint32_t s = trace.dropped.step_start[m]; s < trace.dropped.step_start[m + 1]; ++s)
                 jump(trace.dropped.id[s], real(0), &trace.dropped_recorded[size_t(s) * Model::n_recorded], [](real *, int) {});
     }
+#if SUBSTEPS
+    void hold(int m) {
+        held.clear();
+        auto take = [&](const SpikeLists &list, bool dropped) {
+            for (uint32_t s = list.step_start[m]; s < list.step_start[m + 1]; ++s) {
+                const int p = list.id[s] / P, lane = list.id[s] % P;
+                Held &now = held.emplace_back();
+                now.spike = s;
+                now.dropped = dropped;
+                for (int i = 0; i < VARS; ++i) now.a[i] = x(p)[i * P + lane];
+                for (int i = 0; i < Model::n_collect; ++i) now.sum[i] = sum(p)[i * P + lane];
+            }
+        };
+        take(trace.spikes, false);
+        if (!trace.dropped.id.empty()) take(trace.dropped, true);
+    }
+    // Once all have been taken back through the step without a spike: those that had one, again.
+    void jumps_within(int m) {
+        for (Held &now : held) {
+            const int neuron = (now.dropped ? trace.dropped : trace.spikes).id[now.spike], p = neuron / P, lane = neuron % P;
+            const real *recorded = &(now.dropped ? trace.dropped_recorded : trace.recorded)[size_t(now.spike) * Model::n_recorded];
+            for (int i = 0; i < Model::n_collect; ++i) sum(p)[i * P + lane] = now.sum[i];
+            uncross<Model>(l, p, lane, recorded, now.a, x(p), sum(p), [&] {
+                jump(neuron, now.dropped ? real(0) : trace.error[now.spike], recorded,
+                     [&](real *a, int at) { if (!now.dropped) extra(a, now.spike, at); });
+            });
+            Model::gradient_of(c(), h(p), x(p), lane, keep(p, m), g.at(p, size_t(m) * INPUTS));
+        }
+    }
+#endif
     void back(int m) {
         for (int p = 0; p < l.n_panels; ++p) {
             if (Model::n_collect) Model::collect(c(), h(p), x(p), keep(p, m), sum(p));
@@ -209,9 +252,15 @@ void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, bool
     Reverse<Model, Extra &> r(l, trace, K, t, extra);
     const auto &start = trace.spikes.step_start;
     for (int m = trace.rows - 1; m >= 0; --m) {
+#if SUBSTEPS
+        r.hold(m);
+        r.back(m);
+        r.jumps_within(m);
+#else
         if (Model::jump_first) r.jumps(m);
         r.back(m);
         if (!Model::jump_first) r.jumps(m);
+#endif
         if (record)
             for (int p = 0; p < l.n_panels; ++p) record_adjoints<Model>(trace, p, m, K, r.x(p));
         if (keep_transport)

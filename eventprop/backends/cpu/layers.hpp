@@ -32,6 +32,7 @@ struct Layer {
     Buffer lanes;                         // constants that differ between neurons, [panel][lane row][P]
     Weights forward, recurrent;
     std::vector<Trained> trained;
+    int terms = 0;                        // of a step's Taylor series, where crossings are solved within steps
 
     // Constants from parameters; lanes beyond the last neuron are like the first.
     template <class Model> void compute() {

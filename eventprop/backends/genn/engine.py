@@ -59,7 +59,7 @@ class GennEngine:
         timing: whether GeNN measures the time of its kernels.
         record_steps: size of GeNN's buffer of recorded spikes, in steps; it divides a trial. None for a trial.
         first_device: whether the first visible GPU is used, and not the one that GeNN finds best.
-        real: "float", or "double" for checking.
+        real: "float" or "double", where it is not the network's precision.
 
     Raises:
         ValueError: spikes are not on the grid, or ``build`` is False where there is no code.
@@ -78,7 +78,7 @@ class GennEngine:
         timing: bool = False,
         record_steps: int | None = None,
         first_device: bool = True,
-        real: str = "float",
+        real: str | None = None,
     ) -> None:
         if network.spike_timing != "grid":
             raise ValueError('SPIKE_TIMING="exact" runs on BACKEND="cpu" only; on GeNN spikes are on the grid')
@@ -88,6 +88,7 @@ class GennEngine:
             say_slow(batch)
         self.pipeline = pipeline and not (alone and batch > 1)
         self._layout = Layout(1 if alone else batch, 2 if self.pipeline else 1, max_spikes)
+        real = real or network.precision
         self._real: Any = np.float32 if real == "float" else np.float64
         made = GennModel(
             network, backend, self._layout, real=real, build=build, timing=timing, first_device=first_device
@@ -118,7 +119,7 @@ class GennEngine:
     # Weights, time constants, moments
 
     def weights(self) -> dict[str, np.ndarray]:
-        return {p.name: self._memory.synaptic(p.name, "w").astype(np.float32) for p in self.network.projections}
+        return {p.name: self._memory.synaptic(p.name, "w").astype(self.network.dtype) for p in self.network.projections}
 
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         for p in self.network.projections:
@@ -129,7 +130,7 @@ class GennEngine:
         for population in self.network.populations:
             for name in population.trained:
                 value = self._memory.pull(population.name, name)
-                self._constants[population.name][name] = np.ravel(value).astype(np.float32)
+                self._constants[population.name][name] = np.ravel(value).astype(self.network.dtype)
         return {q: {n: a.copy() for n, a in values.items()} for q, values in self._constants.items()}
 
     def set_time_constants(self, values: Mapping[str, Mapping[str, np.ndarray]]) -> None:
@@ -184,8 +185,8 @@ class GennEngine:
 
         def moment(role: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
             if name not in learning:
-                return np.zeros(shape, np.float32)
-            return pulled(learning[name].vars[role]).reshape(shape).astype(np.float32)
+                return np.zeros(shape, self.network.dtype)
+            return pulled(learning[name].vars[role]).reshape(shape).astype(self.network.dtype)
 
         shapes = self.network.trained_shapes()
         return {role: {name: moment(role, name, s) for name, s in shapes.items()} for role in models.ADAM.state}
