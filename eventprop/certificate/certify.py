@@ -105,8 +105,8 @@ class Certificate:
             if not self.counted[loss, Column("grid", GRIDS_MS[-1])]:
                 yield f"{loss}: no network has the exact spike counts at {GRIDS_MS[-1]:g} ms"
             for column, groups in own.items():
-                limit = EXACT_LIMIT if column.timing != "grid" else GRID_LIMIT
-                if column.timing != "grid" or column.dt_ms == GRIDS_MS[-1]:
+                limit = EXACT_LIMIT if column.timing == "exact" else GRID_LIMIT
+                if column.timing == "exact" or column.dt_ms == GRIDS_MS[-1]:
                     for group, values in groups.items():
                         if not median(values) <= limit and counted(values):
                             yield f"{loss}, {column.timing} {column.dt_ms:g} ms, {group}: {median(values):.1e}"
@@ -184,8 +184,8 @@ def _conditioned(
 
 
 def _compare(found: Certificate, circuit: Circuit, exact: Differences) -> None:
-    columns = [Column("grid", dt) for dt in GRIDS_MS]
-    columns += [Column(timing, INPUT_MS) for timing in timings(found.neuron)]
+    steps = {"grid": GRIDS_MS, "substep": (INPUT_MS, *GRIDS_MS[1::2]), "exact": (INPUT_MS,)}
+    columns = [Column(timing, dt) for timing in timings(found.neuron) for dt in steps[timing]]
     for read_out in circuit.read_outs:
         for loss in read_out.losses:
             if loss not in exact.gradients:

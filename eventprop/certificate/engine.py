@@ -16,6 +16,7 @@ from eventprop.certificate.expressions import Array
 from eventprop.data.spikes import SpikeSet
 from eventprop.declarations import Neuron
 from eventprop.derivation import NeuronModel, derived
+from eventprop.description import has_exact_times
 from eventprop.network import SPIKE_TIMINGS, TIME_CONSTANTS, Network, Population, Projection
 
 __all__ = ["Found", "model_of", "population", "relative", "run", "spike_set", "timings", "trainable"]
@@ -51,14 +52,14 @@ def model_of(neuron: Neuron) -> NeuronModel:
 
 
 def timings(neuron: Neuron) -> list[str]:
-    """Where else than at the ends of steps the engine can have this neuron's spikes."""
-    able = {"exact": bool(model_of(neuron).rise) and not neuron.refractory}
-    return [timing for timing in SPIKE_TIMINGS if timing != "grid" and able.get(timing, True)]
+    """Where in steps the engine can have this neuron's spikes."""
+    able = {"exact": has_exact_times(neuron), "substep": not neuron.refractory}
+    return [timing for timing in SPIKE_TIMINGS if able.get(timing, True)]
 
 
 def trainable(neuron: Neuron, timing: str) -> tuple[str, ...]:
     """Parameters by which the engine has a gradient."""
-    return tuple(n for n in neuron.parameters if timing == "grid" or n in TIME_CONSTANTS)
+    return tuple(n for n in neuron.parameters if timing != "exact" or n in TIME_CONSTANTS)
 
 
 def run(
