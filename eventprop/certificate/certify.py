@@ -27,7 +27,7 @@ LEAST_ORDER = 0.6
 
 LOSSES = ("sum", "sum_weigh_exp", "first_spike")
 INPUT_MS = 1.0
-GRIDS_MS = (0.5, 0.1, 0.02, 0.01)
+GRIDS_MS = (0.5, 0.1, 0.02, 0.005)
 _MOST_DRAWN = 40  # for each network that is wanted
 
 
@@ -80,8 +80,8 @@ class Certificate:
     example: Example | None = None
 
     def order(self, group: str) -> float:
-        """Median over networks and losses of log(error ratio) / log(dt ratio), between the finest grid and one about
-        ten times coarser; NaN if there is none."""
+        """Median over networks and losses of log(error ratio) / log(dt ratio), between the finest grid and the second
+        coarsest; NaN if there is none."""
         fine, coarse = Column("grid", GRIDS_MS[-1]), Column("grid", GRIDS_MS[1])
         ratios = [
             math.log(a / b) / math.log(coarse.dt_ms / fine.dt_ms)

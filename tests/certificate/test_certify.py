@@ -105,9 +105,9 @@ def test_what_cannot_be_checked_is_one_line(
 
 
 def certificate(errors: dict[str, list[float]]) -> Certificate:
-    """One of LIF with these errors of the input weights, on the finest grid and one that is ten times coarser."""
+    """One of LIF with these errors of the input weights, on the finest grid and the one that orders are measured from."""
     found = Certificate(models.LIF, None, True)  # type: ignore[arg-type]
-    coarse, fine = certifying.Column("grid", 0.1), certifying.Column("grid", 0.01)
+    coarse, fine = (certifying.Column("grid", certifying.GRIDS_MS[k]) for k in (1, -1))
     found.errors = {"sum": {coarse: {"input weights": errors["coarse"]}, fine: {"input weights": errors["fine"]}}}
     found.networks["sum"] = len(errors["fine"])
     found.counted["sum", fine] = found.counted["sum", coarse] = sum(np.isfinite(errors["fine"]))
@@ -117,7 +117,7 @@ def certificate(errors: dict[str, list[float]]) -> Certificate:
 def test_what_a_certificate_needs() -> None:
     """Fails if an error that stays as the step shrinks, or is large, or is of no network at all, would pass."""
     assert not list(certificate({"coarse": [0.1, 0.2], "fine": [0.01, 0.02]}).complaints())
-    assert "to the power of 0.3" in next(certificate({"coarse": [0.02], "fine": [0.01]}).complaints())
-    assert "grid 0.01 ms, input weights" in next(certificate({"coarse": [1.0], "fine": [0.1]}).complaints())
+    assert "to the power of 0.23" in next(certificate({"coarse": [0.02], "fine": [0.01]}).complaints())
+    assert "ms, input weights: 1.0e-01" in next(certificate({"coarse": [1.0], "fine": [0.1]}).complaints())
     assert "no network has the exact" in next(certificate({"coarse": [np.nan], "fine": [np.nan]}).complaints())
     assert "no network of 0" in next(Certificate(models.LIF, None, True).complaints())  # type: ignore[arg-type]
