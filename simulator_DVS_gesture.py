@@ -27,15 +27,7 @@ __all__ = ["DVSG_model", "p"]
 
 
 class DVSG_model(TwoFileSimulator):
-    """Events of cells of pixels, two polarities each; 11 gestures or 10 digits.
-
-    Args:
-        p: parameters; everything in it is checked before the data is loaded.
-
-    Raises:
-        ValueError: lists everything that is wrong with ``p``; or names a file and what is wrong in it.
-        FileNotFoundError: names the folder that is missing and where to get it.
-    """
+    """Events of cells of pixels, two polarities each; 11 gestures or 10 digits."""
 
     keys = dvs_parameters.KEYS
 

@@ -26,15 +26,7 @@ __all__ = ["mnist_model", "p"]
 
 
 class mnist_model(DigitSimulator):
-    """Handwritten digits: 784 pixels, of which each spikes once, the brighter the earlier; 10 classes.
-
-    Args:
-        p: parameters; everything in it is checked before the data is loaded.
-
-    Raises:
-        ValueError: lists everything that is wrong with ``p``.
-        FileNotFoundError: names the data file that is missing and where to get it.
-    """
+    """Handwritten digits: 784 pixels, of which each spikes once, the brighter the earlier; 10 classes."""
 
     keys = mnist_parameters.KEYS
 

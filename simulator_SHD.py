@@ -25,15 +25,7 @@ __all__ = ["SHD_model", "p"]
 
 
 class SHD_model(TwoFileSimulator):
-    """Spoken digits or words as spikes: 700 channels, 20 or 35 classes, layers and read-out of ``p``'s kinds.
-
-    Args:
-        p: parameters; everything in it is checked before the data is loaded.
-
-    Raises:
-        ValueError: lists everything that is wrong with ``p``.
-        FileNotFoundError: names the data file that is missing and where to get it.
-    """
+    """Spoken digits or words as spikes: 700 channels, 20 or 35 classes, layers and read-out of ``p``'s kinds."""
 
     keys = shd_parameters.KEYS
 

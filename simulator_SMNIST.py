@@ -24,15 +24,7 @@ __all__ = ["SMNIST_model", "p"]
 
 
 class SMNIST_model(DigitSimulator):
-    """Handwritten digits, scanned: neurons that see the grey level change from pixel to pixel, or rows; 10 classes.
-
-    Args:
-        p: parameters; everything in it is checked before the data is loaded.
-
-    Raises:
-        ValueError: lists everything that is wrong with ``p``.
-        FileNotFoundError: names the data file that is missing and where to get it.
-    """
+    """Handwritten digits, scanned: neurons that see the grey level change from pixel to pixel, or rows; 10 classes."""
 
     keys = smnist_parameters.KEYS
 

@@ -59,16 +59,10 @@ class YinyangResult(_Five):
 class yinyang(Simulator):
     """Points of a disc as five spikes: a bias, x, y, 1 - x, 1 - y; 3 classes.
 
-    Args:
-        p: parameters; everything in it is checked before the points are drawn.
-
     Attributes:
         X_train_orig, X_test_orig: points ``(n, 2)``, coordinates from 0 to 1; training points first, then the
             ``N_VALIDATE`` of validation.
         Y_train, Y_test: their classes ``(n,)``.
-
-    Raises:
-        ValueError: lists everything that is wrong with ``p``.
     """
 
     keys = yinyang_parameters.KEYS

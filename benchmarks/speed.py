@@ -25,9 +25,11 @@ import numpy as np
 from eventprop.backends import Engine
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.data.spikes import SpikeSet
-from eventprop.network import Network, Randomness, adam_parameters, describe
+from eventprop.network import Network, Randomness
 from eventprop.parameters import declaration as parameters
 from eventprop.parameters import shd as shd_parameters
+from eventprop.simulators import records
+from eventprop.training.optimiser import AdamSettings, adam_parameters
 
 BATCH, SPIKES, CHANNELS, EPOCH = 32, 9000, 700, 8156
 SIZES = ((256, 1400), (1024, 1000))  # neurons, steps of 1 ms
@@ -73,8 +75,8 @@ def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, 
     for _ in range(12):
         scale = (low + high) / 2
         engine.set_weights({**weights, "in_to_hid": scale * base})
-        counts = engine.run(data, np.arange(8), None, randomness=Randomness(input_dropout=dropout)).spike_counts
-        rate = float(counts.mean())
+        random = Randomness(input_dropout=dropout)
+        rate = float(engine.run(data, np.arange(min(8, len(data))), None, randomness=random).spike_counts.mean())
         low, high = (scale, high) if rate < 9 else (low, scale)
     return rate
 
@@ -82,14 +84,13 @@ def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, 
 def time_step(engine: Engine, data: SpikeSet, dropout: float, step: int, batch: int = BATCH) -> float:
     """Milliseconds per sample of training step number ``step``."""
     rng = np.random.default_rng((2, step))
-    adam = {"ADAM_BETA1": 0.9, "ADAM_BETA2": 0.999, "ADAM_EPS": 1e-8}
     samples, labels = rng.permutation(len(data))[:batch], rng.integers(0, 20, batch)
     start = time.perf_counter()
     random = Randomness(input_dropout=dropout, input_seed=step)
     engine.run(data, samples, labels, learn=True, randomness=random)
     if engine.has_gradient:
         engine.gradient_norm()
-        engine.update(adam_parameters(adam, 1e-9, step + 1))
+        engine.update(adam_parameters(AdamSettings(), 1e-9, step + 1))
     return (time.perf_counter() - start) / batch * 1e3
 
 
@@ -101,7 +102,7 @@ def time_steps(engine: CpuEngine, data: SpikeSet, dropout: float, repeats: int) 
 def network_of(neurons: int, steps: int, **overrides: Any) -> Network:
     p = parameters.defaults(shd_parameters.KEYS) | {"NUM_HIDDEN": neurons, "TRIAL_MS": float(steps), "MODEL_SEED": 1}
     p |= {"RECURRENT": True, "HIDDEN_HIDDEN_MEAN": 0.0, "HIDDEN_HIDDEN_STD": 0.02, **overrides}
-    return describe(shd_parameters.resolve_shd(p), CHANNELS, 20)
+    return records.network_of(shd_parameters.resolve_shd(p), CHANNELS, 20)
 
 
 def compare_kinds(threads: Sequence[int], repeats: int) -> list[dict[str, Any]]:

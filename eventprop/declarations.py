@@ -54,8 +54,8 @@ class Parameter:
 class Neuron:
     """A neuron type.
 
-    Expressions are Python's, of numbers, state variables, parameters, + - * / ** and the functions exp, log, sqrt, tanh,
-    sin, cos and abs.
+    Expressions are Python's, of numbers, state variables, parameters, + - * / ** and the functions exp, log, sqrt,
+    tanh, sin, cos and abs.
 
     Attributes:
         name: what ``HIDDEN_NEURON_TYPE`` calls it.
@@ -159,8 +159,8 @@ def _check_names(neuron: Neuron, who: str) -> None:
     own = neuron.inputs
     if len(own) not in (1, 2) or len(set(own)) < len(own) or not set(own) <= set(neuron.state):
         raise ValueError(
-            f"{who}: input must be one variable, or two for positive and negative weights, of {', '.join(neuron.state)}, "
-            f"got {neuron.input!r}"
+            f"{who}: input must be one variable, or two for positive and negative weights, of "
+            f"{', '.join(neuron.state)}, got {neuron.input!r}"
         )
 
 

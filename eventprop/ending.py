@@ -130,4 +130,6 @@ def _describe(rest: str) -> str:
         return "when each output first spikes"
     if re.search("_tau_?(m|syn|b)_", rest):
         return "time constants of neurons (ms)"
+    if re.search(r"_(hidden\d+|output)_(last|best)\.npy$", rest):
+        return "a trained parameter, of each neuron"
     return known.get(re.sub(r"^_f\d+", "", rest), "")

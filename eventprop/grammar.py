@@ -17,13 +17,13 @@ FUNCTIONS = ("exp", "log", "sqrt", "tanh", "sin", "cos", "abs")
 
 # What code around a neuron's equations calls something of its own, and words of C++.
 _TAKEN = """
-    a any arriving_1 back back_first back_spike backward batch bool break c case char class const constexpr continue count
-    current default do double dropped dropout_key dropout_limit dt dt_step else enum fired first float for forward fmax fmin
-    floor h hold id if int k keep l label lane left log1p long m max_spikes min_denominator noise noise_amplitude
-    noise_key normal num_back num_batch num_neurons num_samples num_steps operator out p phi phi_slope pow private public
-    R real recorded register release return scalar scale_V short signed sizeof spike spike_count static steps struct
-    sum switch t taken template this trial tried typedef union unsigned used using virtual void volatile weight
-    while written x E I N P S pi
+    a any arriving_1 back back_first back_spike backward batch bool break c case char class const constexpr
+    continue count current default do double dropped dropout_key dropout_limit dt dt_step else enum fired first
+    float for forward fmax fmin floor h hold id if int k keep l label lane left log1p long m max_spikes
+    min_denominator noise noise_amplitude noise_key normal num_back num_batch num_neurons num_samples num_steps
+    operator out p phi phi_slope pow private public R real recorded register release return scalar scale_V short
+    signed sizeof spike spike_count static steps struct sum switch t taken template this trial tried typedef
+    union unsigned used using virtual void volatile weight while written x E I N P S pi
 """
 TAKEN = frozenset(_TAKEN.split()) | frozenset(FUNCTIONS)
 

@@ -190,7 +190,8 @@ class Network:
         return {name: self._checked(f"weights of {name}", weights[name], shape) for name, shape in shapes.items()}
 
     def check_time_constants(self, values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
-        """``values`` complete, as arrays ``(size,)`` of the network's precision; a number stands for the same value in all neurons.
+        """``values`` complete, as arrays ``(size,)`` of the network's precision; a number stands for the same value in
+        all neurons.
 
         Raises:
             ValueError: names the population and time constant that is missing, unknown, misshaped, not positive, below

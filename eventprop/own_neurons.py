@@ -31,7 +31,7 @@ def load_file(path: str | Path) -> list[str]:
         raise
     except Exception as error:
         raise ValueError(f"{path}: {type(error).__name__ if not str(error) else error}{_line(error, path)}") from None
-    added = [name for name, neuron in models.NEURONS.items() if before.get(name) != neuron]
+    added = [name for name, neuron in models.NEURONS.items() if before.get(name) is not neuron]
     if not added:
         raise ValueError(f'{path} declares no neuron; models.NEURONS["name"] = Neuron(...) does')
     return added
@@ -74,7 +74,8 @@ def register(declared: Any) -> None:
             models.NEURONS[name] = neuron
         elif plain(there) != plain(neuron):
             raise ValueError(
-                f"NEURONS has a declaration of {name!r} that is not that of models.NEURONS; give one of them another name"
+                f"NEURONS has a declaration of {name!r} that is not that of models.NEURONS; give one of them another "
+                "name"
             )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from eventprop.backends.cpu import compiler, engine
 from eventprop.data import demo_digits as demo
 from eventprop.data.shd import write_shd
 
@@ -13,6 +16,22 @@ from eventprop.data.shd import write_shd
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _double_precision_is_compiled_quickly() -> Iterator[None]:
+    """Engines in double precision are for checking alone: most of the time that they take is the compiler's."""
+    usual = engine.load_library
+
+    def load(source: str) -> ctypes.CDLL:
+        with pytest.MonkeyPatch.context() as patch:
+            if "typedef double real;" in source:
+                patch.setattr(compiler, "_FLAGS", [flag.replace("-O3", "-O1") for flag in compiler._FLAGS])
+            return usual(source)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "load_library", load)
+        yield
 
 
 @pytest.fixture(scope="session")

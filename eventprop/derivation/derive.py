@@ -8,7 +8,6 @@ import sympy
 
 from eventprop.declarations import Neuron
 from eventprop.derivation.exact import exact_times
-from eventprop.derivation.within import within_a_step
 from eventprop.derivation.expressions import code, expanded, symbol
 from eventprop.derivation.jump import Jump, jump
 from eventprop.derivation.linear import linear_step
@@ -16,6 +15,7 @@ from eventprop.derivation.model import NeuronModel
 from eventprop.derivation.smooth import smooth_step
 from eventprop.derivation.system import System
 from eventprop.derivation.text import Constants, renamed, total
+from eventprop.derivation.within import within_a_step
 
 __all__ = ["derive"]
 

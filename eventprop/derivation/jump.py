@@ -12,7 +12,8 @@ the spike moves by -(g_x dx + g_theta dtheta) / (g_x . f), and so
 In scaled adjoints, mu_x = -scale_x lambda_x, with v the variable that losses read:
 
     lambda_v += (E + (base_v - lambda_v) D) / D,        D = scale_v (g_x . f) / g_v,
-    lambda_x := base_x + (g_x scale_v / g_v scale_x) (lambda_v - base_v),   base_x = sum_y r_yx scale_y lambda_y / scale_x.
+    lambda_x := base_x + (g_x scale_v / g_v scale_x) (lambda_v - base_v),
+    base_x = sum_y r_yx scale_y lambda_y / scale_x.
 """
 
 from __future__ import annotations

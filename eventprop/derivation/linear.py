@@ -37,7 +37,7 @@ class Step:
 
 
 class _Closed:
-    """Names of the propagator's entries, as constants with closed forms, by row and column; the offset's column is ""."""
+    """Names of the propagator's entries, constants with closed forms, by row and column; the offset's column is ""."""
 
     def __init__(self, system: System, constants: Constants) -> None:
         self.system, self.constants = system, constants
@@ -187,7 +187,7 @@ def _release(system: System, entries: _Closed | _Matrix) -> str:
 
 
 def _order(system: System) -> list[str]:
-    """Variables such that each comes before those that it depends on; in the declaration's order where they are free."""
+    """Variables such that each comes before those that it depends on; else in the declaration's order."""
     found: list[str] = []
     rest = list(system.variables)
     while rest:

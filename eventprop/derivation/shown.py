@@ -28,8 +28,8 @@ def backward(system: System) -> dict[str, sympy.Expr]:
 
 
 def jump_of(system: System) -> dict[str, sympy.Expr]:
-    """By variable, its adjoint before a spike (in time) by those after it; R is what comes from the spike's targets, and
-    the state that just before the spike."""
+    """By variable, its adjoint before a spike (in time) by those after it; R is what comes from the spike's targets,
+    and the state that just before the spike."""
     assert system.g is not None
     x, f, scale, adjoint = system.variables, system.f, system.scales, system.adjoints
     after = [(x[y], system.r[y]) for y in x]

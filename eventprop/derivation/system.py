@@ -1,6 +1,6 @@
 """A declared neuron as a system of equations in symbols: what it is in, how it moves, where it spikes and what follows.
 
-Notation: state x, dx/dt = f(x), threshold g(x), reset r(x), initial state x0, adjoint ``lambda_x = -(dL/dx) / scale_x``.
+Notation: state x, dx/dt = f(x), threshold g(x), reset r(x), initial state x0, ``lambda_x = -(dL/dx) / scale_x``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Which record a key belongs to, and what it changes: one function for each kind of key, to declare it with.
 
-A record is what a room of the package gets of ``p`` (:mod:`eventprop.simulators.records`). What follows from a key's
-declaration: where its value goes, whether another value than a checkpoint's is told, and whether it is fixed once the
-data are loaded.
+A record is what a room of the package gets of ``p`` (:mod:`eventprop.simulators.records`). "data" and "simulator" are
+none: these keys simulators read themselves, to load data with their values or to do what a method does besides. What
+follows from a key's declaration: where its value goes, whether another value than a checkpoint's is told, and whether
+it is fixed once the data are loaded.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ of_samples = partial(Key, record="samples", changes="samples")
 of_loop = partial(Key, record="loop", changes="training")
 of_watching = partial(Key, record="loop", changes="files")
 of_rate = partial(Key, record="rate", changes="training")
+of_adam = partial(Key, record="adam", changes="training")
+
+# What only the simulators, above all rooms, read of ``p``: what a method shows or checks besides.
+of_simulator = partial(Key, record="simulator", changes="files")
 
 # What computes; what is reported, recorded and written.
 of_machine = partial(Key, record="backend", changes="files")

@@ -14,6 +14,7 @@ from eventprop.parameters.belonging import (
     of_network,
     of_places,
     of_samples,
+    of_simulator,
     of_steps,
     of_timing,
     of_watching,
@@ -24,7 +25,7 @@ METHODS = ("train", "test", "train_test")
 
 GENERAL = (
     of_files("NAME", "General", "str", "test", "Name of the experiment; results of a name that exists are appended."),
-    of_files(
+    of_simulator(
         "METHOD",
         "General",
         "str",

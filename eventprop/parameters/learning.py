@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from eventprop import description
-from eventprop.parameters.belonging import of_learning, of_loop, of_rate
+from eventprop.parameters.belonging import of_adam, of_learning, of_loop, of_rate
 
 LEARNING = (
     of_rate("ETA", "Learning", "float", 5e-3, "Learning rate; with 0 nothing is learned.", least=0.0),
     of_rate(
         "ETA_DECAY", "Learning", "float", 1.0, "Factor on the learning rate at the start of each epoch.", above=0.0
     ),
-    of_loop("ADAM_BETA1", "Learning", "float", 0.9, "Adam's decay of the mean gradient.", least=0.0, below=1.0),
-    of_loop(
+    of_adam("ADAM_BETA1", "Learning", "float", 0.9, "Adam's decay of the mean gradient.", least=0.0, below=1.0),
+    of_adam(
         "ADAM_BETA2", "Learning", "float", 0.999, "Adam's decay of the mean squared gradient.", least=0.0, below=1.0
     ),
-    of_loop("ADAM_EPS", "Learning", "float", 1e-8, "Adam's epsilon.", least=0.0),
+    of_adam("ADAM_EPS", "Learning", "float", 1e-8, "Adam's epsilon.", least=0.0),
     of_rate(
         "LR_EASE_IN_FACTOR",
         "Learning",

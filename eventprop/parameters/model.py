@@ -72,16 +72,16 @@ MODEL = (
         "Model",
         "dict",
         {},
-        "Parameters of neurons that are trained besides those of TRAIN_TAU...: population (hidden0, ..., hidden for all "
-        'hidden layers, output) and a list of names, as in {"hidden": ["v_thresh"]}.',
+        "Parameters of neurons that are trained besides those of TRAIN_TAU...: population (hidden0, ..., hidden for "
+        'all hidden layers, output) and a list of names, as in {"hidden": ["v_thresh"]}.',
     ),
     of_network(
         "HETEROGENEOUS",
         "Model",
         "dict",
         {},
-        "Parameters that are drawn for each neuron: population and a list of names, or names with a distribution: gamma "
-        "(shape; the default, with 3), normal (s.d.) or uniform (least, most).",
+        "Parameters that are drawn for each neuron: population and a list of names, or names with a distribution: "
+        "gamma (shape; the default, with 3), normal (s.d.) or uniform (least, most).",
     ),
     of_network(
         "PARAMETER_BOUNDS",

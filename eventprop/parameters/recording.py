@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventprop.parameters.belonging import of_files, of_machine, of_recording, of_watching
+from eventprop.parameters.belonging import of_files, of_machine, of_recording, of_simulator, of_watching
 from eventprop.parameters.declaration import Key
 
 _NEURONS = (("hidden", "hidden0"),)
@@ -60,8 +60,10 @@ RECORDING = (
         renames=_SYNAPSES,
     ),
     of_files("WRITE_TO_DISK", "Recording", "bool", True, "Whether anything is written; False writes nothing at all."),
-    of_files("LOAD_LAST", "Recording", "bool", False, "Go on from the last checkpoint as if the run had not stopped."),
-    of_files("LOAD_BEST", "Recording", "bool", False, "Go on from the best checkpoint; it wins over LOAD_LAST."),
+    of_simulator(
+        "LOAD_LAST", "Recording", "bool", False, "Go on from the last checkpoint as if the run had not stopped."
+    ),
+    of_simulator("LOAD_BEST", "Recording", "bool", False, "Go on from the best checkpoint; it wins over LOAD_LAST."),
     of_files("CHECKPOINT", "Recording", "bool", True, "Whether a checkpoint is written after every epoch."),
     of_watching(
         "CHECKPOINT_BEST",
@@ -71,7 +73,7 @@ RECORDING = (
         "Accuracy that decides which epoch's checkpoint is kept as the best.",
         choices=("neither", "validation", "training"),
     ),
-    of_files(
+    of_simulator(
         "CHECKPOINT_NAME",
         "Recording",
         "str",

@@ -7,7 +7,7 @@ from typing import Any
 
 from eventprop.data.shd import BUFFER, NUM_CHANNELS
 from eventprop.parameters import shared as keys
-from eventprop.parameters.belonging import of_choice, of_places, of_samples, of_spikes, of_timing, of_watching
+from eventprop.parameters.belonging import of_choice, of_places, of_samples, of_simulator, of_spikes, of_timing
 from eventprop.parameters.shared import METHODS, declare, resolve_benchmark
 
 __all__ = ["KEYS", "OWNER", "resolve_shd"]
@@ -81,7 +81,7 @@ _OWN = (
         False,
         "Whether time for building, size of the input and peak memory are reported after training, too.",
     ),
-    of_watching(
+    of_simulator(
         "TEST_ST_INTEGRITY",
         "General",
         "bool",

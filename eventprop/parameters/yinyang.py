@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from eventprop.parameters import shared as keys
-from eventprop.parameters.belonging import of_choice, of_recording, of_watching
+from eventprop.parameters.belonging import of_choice, of_recording, of_simulator
 from eventprop.parameters.shared import declare, resolve_benchmark
 
 __all__ = ["KEYS", "OWNER", "resolve_yinyang"]
 
 _OWN = (
     of_choice("N_TEST", "Experiment", "int", 800, "Test samples.", least=1),
-    of_watching("TRAINING_PLOT", "Recording", "bool", False, "Whether points are shown with their predicted classes."),
-    of_watching("TRAINING_PLOT_INTERVAL", "Recording", "int", 10, "Epochs from one such picture to the next.", least=1),
-    of_watching("FANCY_PLOTS", "Recording", "bool", False, "Whether first spike times of each output are shown."),
+    of_simulator("TRAINING_PLOT", "Recording", "bool", False, "Whether points are shown with their predicted classes."),
+    of_simulator(
+        "TRAINING_PLOT_INTERVAL", "Recording", "int", 10, "Epochs from one such picture to the next.", least=1
+    ),
+    of_simulator("FANCY_PLOTS", "Recording", "bool", False, "Whether first spike times of each output are shown."),
     of_recording(
         "W_REPORT_INTERVAL", "Recording", "int", 100, "Batches from one saving of the weights to the next.", least=1
     ),

@@ -21,9 +21,22 @@ from eventprop.training.outputs import FileSettings
 from eventprop.training.schedule import RateSettings
 from eventprop.training.trainer import LoopSettings
 
-__all__ = ["Records", "network_of"]
+__all__ = ["RECORDS", "Records", "network_of"]
 
 _Record = TypeVar("_Record")
+
+RECORDS: dict[str, type] = {
+    "network": NetworkSettings,
+    "samples": SampleSettings,
+    "loop": LoopSettings,
+    "rate": RateSettings,
+    "adam": AdamSettings,
+    "backend": Settings,
+    "recording": RecordingSettings,
+    "files": FileSettings,
+    "timing": TimingSettings,
+}
+"""By the name that a key's declaration has for it, what a record is."""
 
 # Fields of the backends' settings that have other names than their keys.
 _BACKEND = {

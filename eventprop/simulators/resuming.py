@@ -65,8 +65,9 @@ class Resuming:
                 return Loaded(TrainingState(**found, moments=no_moments(network), rate=LearningRate.start(rate)))
             if missing_is_new:
                 return Loaded()
+        if self.p["NEURONS"]:
+            self._check_neuron(path, checkpoint.load(path, None)[1])  # before shapes, which may differ with it
         state, saved = checkpoint.load(path, network, to_train=to_train)
-        self._check_neuron(path, saved)
         matter = {"network", "spikes", "samples", "training"} if to_train else {"network", "spikes"}
         changed = self._differing(saved, matter, {"SPEAKER_LEFT"} if missing_is_new else set())
         if changed:
@@ -82,9 +83,8 @@ class Resuming:
         """
         kind, theirs = self.p["HIDDEN_NEURON_TYPE"], saved.get("NEURONS") or {}
         if saved.get("HIDDEN_NEURON_TYPE") == kind and theirs.get(kind) != self.p["NEURONS"].get(kind):
-            raise ValueError(
-                f"{path} is of another neuron {kind!r}: {_difference(theirs.get(kind, {}), self.p['NEURONS'].get(kind, {}))}"
-            )
+            differing = _difference(theirs.get(kind, {}), self.p["NEURONS"].get(kind, {}))
+            raise ValueError(f"{path} is of another neuron {kind!r}: {differing}")
 
     def path(self, name: str) -> Path | None:
         """The checkpoint that is asked for, which may not be there; None where none is.

@@ -67,6 +67,10 @@ class Simulator(Inspection):
     Args:
         p: parameters; validated here, before data is loaded or code built, and never changed.
 
+    Raises:
+        ValueError: lists everything that is wrong with ``p``; or names a data file and what is wrong in it.
+        FileNotFoundError: names the data file or folder that is missing and where to get it.
+
     Attributes:
         p: the resolved parameters, with seeds of None drawn.
         history: one record per epoch of the last run.

@@ -101,7 +101,7 @@ def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix
 
 
 def save_flat(path: Path, state: TrainingState, prefix: str) -> None:
-    """Write the flat arrays that belong beside the checkpoint ``path``, whose names begin with ``prefix`` (``NAME``)."""
+    """Write the flat arrays that belong beside the checkpoint ``path``, named ``prefix`` (``NAME``) and so on."""
     label = path.stem.rsplit("_", 1)[1]
     for name, array in _flat(state).items():
         files.write_array(path.with_name(f"{prefix}_{name}_{label}.npy"), array)
@@ -111,7 +111,7 @@ def _flat(state: TrainingState) -> dict[str, np.ndarray]:
     """Weights and time constants as flat arrays, by the names of their files."""
     arrays = {f"w_{flat_name(name)}": w.ravel() for name, w in state.weights.items()}
     return arrays | {
-        f"{_FLAT_TIME_CONSTANTS[name]}_{q}": a
+        f"{_FLAT_TIME_CONSTANTS.get(name, name)}_{q}": a
         for q, values in state.time_constants.items()
         for name, a in values.items()
     }
@@ -241,7 +241,7 @@ def load_flat(path: Path, network: Network) -> dict[str, Any] | None:
     taus: dict[str, dict[str, np.ndarray]] = {}
     for q in network.populations:
         for tau in q.time_constants:
-            at = path.with_name(f"{name}_{_FLAT_TIME_CONSTANTS[tau]}_{q.name}_{label}.npy")
+            at = path.with_name(f"{name}_{_FLAT_TIME_CONSTANTS.get(tau, tau)}_{q.name}_{label}.npy")
             if at.exists() or tau in q.per_neuron:
                 taus.setdefault(q.name, {})[tau] = _read_flat(at, (q.size,))
     return {"weights": weights, "time_constants": taus}

@@ -37,11 +37,8 @@ class FileSettings:
     out_dir: str
     write_to_disk: bool
     debug_hidden_n: bool
-    load_last: bool
-    load_best: bool
     checkpoint: bool
     checkpoint_best: str
-    checkpoint_name: str | None
     saved: Mapping[str, Any]
 
 

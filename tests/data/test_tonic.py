@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eventprop.data import dvs_files
+from eventprop.data import dvs_files, shd
 from eventprop.data.smnist import Code
 from tests.data.test_dvs_files import nmnist_bytes
+from tests.data.test_smnist import images_of_all_kinds, spikes_of
 from tests.simulators.test_dvs_gesture import write
 from tests.simulators.test_mnist import idx
-from tests.simulators.test_smnist import images_of_all_kinds, spikes_of
 
 tonic = pytest.importorskip("tonic", reason="tonic is not installed: nothing is compared with it")
 
@@ -60,3 +63,23 @@ def test_thresholds(num_neurons: int, duplicate: bool) -> None:
         events = theirs[number][0]
         expected = sorted(set(zip((events["t"] // 1000).tolist(), events["x"].tolist(), strict=True)))
         assert sorted(spikes_of(image, code)) == expected
+
+
+def test_a_missing_file_is_fetched_by_tonic(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tonic is asked for the part that is missing, with DATA_DIR; a failed download says so."""
+    asked: list[tuple[str, bool]] = []
+
+    def fetch(save_to: str, train: bool) -> None:
+        asked.append((save_to, train))
+        if not train:
+            raise ConnectionError("no network")
+        (Path(save_to) / "SHD").mkdir(parents=True)
+        shutil.copy(small_data / "SHD" / "shd_train.h5", Path(save_to) / "SHD")
+
+    datasets = types.ModuleType("tonic.datasets")
+    datasets.SHD = fetch  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tonic", types.ModuleType("tonic"))
+    monkeypatch.setitem(sys.modules, "tonic.datasets", datasets)
+    with pytest.raises(FileNotFoundError, match=r"shd_test.h5 is missing .*ConnectionError: no network"):
+        shd.load_shd("here", shd.Grid(5.0, 700.0))
+    assert asked == [("here", True), ("here", False)]

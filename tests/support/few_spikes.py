@@ -9,8 +9,9 @@ import numpy as np
 
 from eventprop.backends.cpu.engine import CpuEngine
 from tests.support import grid_numpy, oracle
+from tests.support.drawn import random_layer, rounded
 from tests.support.oracle import Layer
-from tests.support.small import PARAMETERS, Case, flat, gradients_of, random_layer, relative, rounded
+from tests.support.small import PARAMETERS, Case, flat, gradients_of, relative
 
 
 def few_spikes_case(

@@ -16,11 +16,10 @@ from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.data.spikes import SpikeSet
 from eventprop.derivation import derived
 from eventprop.network import Network, Population, Projection, Randomness
-from tests.support import grid_numpy, oracle
+from tests.support import event_driven, grid_numpy, oracle
 from tests.support.counter_random import is_dropped, normal
+from tests.support.drawn import Stamps, random_layer, rounded, spike_set
 from tests.support.oracle import Array, Layer
-
-Stamps = list[tuple[int, int]]
 
 PARAMETERS = {"tau_0": 2.0, "tau_1": 25.0, "alpha": 3.0, "tau_accumulator": 20.0}
 SIMPLE = {"lbd_upper": 0.01, "lbd_lower": 0.02, "nu_upper": 6.0}
@@ -160,7 +159,7 @@ class Case:
         """The oracle's input: a spike stamped k comes at the end of step k."""
         own = [((k + 1) * self.dt_ms, i) for k, i in self.samples[sample] if k < self.num_steps - 1]
         delay_ms = self.delay_steps * self.dt_ms
-        return oracle.delayed(own, self.num_input, self.copies - 1, delay_ms, self.net.trial_ms - self.dt_ms / 2)
+        return event_driven.delayed(own, self.num_input, self.copies - 1, delay_ms, self.net.trial_ms - self.dt_ms / 2)
 
     def network(self) -> Network:
         """The engine's network."""
@@ -332,43 +331,6 @@ def differences(expected: Expected, engine: CpuEngine, result: BatchResult) -> d
     found["spike counts"] = float(np.abs(result.spike_counts - expected.counts).sum())
     found["predictions"] = float((result.predictions != expected.predictions).sum())
     return {name: value for name, value in found.items() if value}
-
-
-def spike_set(samples: tuple[Stamps, ...] | list[Stamps], num_channels: int, num_steps: int) -> SpikeSet:
-    """A spike set from (step, channel) pairs."""
-    ordered = [pair for sample in samples for pair in sorted(sample)]
-    return SpikeSet(
-        offsets=np.cumsum([0, *(len(s) for s in samples)], dtype=np.int64),
-        steps=np.array([s for s, _ in ordered], dtype=np.uint16),
-        channels=np.array([c for _, c in ordered], dtype=np.uint16),
-        num_channels=num_channels,
-        num_steps=num_steps,
-    )
-
-
-def rounded(values: Array) -> Array:
-    """Values that float32 can hold."""
-    return np.asarray(values).astype(np.float32).astype(np.float64)
-
-
-def random_layer(
-    rng: np.random.Generator,
-    sources: int,
-    size: int,
-    mean: float,
-    sd: float,
-    own_taus: bool,
-    special: bool = False,
-    **kind: Any,
-) -> Layer:
-    """A layer with normal weights. ``special``: two of its neurons have equal or nearly equal time constants, and one a
-    synapse slower than its membrane."""
-    tau_mem, tau_syn = np.full(size, 20.0), np.full(size, 5.0)
-    if own_taus:
-        tau_mem, tau_syn = rng.uniform(12, 25, size), rng.uniform(3, 7, size)
-    if special:
-        tau_mem[:3], tau_syn[:3] = (8.0, 9.0, 6.0)[:size], (8.0, 9.0 + 1e-5, 9.0)[:size]
-    return Layer(rounded(rng.normal(mean, sd, (sources, size))), rounded(tau_mem), rounded(tau_syn), **kind)
 
 
 def random_case(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,42 +18,7 @@ from eventprop.simulators.records import Records
 from eventprop.streams import stream_seed
 from eventprop.training import checkpoint, trainer
 from simulator_SHD import SHD_model
-from tests.support.places import ROOT
-
-
-@pytest.fixture
-def p(small_data: Path) -> dict[str, Any]:
-    return {
-        **simulator_SHD.p,
-        "DATA_DIR": str(small_data),
-        "OUT_DIR": "out",
-        "TRIAL_MS": 700.0,
-        "DT_MS": 5.0,
-        "NUM_HIDDEN": 40,
-        "RECURRENT": True,
-        "N_TRAIN": 100,
-        "N_VALIDATE": 20,
-        "N_BATCH": 16,
-        "N_EPOCH": 4,
-        "MODEL_SEED": 3,
-        "INPUT_HIDDEN_MEAN": 0.05,
-        "HIDDEN_HIDDEN_MEAN": 0.0,
-        "HIDDEN_HIDDEN_STD": 0.02,
-        "REG_TYPE": "simple",
-        "LBD_LOWER": 1e-9,
-        "LBD_UPPER": 1e-9,
-        "NU_UPPER": 14.0,
-        "EMA_WHICH": "training",
-        "MIN_EPOCH_ETA_FIXED": 1,
-    }
-
-
-def bits(weights: dict[str, np.ndarray]) -> dict[str, bytes]:
-    return {k: w.tobytes() for k, w in weights.items()}
-
-
-def without_seconds(path: Path) -> list[list[str]]:
-    return [line.split()[:-1] for line in path.read_text().splitlines()]
+from tests.training.test_resuming import EXACT, SPIKES, bits, without_seconds
 
 
 def test_returns_and_files_of_a_run(p: dict[str, Any]) -> None:
@@ -95,57 +58,6 @@ def test_write_to_disk_false_writes_nothing(p: dict[str, Any]) -> None:
     mn.train({**p, "WRITE_TO_DISK": False, "N_EPOCH": 1})
     mn.test({**p, "WRITE_TO_DISK": False})
     assert os.listdir(".") == []
-
-
-# All that a run can have at once, with each kind of spiking output.
-EVERYTHING: dict[str, Any] = {
-    **{"HIDDEN_NEURON_TYPE": "ALIF", "N_HID_LAYER": 2, "HIDDEN_HIDDENFWD_MEAN": 0.1, "HIDDEN_HIDDENFWD_STD": 0.6},
-    **{"TRAIN_TAU": True, "TRAIN_TAU_B": True, "TRAIN_TAU_OUTPUT": True},
-    **{"MIN_TAU_SYN": 5.0, "MIN_TAU_M": 5.0, "MIN_TAU_B": 5.0, "HIDDEN_NOISE": 0.02, "PDROP_HIDDEN": 0.1},
-    **{"N_INPUT_DELAY": 2, "INPUT_DELAY": 30.0, "INPUT_HIDDEN_MEAN": 0.02, "N_TRAIN": 50},
-    **{"REG_TYPE": "Thomas1", "RHO_UPPER": 100.0, "GLB_UPPER": 1e-6, "REWIRE_SILENT": True},
-}
-VOLTAGES = {**EVERYTHING, "OUTPUT_NEURON_TYPE": "hetLI", "LOSS_TYPE": "sum_weigh_input"}
-SPIKES = {**EVERYTHING, "LOSS_TYPE": "first_spike_exp", "HIDDEN_OUTPUT_MEAN": 0.6, "REWIRE_LIFT": 0.01}
-EXACT = {**SPIKES, "HIDDEN_NOISE": 0.0, "SPIKE_TIMING": "exact"}
-KINDS = pytest.mark.parametrize("change", [VOLTAGES, SPIKES, EXACT], ids=["voltages", "spikes", "exact"])
-
-
-def all_bits(mn: SHD_model) -> dict[str, bytes]:
-    """Weights and time constants, to the bit."""
-    constants = {f"{q}.{n}": a.tobytes() for q, values in mn.time_constants().items() for n, a in values.items()}
-    return {**bits(mn.weights()), **constants}
-
-
-@KINDS
-def test_same_bits_for_any_number_of_threads_with_everything_on(p: dict[str, Any], change: dict[str, Any]) -> None:
-    """Fails if a random stream, a regulariser's count or a sum of time constants' gradients depends on threads."""
-    runs = []
-    for n in (1, 2, 3):
-        run = {**p, **change, "NUM_THREADS": n, "N_EPOCH": 2, "OUT_DIR": f"out{n}"}
-        mn = SHD_model(run)
-        mn.train(run)
-        runs.append((all_bits(mn), without_seconds(Path(f"out{n}/test_results.txt"))))
-    assert runs[0] == runs[1] == runs[2]
-
-
-@KINDS
-def test_resuming_with_everything_on(p: dict[str, Any], change: dict[str, Any]) -> None:
-    """Fails if time constants or their moments, an epoch's noise, dropout or rewiring is lost or repeated at a stop."""
-    p |= {**change, "COLLECT_CONFUSION": True, "DEBUG_HIDDEN_N": True}
-    whole = SHD_model({**p, "OUT_DIR": "whole"})
-    whole.train({**p, "OUT_DIR": "whole"})
-    assert sum(r.get("rewired", False) for r in whole.history) > 1
-    SHD_model(p).train({**p, "N_EPOCH": 1})
-    SHD_model(p).train({**p, "N_EPOCH": 3, "LOAD_LAST": True})
-    part = SHD_model(p)
-    part.train({**p, "LOAD_LAST": True})
-    assert all_bits(part) == all_bits(whole)
-    assert without_seconds(Path("out/test_results.txt")) == without_seconds(Path("whole/test_results.txt"))
-    assert len(without_seconds(Path("out/test_results.txt"))[0]) == 5 + 18
-    assert np.array_equal(np.load("out/test_confusion_train.npy"), np.load("whole/test_confusion_train.npy"))
-    for path in Path("whole").glob("*_last.npy"):
-        assert path.read_bytes() == Path("out", path.name).read_bytes()
 
 
 def test_each_use_of_randomness_has_its_own_stream() -> None:
@@ -270,61 +182,6 @@ def test_activity_of_each_layer(p: dict[str, Any]) -> None:
     assert record["silent_neurons"] == sum(silent)
 
 
-@pytest.mark.parametrize("threads", [2, 3, 4])
-def test_same_bits_for_any_number_of_threads(p: dict[str, Any], threads: int) -> None:
-    """Fails if a whole run's weights or results depend on NUM_THREADS."""
-    runs = []
-    for n in (1, threads):
-        mn = SHD_model({**p, "NUM_THREADS": n, "N_EPOCH": 2, "OUT_DIR": f"out{n}"})
-        mn.train({**p, "NUM_THREADS": n, "N_EPOCH": 2, "OUT_DIR": f"out{n}"})
-        runs.append((bits(mn.weights()), without_seconds(Path(f"out{n}/test_results.txt"))))
-    assert runs[0] == runs[1]
-
-
-def test_resuming_is_as_if_never_stopped(p: dict[str, Any]) -> None:
-    """Fails if anything (moments, step, rate, averages, order of samples, dropout, results) is lost at a stop."""
-    p |= {"COLLECT_CONFUSION": True}
-    whole = SHD_model({**p, "OUT_DIR": "whole"})
-    whole.train({**p, "OUT_DIR": "whole"})
-    SHD_model(p).train({**p, "N_EPOCH": 1})
-    SHD_model(p).train({**p, "N_EPOCH": 3, "LOAD_LAST": True})
-    part = SHD_model(p)
-    result = part.train({**p, "LOAD_LAST": True})
-    assert bits(part.weights()) == bits(whole.weights())
-    assert without_seconds(Path("out/test_results.txt")) == without_seconds(Path("whole/test_results.txt"))
-    assert np.array_equal(np.load("out/test_confusion_train.npy"), np.load("whole/test_confusion_train.npy"))
-    again = SHD_model(p).train({**p, "LOAD_LAST": True})  # nothing is left to do
-    assert again == result
-    assert len(without_seconds(Path("out/test_results.txt"))) == 4
-
-
-COMMAND = [sys.executable, str(ROOT / "train_SHD.py"), "train", "--params", "p.json"]
-
-
-def test_a_killed_run_goes_on_to_the_same_bits(p: dict[str, Any]) -> None:
-    """SIGKILL at several moments, then LOAD_LAST: weights and results of an unbroken run, to the bit."""
-    p |= {"N_EPOCH": 6}
-    whole = SHD_model({**p, "OUT_DIR": "whole"})
-    whole.train({**p, "OUT_DIR": "whole"})
-    Path("p.json").write_text(json.dumps(p))
-    last = Path("out/test_state_last.npz")
-    for kill, wait in enumerate((0.0, 0.03, 0.11)):
-        process = subprocess.Popen([*COMMAND, f"LOAD_LAST={json.dumps(kill > 0)}"], stdout=subprocess.DEVNULL)
-        before = last.stat().st_mtime_ns if last.exists() else 0
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and (not last.exists() or last.stat().st_mtime_ns == before):
-            time.sleep(0.002)
-        time.sleep(wait)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert last.exists()
-    subprocess.run([*COMMAND, "LOAD_LAST=true"], check=True, stdout=subprocess.DEVNULL)
-    assert without_seconds(Path("out/test_results.txt")) == without_seconds(Path("whole/test_results.txt"))
-    for name in ("input_hidden", "hidden0_hidden0", "hidden_output"):
-        file = f"test_w_{name}_last.npy"
-        assert Path("out", file).read_bytes() == Path("whole", file).read_bytes()
-
-
 def test_seeds_of_none_are_drawn_and_saved(p: dict[str, Any]) -> None:
     """A run without seeds must be repeatable from the parameters that it saved."""
     p |= {"MODEL_SEED": None, "TRAIN_DATA_SEED": None, "N_EPOCH": 1}
@@ -372,55 +229,6 @@ def test_test_uses_the_trained_weights_or_a_checkpoint(p: dict[str, Any]) -> Non
     assert [line[:3] for line in without_seconds(Path("out/test_results.txt"))[-1:]] == [["0", "nan", "nan"]]
 
 
-def test_going_on_loses_no_line_of_the_results(p: dict[str, Any]) -> None:
-    """Lines that were added since (a test, a run from the best epoch) stay; new epochs follow behind them."""
-    p |= {"CHECKPOINT_BEST": "training", "N_EPOCH": 2}
-    SHD_model(p).train(p)
-    SHD_model(p).test({**p, "LOAD_LAST": True})
-    SHD_model(p).train({**p, "LOAD_LAST": True, "N_EPOCH": 3})
-    epochs = [(row[0], row[2] == "nan") for row in without_seconds(Path("out/test_results.txt"))]
-    assert epochs == [("0", False), ("1", False), ("0", True), ("2", False)]
-    before = Path("out/test_results.txt").read_text()
-    with_best = SHD_model(p)
-    with_best.train({**p, "LOAD_BEST": True, "N_EPOCH": 5})
-    after = Path("out/test_results.txt").read_text()
-    assert after.startswith(before) and after.splitlines()[-1].startswith("4 ")
-    assert Path("out/test_state_last_previous_1.npz").exists()
-    other = {**p, "NAME": "other", "CHECKPOINT_NAME": "test", "LOAD_LAST": True, "N_EPOCH": 6}
-    Path("out/other_results.txt").write_text("mine\n")
-    SHD_model(p).train(other)
-    assert Path("out/other_results.txt").read_text().startswith("mine\n5 ")
-
-
-def test_going_on_with_other_settings_warns(p: dict[str, Any]) -> None:
-    SHD_model(p).train({**p, "N_EPOCH": 1})
-    with pytest.warns(UserWarning, match=r"settings differ from those of .*: ETA 0.005 -> 0.001"):
-        SHD_model(p).train({**p, "N_EPOCH": 2, "LOAD_LAST": True, "ETA": 0.001})
-
-
-def test_drawn_seeds_are_taken_over_when_going_on(p: dict[str, Any]) -> None:
-    """With seeds of None a resumed run must go on with the seeds of its first part, not draw new ones."""
-    p |= {"MODEL_SEED": None, "TRAIN_DATA_SEED": None}
-    SHD_model(p).train({**p, "N_EPOCH": 2})
-    saved = json.loads(Path("out/test.json").read_text())
-    resumed = SHD_model(p)
-    resumed.train({**p, "LOAD_LAST": True})
-    whole = SHD_model({**saved, "N_EPOCH": 4, "OUT_DIR": "whole"})
-    whole.train({**saved, "N_EPOCH": 4, "OUT_DIR": "whole"})
-    assert bits(resumed.weights()) == bits(whole.weights())
-
-
-def test_cross_validation_goes_on(p: dict[str, Any]) -> None:
-    """Folds that are complete are not run again, others go on or start."""
-    p |= {"SPEAKER_LEFT": [0, 3], "N_EPOCH": 2}
-    whole = SHD_model({**p, "OUT_DIR": "whole"})
-    expected, _ = whole.cross_validate_SHD({**p, "OUT_DIR": "whole"})
-    SHD_model(p).cross_validate_SHD({**p, "SPEAKER_LEFT": [0]})
-    found, _ = SHD_model(p).cross_validate_SHD({**p, "LOAD_LAST": True})
-    assert found == expected
-    assert without_seconds(Path("out/test_results.txt")) == without_seconds(Path("whole/test_results.txt"))
-
-
 def test_best_checkpoint_is_of_the_best_epoch(p: dict[str, Any]) -> None:
     p |= {"CHECKPOINT_BEST": "validation"}
     mn = SHD_model(p)
@@ -445,16 +253,6 @@ def test_cross_validation_leaves_one_speaker_out(p: dict[str, Any]) -> None:
         assert Path(f"out/test_f{fold}_state_last.npz").exists()
         labels = np.load(f"out/test_f{fold}_labels_eval.npy")[0]
         assert np.array_equal(labels, mn.data.train.labels[speakers == fold])
-
-
-def test_an_earlier_checkpoint_of_the_name_is_kept(p: dict[str, Any]) -> None:
-    """A new run under an old NAME must not lose the old run's checkpoint."""
-    p |= {"N_EPOCH": 1}
-    SHD_model(p).train(p)
-    old = Path("out/test_state_last.npz").read_bytes()
-    SHD_model(p).train(p)
-    assert Path("out/test_state_last_previous_1.npz").read_bytes() == old
-    assert len(without_seconds(Path("out/test_results.txt"))) == 2
 
 
 def test_divergence_stops_the_run_and_keeps_the_checkpoint(p: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -568,106 +366,3 @@ def test_loading_the_simulator_is_cheap() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]" and os.listdir(".") == []
-
-
-def test_the_examples_of_the_readme_run(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python of the README must run as it is printed (on less data)."""
-    from eventprop.data import demo_digits as demo
-
-    monkeypatch.setattr(demo, "SIZES", {"train": 120, "test": 20})
-    blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
-    assert blocks
-    for block in blocks:
-        code = block.split("```")[0].replace("1700, 300", "80, 40").replace('p["N_EPOCH"] = 5', 'p["N_EPOCH"] = 1')
-        code = code.replace('1700, "N_VALIDATE": 300', '80, "N_VALIDATE": 40').replace("[[4, 0]]", "[[0, 0]]")
-        names: dict[str, Any] = {}
-        with monkeypatch.context() as patch:
-            patch.setattr(simulator_SHD, "p", {**simulator_SHD.p, "DATA_DIR": str(small_data), "NUM_HIDDEN": 10})
-            exec(compile(code, "README.md", "exec"), names)
-        assert 0.0 <= names["correct_eval"] <= 1.0
-        if "REC_NEURONS" in code:
-            assert names["rec_vars_n"]["Vhidden0"].shape == (800, 32, 10) and names["spike_t"]["hidden0"].size
-
-
-def test_contributings_own_benchmark_works_and_learns() -> None:
-    code = (ROOT / "CONTRIBUTING.md").read_text().split("```python\n")[1].split("```")[0]
-    names: dict[str, Any] = {"__name__": "own"}
-    exec(compile(code, "CONTRIBUTING.md", "exec"), names)
-    assert names["mn"].history[-1]["eval_accuracy"] > 0.85
-    assert Path("test_state_last.npz").exists()
-
-
-def test_the_seeds_example_works_as_printed(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The misspelt TRAIL_MS of the example that users were given must shorten the trial."""
-    p = {
-        **simulator_SHD.p,
-        "DATA_DIR": str(small_data),
-        "NUM_HIDDEN": 10,
-        "N_TRAIN": 80,
-        "N_VALIDATE": 20,
-        "N_EPOCH": 1,
-    }
-    p["TRAIL_MS"] = 100
-    with pytest.warns(UserWarning, match="TRAIL_MS is taken for TRIAL_MS"):
-        mn = SHD_model(p)
-        mn.train(p)
-    assert mn.data.train.spikes.num_steps == 100
-
-
-def test_a_missing_file_is_fetched_by_tonic(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """tonic is asked for the part that is missing, with DATA_DIR; a failed download says so."""
-    import shutil
-    import types
-
-    from eventprop.data import shd
-
-    asked: list[tuple[str, bool]] = []
-
-    def fetch(save_to: str, train: bool) -> None:
-        asked.append((save_to, train))
-        if not train:
-            raise ConnectionError("no network")
-        (Path(save_to) / "SHD").mkdir(parents=True)
-        shutil.copy(small_data / "SHD" / "shd_train.h5", Path(save_to) / "SHD")
-
-    datasets = types.ModuleType("tonic.datasets")
-    datasets.SHD = fetch  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "tonic", types.ModuleType("tonic"))
-    monkeypatch.setitem(sys.modules, "tonic.datasets", datasets)
-    with pytest.raises(FileNotFoundError, match=r"shd_test.h5 is missing .*ConnectionError: no network"):
-        shd.load_shd("here", shd.Grid(5.0, 700.0))
-    assert asked == [("here", True), ("here", False)]
-
-
-def test_the_command_line_with_layers_and_output_spikes(small_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every file that is left is described, and the picture copes with samples that no output spiked for."""
-    from eventprop import cli
-
-    settings = [f"DATA_DIR={small_data}", "NUM_HIDDEN=10", "DT_MS=5", "TRIAL_MS=700", "N_EPOCH=1", "OUT_DIR=out"]
-    settings += ["N_HID_LAYER=2", "LOSS_TYPE=first_spike", "TRAIN_TAU=true", "MIN_TAU_M=5", "MIN_TAU_SYN=5"]
-    settings += ["N_TRAIN=80", "N_VALIDATE=30", "HIDDEN_NEURON_TYPE=ALIF", "TRAIN_TAU_B=true", "MIN_TAU_B=5"]
-    settings += ["N_INPUT_DELAY=2", "HIDDEN_OUTPUT_MEAN=0.001"]
-    assert cli.main("SHD", settings) == 0
-    listed = capsys.readouterr().out.split("In out:\n")[1].splitlines()
-    assert all(len(line.split(None, 1)) == 2 for line in listed), listed
-    for name in ("w_hidden0_hidden1", "taum_hidden0", "tausyn_hidden1", "taub_hidden1"):
-        assert any(f"test_{name}_last.npy" in line for line in listed)
-    assert Path("out/test_raster.png").read_bytes()[:4] == b"\x89PNG"
-
-
-def test_the_command_line_from_start_to_end(small_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """train_test prints accuracy and where everything lies, and leaves both pictures."""
-    from eventprop import cli
-
-    settings = [f"DATA_DIR={small_data}", "NUM_HIDDEN=10", "DT_MS=5", "TRIAL_MS=700", "N_EPOCH=1", "OUT_DIR=out"]
-    assert cli.main("SHD", ["train_test", "--recipe", "digits", *settings]) == 0
-    printed = capsys.readouterr().out
-    assert "test accuracy" in printed and "digits_learning.png" in printed
-    assert (
-        Path("out/digits_learning.png").read_bytes()[:4] == Path("out/digits_raster.png").read_bytes()[:4] == b"\x89PNG"
-    )
-    folds = ["cross_validate", *settings, "SPEAKER_LEFT=[0,1]", "NAME=cv"]
-    assert cli.main("SHD", folds) == 0
-    assert "mean over 2 folds" in capsys.readouterr().out
-    assert cli.main("SHD", ["--list-recipes"]) == 0
-    assert "demo\n" in capsys.readouterr().out

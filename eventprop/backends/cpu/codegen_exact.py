@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eventprop.backends.cpu.codegen_neuron import Struct
-from eventprop.backends.cpu.codegen_text import cpp, fast
+from eventprop.backends.cpu.codegen_text import cpp
 from eventprop.backends.snippets import names_in
 
 __all__ = ["ExactStruct"]

@@ -27,7 +27,8 @@ extern "C" __attribute__((visibility("default")))
 int answer() { try { throw 42; } catch (int n) { return n; } }
 """
 CHILD = f"""
-import sys; sys.path[:] = {sys.path!r}
+import signal, sys; sys.path[:] = {sys.path!r}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it
 from eventprop.backends.cpu.compiler import load_library
 print(load_library({SOURCE!r}).answer())
 """

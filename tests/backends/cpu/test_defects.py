@@ -15,6 +15,7 @@ import models
 from eventprop.network import Randomness
 from tests.backends.cpu.test_engine import same
 from tests.support import oracle
+from tests.support.drawn import spike_set
 from tests.support.few_spikes import differences_to_oracle, exact_cases, few_spikes_case
 from tests.support.oracle import Layer, Network
 from tests.support.small import (
@@ -27,7 +28,6 @@ from tests.support.small import (
     gradients_of,
     random_case,
     relative,
-    spike_set,
 )
 
 VOLTAGE_LOSSES = [name for name, loss in models.LOSSES.items() if not loss.spiking]

@@ -10,7 +10,8 @@ import pytest
 import models
 from eventprop.network import Randomness
 from eventprop.training.optimiser import AdamSettings, adam_parameters
-from tests.support.small import SIMPLE, gradients_of, random_case, relative, spike_set
+from tests.support.drawn import spike_set
+from tests.support.small import SIMPLE, gradients_of, random_case, relative
 
 ADAM = AdamSettings(0.9, 0.99, 1e-8)
 
