@@ -22,8 +22,9 @@ __all__ = ["EXACT_LIMIT", "GRID_LIMIT", "LOSSES", "SMOOTH_LIMIT", "Certificate",
 EXACT_LIMIT, SMOOTH_LIMIT, GRID_LIMIT = 1e-4, 1e-4, 0.05
 """Of median relative errors: with spikes at exact times, of the smooth step, and on the finest grid."""
 
-LEAST_ORDER = 0.6
-"""Of the fall of the error on grids: 1 where it is as the step."""
+LEAST_ORDER, FEWEST_FOR_ORDER = 0.6, 10
+"""Of the fall of the error on grids, which is 1 where it is as the step, and of how many networks that is known: where
+a spike lies in its step is chance."""
 
 LOSSES = ("sum", "sum_weigh_exp", "first_spike")
 INPUT_MS = 1.0
@@ -110,8 +111,9 @@ class Certificate:
                     for group, values in groups.items():
                         if not median(values) <= limit and counted(values):
                             yield f"{loss}, {column.timing} {column.dt_ms:g} ms, {group}: {median(values):.1e}"
+        many = max(self.networks.values(), default=0) >= FEWEST_FOR_ORDER
         for group in self.groups:
-            if self.order(group) < LEAST_ORDER:
+            if many and self.order(group) < LEAST_ORDER:
                 yield f"{group}: the error falls with the step to the power of {self.order(group):.2f} only"
         for group, values in self.smooth.items():
             if not median(values) <= SMOOTH_LIMIT:

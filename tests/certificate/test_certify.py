@@ -117,7 +117,8 @@ def certificate(errors: dict[str, list[float]]) -> Certificate:
 def test_what_a_certificate_needs() -> None:
     """Fails if an error that stays as the step shrinks, or is large, or is of no network at all, would pass."""
     assert not list(certificate({"coarse": [0.1, 0.2], "fine": [0.01, 0.02]}).complaints())
-    assert "to the power of 0.23" in next(certificate({"coarse": [0.02], "fine": [0.01]}).complaints())
+    assert "to the power of 0.23" in next(certificate({"coarse": [0.02] * 10, "fine": [0.01] * 10}).complaints())
+    assert not list(certificate({"coarse": [0.02] * 9, "fine": [0.01] * 9}).complaints())
     assert "ms, input weights: 1.0e-01" in next(certificate({"coarse": [1.0], "fine": [0.1]}).complaints())
     assert "no network has the exact" in next(certificate({"coarse": [np.nan], "fine": [np.nan]}).complaints())
     assert "no network of 0" in next(Certificate(models.LIF, None, True).complaints())  # type: ignore[arg-type]
