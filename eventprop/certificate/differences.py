@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eventprop.certificate.circuits import OUTPUT, Circuit, ReadOut, Values, hidden_layer, losses, output_layer
+from eventprop.certificate.circuits import OUTPUT, WEIGHTS, Circuit, ReadOut, Values, hidden_layer, losses, output_layer
 from eventprop.certificate.drawing import Scale, grazes
 from eventprop.certificate.expressions import Array
 from eventprop.certificate.simulation import Events, Simulation
 
-__all__ = ["LARGEST_ERROR", "Differences", "IllConditioned", "differentiate"]
+__all__ = ["LARGEST_ERROR", "MOST_SENSITIVE", "Differences", "IllConditioned", "differentiate"]
 
 LARGEST_ERROR = 1e-6
 """Of a gradient's own error, relative, as two sizes of steps show it."""
+
+MOST_SENSITIVE = 2.0
+"""How far a spike may move with the logarithm of a weight, in trials: a soft threshold grazes far from its peak."""
 
 _MOVE = 1e-3  # of the time scale: how far a spike moves
 _TRIAL_STEP = 1e-6
@@ -81,6 +84,9 @@ def _steps(circuit: Circuit, places: list[_Place], scale: Scale) -> tuple[Simula
     times = base.spikes.times
     shift = np.abs(np.where(np.isfinite(times), moved.spikes.times - times, 0.0)).max(axis=1, initial=0.0)
     speed = np.maximum(shift - 1e-11, 0.0) / trial
+    of_weights = np.array([name in WEIGHTS for name, _ in places])
+    if (speed * values)[of_weights].max() > MOST_SENSITIVE * circuit.trial_ms:
+        raise IllConditioned("a spike hangs on its weights: near the point of no return they move it without limit")
     return base, np.minimum(_MOVE * scale.fast_ms / np.maximum(speed, 1e-300), 5e-3 * size)
 
 
