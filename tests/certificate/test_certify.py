@@ -105,7 +105,7 @@ def test_what_cannot_be_checked_is_one_line(
 
 
 def certificate(errors: dict[str, list[float]]) -> Certificate:
-    """One of LIF with these errors of the input weights, on the finest grid and the one that orders are measured from."""
+    """One of LIF with these errors of the input weights, on the finest grid and the second coarsest."""
     found = Certificate(models.LIF, None, True)  # type: ignore[arg-type]
     coarse, fine = (certifying.Column("grid", certifying.GRIDS_MS[k]) for k in (1, -1))
     found.errors = {"sum": {coarse: {"input weights": errors["coarse"]}, fine: {"input weights": errors["fine"]}}}
