@@ -1,4 +1,4 @@
-"""``python -m eventprop``: ``info``, ``keys``, ``scan``, ``show``."""
+"""``python -m eventprop``: ``info``, ``keys``, ``scan``, ``show``, ``check``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eventprop import info, scans
+from eventprop.certificate import command as certificate
 from eventprop.choice import meaning
 from eventprop.parameters import declaration as parameters
 from eventprop.simulators import registry
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("keys", help="every key of every benchmark, as Markdown (docs/keys.md)")
     scan = commands.add_parser("scan", help="many runs that differ in some keys, from one TOML file (docs/scans.md)")
     scans.add_arguments(scan)
+    check = commands.add_parser("check", help="whether the gradients of a neuron are right, shown on random networks")
+    certificate.add_arguments(check)
     show = commands.add_parser(
         "show", help="what follows from a neuron's equations: backward dynamics, jump, gradients"
     )
@@ -31,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show.add_argument("--no-code", action="store_true", help="the equations alone")
     show.add_argument("--page", action="store_true", help="all neurons, as Markdown (docs/neurons.md)")
     options = parser.parse_args(arguments)
+    if options.command == "check":
+        return certificate.main(options)
     if options.command == "scan":
         from eventprop.scans import command
 

@@ -17,6 +17,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("eventprop/__main__.py", "eventprop/cli.py", "eventprop/ending.py", "eventprop/info.py"),
         "eventprop/scans/*",
     ),
+    "the certificate": ("eventprop/certificate/*",),
     "simulators": ("eventprop/simulators/*",),
     "training": ("eventprop/training/*",),
     "reports": ("eventprop/reports/*",),
