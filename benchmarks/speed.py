@@ -25,9 +25,10 @@ import numpy as np
 from eventprop.backends import Engine
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.data.spikes import SpikeSet
-from eventprop.network import Network, Randomness, adam_parameters, describe
-from eventprop.parameters import declaration as parameters
-from eventprop.parameters import shd as shd_parameters
+from eventprop.network import Network, Randomness
+from eventprop.simulators.records import network_of as described
+from eventprop.simulators.registry import BENCHMARKS
+from eventprop.training.optimiser import AdamSettings, adam_parameters
 
 BATCH, SPIKES, CHANNELS, EPOCH = 32, 9000, 700, 8156
 SIZES = ((256, 1400), (1024, 1000))  # neurons, steps of 1 ms
@@ -44,6 +45,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "TRAIN_TAU_B": True,
     },
     "LIF, avg_xentropy": {"LOSS_TYPE": "avg_xentropy"},
+    "LIF, substep": {"SPIKE_TIMING": "substep"},
     "LIF, exact": {"SPIKE_TIMING": "exact"},
     "ALIF, exact": {"HIDDEN_NEURON_TYPE": "ALIF", "B_INCR": 0.02, "SPIKE_TIMING": "exact"},
     "hetLIF, exact": {"HIDDEN_NEURON_TYPE": "hetLIF", "SPIKE_TIMING": "exact"},
@@ -82,14 +84,13 @@ def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, 
 def time_step(engine: Engine, data: SpikeSet, dropout: float, step: int, batch: int = BATCH) -> float:
     """Milliseconds per sample of training step number ``step``."""
     rng = np.random.default_rng((2, step))
-    adam = {"ADAM_BETA1": 0.9, "ADAM_BETA2": 0.999, "ADAM_EPS": 1e-8}
     samples, labels = rng.permutation(len(data))[:batch], rng.integers(0, 20, batch)
     start = time.perf_counter()
     random = Randomness(input_dropout=dropout, input_seed=step)
     engine.run(data, samples, labels, learn=True, randomness=random)
     if engine.has_gradient:
         engine.gradient_norm()
-        engine.update(adam_parameters(adam, 1e-9, step + 1))
+        engine.update(adam_parameters(AdamSettings(), 1e-9, step + 1))
     return (time.perf_counter() - start) / batch * 1e3
 
 
@@ -99,9 +100,9 @@ def time_steps(engine: CpuEngine, data: SpikeSet, dropout: float, repeats: int) 
 
 
 def network_of(neurons: int, steps: int, **overrides: Any) -> Network:
-    p = parameters.defaults(shd_parameters.KEYS) | {"NUM_HIDDEN": neurons, "TRIAL_MS": float(steps), "MODEL_SEED": 1}
-    p |= {"RECURRENT": True, "HIDDEN_HIDDEN_MEAN": 0.0, "HIDDEN_HIDDEN_STD": 0.02, **overrides}
-    return describe(shd_parameters.resolve_shd(p), CHANNELS, 20)
+    p = {"NUM_HIDDEN": neurons, "TRIAL_MS": float(steps), "MODEL_SEED": 1, "RECURRENT": True}
+    p |= {"HIDDEN_HIDDEN_MEAN": 0.0, "HIDDEN_HIDDEN_STD": 0.02, **overrides}
+    return described(BENCHMARKS["SHD"].resolve(p), CHANNELS, 20)
 
 
 def compare_kinds(threads: Sequence[int], repeats: int) -> list[dict[str, Any]]:
