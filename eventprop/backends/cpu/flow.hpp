@@ -9,6 +9,14 @@ namespace eventprop {
 // shortest time constant.
 constexpr int USUAL_TERMS = 8, MOST_TERMS = 40;
 
+// Whether a comparison of vectors holds in each lane.
+template <class Mask> bool all(const Mask &mask) {
+    int64_t words[sizeof(Mask) / 8], both = -1;
+    std::memcpy(words, &mask, sizeof words);
+    for (int64_t word : words) both &= word;
+    return both == -1;
+}
+
 // TERMS 0: as many as the layer's.
 template <class Model, int TERMS> struct Flow {
     static constexpr int N = Model::n_state, M = Model::n_adjoint, MOST = TERMS ? TERMS : MOST_TERMS;
@@ -97,24 +105,19 @@ template <class Model, int TERMS> struct Flow {
         const vec m0 = (r0 * 3 > rise) ? rise / r0 : 3 * one, m1 = (r1 * 3 > rise) ? rise / r1 : 3 * one;
         vec u = x * (x * (3 * one - 2 * x) + y * (m0 * y - m1 * x)), low = none, high = one;
         constexpr real close = sizeof(real) == 4 ? real(2e-7) : real(1e-15);
-        const vec at_once = first >= none ? none : one;
-        u = outside ? at_once : u;
+        u = outside ? (first >= none ? none : one) : u;
         for (int n = 0; n < 40; ++n) {
             path(u, there);
             Model::level(c, h, there, levels, climbs);
-            const vec r = rate * dt;
+            const vec r = rate * dt, change = -g / r, next = u + change;
+            if (all(outside | (change * change * bend <= close * r))) {  // which leaves the brackets by rounding at most
+                u = outside ? u : (next < low ? low : (next > high ? high : next));
+                break;
+            }
             low = g < none ? u : low;
             high = g < none ? high : u;
-            vec next = u - g / r;
-            const auto lost = ~((next > low) & (next < high)) & (high - low > close);
-            next = lost ? half * (low + high) : next;
-            next = next < low ? low : (next > high ? high : next);
-            const vec change = next - u;
-            const auto open = ~outside & (lost | (change * change * bend > close * r)) & (high - low > close);
-            u = outside ? u : next;
-            int any = 0;
-            for (int i = 0; i < LANES; ++i) any |= int(open[i]);
-            if (!any) break;
+            const auto within = (next > low) & (next < high);
+            u = outside ? u : (within ? next : half * (low + high));
         }
         path(u, there);
         row(when, 0) = u;
