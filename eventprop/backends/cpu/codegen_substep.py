@@ -36,6 +36,7 @@ class SubstepStruct(Struct):
             "    static constexpr int LANES = VECTOR_BYTES / int(sizeof(real));\n"
             f"    static constexpr int lazy_inputs = {lazy}, n_before = {max(1, len(m.recorded))};\n"
             + self.levels()
+            + self.spikes()
             + self.lane_gradient()
             + (self.linear_flow() if linear else self.step_over_a_time())
         )
@@ -55,6 +56,29 @@ class SubstepStruct(Struct):
             f"{m.level} {m.climb}",
             rows_of(m.state, "y"),
             [f"above[l] = {fast(m.level)};", f"rate[l] = {fast(m.climb)};"],
+        )
+
+    def spikes(self) -> str:
+        """Spike and jump of each neuron of a vector."""
+        m, state, adjoint = self.model, rows_of(self.model.state, "y"), rows_of(self.model.adjoint, "b")
+        recorded = rows_of(m.recorded, "value")
+        spike = [f"real {n} = {a}[l]; (void){n};" for n, a in state.items()]
+        spike += [f"{a}[l] = {cpp(e)};" for a, e in zip(recorded.values(), m.recorded.values(), strict=True)]
+        spike += [cpp(m.reset), *(f"{a}[l] = {n};" for n, a in state.items())]
+        jump = [f"real {n} = {a}[l]; (void){n};" for n, a in adjoint.items()]
+        jump += [f"const real {n} = {a}[l]; (void){n};" for n, a in {**recorded, "R": "error"}.items()]
+        jump += [cpp(m.jump), *(f"{a}[l] = {n};" for n, a in adjoint.items())]
+        return self.vector(
+            "void spike_each(const real *c, const real *h, real *__restrict y, real *__restrict value)",
+            f"{m.reset} {' '.join(m.recorded.values())}",
+            {},
+            spike,
+        ) + self.vector(
+            "void jump_each(const real *c, const real *h, real *__restrict b, const real *__restrict error, "
+            "const real *__restrict value)",
+            m.jump,
+            {},
+            jump,
         )
 
     def lane_gradient(self) -> str:

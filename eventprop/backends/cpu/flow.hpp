@@ -1,6 +1,8 @@
 // How neurons move over part of a step, a vector of them at a time: rows of arrays are P apart, and constants that differ
 // between neurons lie in rows likewise. Times are in parts of a step.
 #pragma once
+#include <limits>
+
 #include "layers.hpp"
 
 namespace eventprop {
@@ -89,8 +91,8 @@ template <class Model, int TERMS> struct Flow {
             root(start, there, when, [&](vec u, real *y) { at<N>(start, t, u, y); });
         } else root(start, there, when, [&](vec u, real *y) { advance(start, u, y); });
     }
-    // Newton's method within brackets, from the inverse of the cubic with the values and slopes of both ends, until what a
-    // step leaves, change^2 g'' / 2 g', is down to rounding.
+    // Newton's method within brackets, from the inverse cubic with the values and slopes of both ends. A step is corrected by
+    // g'' / 2 of the cubic, of which it leaves a twentieth at most; until change^2 g'' / 2 g' is down to rounding then.
     template <class Path> void root(const real *start, real *there, real *when, Path &&path) const {
         alignas(64) real levels[P], climbs[P];
         const vec &g = row(levels, 0), &rate = row(climbs, 0);
@@ -99,17 +101,18 @@ template <class Model, int TERMS> struct Flow {
         const vec first = g, r0 = rate * dt;
         path(one, there);
         Model::level(c, h, there, levels, climbs);
-        const vec rise = g - first, r1 = rate * dt, bend = r1 > r0 ? r1 - r0 : r0 - r1;
+        const vec rise = g - first, r1 = rate * dt, bend = real(0.05) * (r1 > r0 ? r1 - r0 : r0 - r1);
+        const vec c2 = rise * 3 - r0 * 2 - r1, c3 = (r0 + r1 - rise * 2) * 3;
         const auto outside = (first >= none) | (g <= none);
         const vec x = -first / rise, y = one - x;
         const vec m0 = (r0 * 3 > rise) ? rise / r0 : 3 * one, m1 = (r1 * 3 > rise) ? rise / r1 : 3 * one;
         vec u = x * (x * (3 * one - 2 * x) + y * (m0 * y - m1 * x)), low = none, high = one;
-        constexpr real close = sizeof(real) == 4 ? real(2e-7) : real(1e-15);
+        constexpr real close = 16 * std::numeric_limits<real>::epsilon();
         u = outside ? (first >= none ? none : one) : u;
         for (int n = 0; n < 40; ++n) {
             path(u, there);
             Model::level(c, h, there, levels, climbs);
-            const vec r = rate * dt, change = -g / r, next = u + change;
+            const vec r = rate * dt, per = one / r, change = -g * per, next = u + change * (one - change * (c2 + c3 * u) * per);
             if (all(outside | (change * change * bend <= close * r))) {  // which leaves the brackets by rounding at most
                 u = outside ? u : (next < low ? low : (next > high ? high : next));
                 break;

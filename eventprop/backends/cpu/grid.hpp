@@ -208,7 +208,9 @@ template <class Model, class Extra> struct Reverse {
     void hold(int m) {
         recrossings.clear();
         auto take = [&](const SpikeLists &list, bool dropped) {
-            each(list, m, [&](uint32_t s, int p, int) { recrossings.hold({list.id[s], dropped, s}, x(p), sum(p), recorded(dropped, s)); });
+            each(list, m, [&](uint32_t s, int p, int) { 
+                recrossings.hold({list.id[s], dropped, s}, x(p), sum(p), recorded(dropped, s), dropped ? real(0) : trace.error[s]);
+            });
         };
         take(trace.spikes, false);
         take(trace.dropped, true);
@@ -217,9 +219,13 @@ template <class Model, class Extra> struct Reverse {
     void jumps_within(int m) {
         typedef typename Recrossings<Model>::Spike Spike;
         recrossings.take(
-            [&](const Spike &s, const real *own, real *a, int j, real *sums) {
-                jump(own, a, j, sums, s.dropped ? real(0) : trace.error[s.number], recorded(s.dropped, s.number),
-                     [&] { if (!s.dropped) extra(a, s.number, j); });
+            [&](const Spike &s, const real *own, real *a, int j, const real *later, real *sums) {
+                if (!s.dropped) extra(a, s.number, j);
+                if constexpr (Model::n_collect && Model::collects_jumps) {
+                    real after[VARS];
+                    for (int i = 0; i < VARS; ++i) after[i] = later[i * P + j];
+                    Model::collect_jump(c(), own, a, after, j, recorded(s.dropped, s.number), sums);
+                }
             },
             [&](const Spike &s, const real *a, int j, const real *sums) {
                 const int p = s.neuron / P, lane = s.neuron % P;

@@ -8,6 +8,10 @@
 
 namespace eventprop {
 
+template <int ROWS> void clear_rows(real *y) {
+    for (int i = 0; i < ROWS; ++i) *reinterpret_cast<vec *>(y + i * P) = vec{};
+}
+
 // Forwards: neurons that have reached their threshold in a step.
 template <class Model> class Crossings {
 public:
@@ -19,6 +23,10 @@ public:
         for (int lane = 0, lanes = std::min(P, l.n - p * P); lane < lanes; ++lane)
             if (fired[lane]) {
                 if (n == P) take(k, state);
+                if (n % LANES == 0) {         // of a vector that is not full, the rest are neurons at rest
+                    clear_rows<N>(from + n);
+                    clear_rows<Model::n_lanes>(own + n);
+                }
                 id[n] = uint16_t(p * P + lane);
                 for (int i = 0; i < N; ++i) from[i * P + n] = start[i * P + lane];
                 for (int i = 0; i < Model::n_lanes; ++i) own[i * P + n] = h[i * P + lane];
@@ -28,17 +36,19 @@ public:
     // Resets them where they crossed, takes them to the end of the step, and records their spikes.
     void take(int k, real *state) {
         if (!n) return;
-        for (int j = n; j % LANES; ++j) {     // vectors are whole
-            for (int i = 0; i < N; ++i) from[i * P + j] = from[i * P + n - 1];
-            for (int i = 0; i < Model::n_lanes; ++i) own[i * P + j] = own[i * P + n - 1];
-        }
-        l.terms <= USUAL_TERMS ? move<USUAL_TERMS>(state) : move<0>(state);
+        for (int b = 0; b < n; b += LANES) l.terms <= USUAL_TERMS ? move<USUAL_TERMS>(b, state) : move<0>(b, state);
         for (int j = 0; j < n; ++j) {
+            for (int i = 0; i < N; ++i)
+                state[(size_t(id[j] / P) * N + i) * P + id[j] % P] = (i < Model::lazy_inputs ? from : at)[i * P + j];
             const bool dropped = draws.drops(k, id[j]);
-            auto &list = dropped ? this->out.dropped : this->out.spikes;
-            auto &recorded = dropped ? this->out.dropped_recorded : this->out.recorded;
-            list.id.push_back(id[j]);
-            recorded.insert(recorded.end(), value[j], value[j] + Model::n_recorded);
+            (dropped ? out.dropped : out.spikes).id.push_back(id[j]);
+            auto &recorded = dropped ? out.dropped_recorded : out.recorded;
+            recorded.resize(recorded.size() + Model::n_recorded);
+            real *to = recorded.data() + recorded.size() - Model::n_recorded;
+            for (int i = 0; i < Model::n_before; ++i) to[i] = value[i * P + j];
+            to[Model::n_before] = u[j];
+            if constexpr (Model::keeps_start)
+                for (int i = 0; i < N; ++i) to[Model::n_before + 1 + i] = from[i * P + j];
         }
         n = 0;
     }
@@ -50,30 +60,16 @@ private:
     const Draws &draws;
     int n = 0;
     uint16_t id[P];
-    real value[P][Model::n_recorded];
-    alignas(64) real from[N * P], at[N * P], u[P], own[(Model::n_lanes ? Model::n_lanes : 1) * P];
+    alignas(64) real from[N * P], at[N * P], u[P], value[Model::n_before * P], own[(Model::n_lanes ? Model::n_lanes : 1) * P];
 
-    template <int TERMS> void move(real *state) {
-        for (int b = 0; b < n; b += LANES) {
-            const Flow<Model, TERMS> f(l, own + b);
-            f.crossing(from + b, at + b, u + b);
-        }
-        for (int j = 0; j < n; ++j) {
-            const real *end = state + size_t(id[j] / P) * N * P + id[j] % P;
+    template <int TERMS> void move(int b, const real *state) {
+        const Flow<Model, TERMS> f(l, own + b);
+        f.crossing(from + b, at + b, u + b);
+        for (int j = b; j < std::min(n, b + LANES); ++j)
             if (u[j] == 1)                // by noise or rounding alone: as it was at the end, with inputs decayed
-                for (int i = Model::lazy_inputs; i < N; ++i) at[i * P + j] = end[i * P];
-            Model::spike(l.constants.data(), own, at, j, value[j]);
-            value[j][Model::n_before] = u[j];
-            if constexpr (Model::keeps_start)
-                for (int i = 0; i < N; ++i) value[j][Model::n_before + 1 + i] = from[i * P + j];
-        }
-        for (int b = 0; b < n; b += LANES) {
-            const Flow<Model, TERMS> f(l, own + b);
-            f.advance(at + b, real(1) - *reinterpret_cast<const vec *>(u + b), at + b);
-        }
-        for (int j = 0; j < n; ++j)
-            for (int i = 0; i < N; ++i)
-                state[(size_t(id[j] / P) * N + i) * P + id[j] % P] = (i < Model::lazy_inputs ? from : at)[i * P + j];
+                for (int i = Model::lazy_inputs; i < N; ++i) at[i * P + j] = state[(size_t(id[j] / P) * N + i) * P + id[j] % P];
+        Model::spike_each(f.c, f.h, at + b, value + b);
+        f.advance(at + b, real(1) - *reinterpret_cast<const vec *>(u + b), at + b);
     }
 };
 
@@ -86,60 +82,61 @@ public:
     explicit Recrossings(const Layer &l) : l(l) {}
     void clear() { spikes.clear(); }
     // `x` are the adjoints of its panel at the end of the step, `sum` what its parameters have collected.
-    void hold(Spike spike, const real *x, const real *sum, const real *recorded) {
+    void hold(Spike spike, const real *x, const real *sum, const real *recorded, real error) {
         const int n = int(spikes.size()), j = n % P, lane = spike.neuron % P;
         if (j == 0) panels.grow(size_t(n / P + 1) * ROWS * P);
         spikes.push_back(spike);
         real *to = panel(n / P) + j;
+        if (j % LANES == 0) clear_rows<ROWS>(to);
         const real *h = l.lanes_of<Model>(spike.neuron / P);
         for (int i = 0; i < M; ++i) to[(B + i) * P] = x[i * P + lane];
         for (int i = 0; i < C; ++i) to[(SUM + i) * P] = sum[i * P + lane];
         for (int i = 0; i < L; ++i) to[(OWN + i) * P] = h[i * P + lane];
+        for (int i = 0; i < VALUES; ++i) to[(VALUE + i) * P] = recorded[i];
+        to[ERROR * P] = error;
         to[U * P] = recorded[Model::n_before];
         if constexpr (Model::keeps_start)
             for (int i = 0; i < N; ++i) to[(FROM + i) * P] = recorded[Model::n_before + 1 + i];
     }
-    // Takes all back: jump(spike, constants of the slots, adjoints, slot, sums) at each one's crossing, and then
-    // done(spike, adjoints, slot, sums).
-    template <class Jump, class Done> void take(Jump &&jump, Done &&done) {
+    // Takes all back: jumped(spike, constants of the slots, adjoints, slot, adjoints before, sums) after each one's jump, and
+    // then done(spike, adjoints, slot, sums).
+    template <class Jumped, class Done> void take(Jumped &&jumped, Done &&done) {
         const int n = int(spikes.size());
         for (int q = 0; q * P < n; ++q) {
             real *x = panel(q);
             const int m = std::min(P, n - q * P);
-            for (int j = m; j % LANES; ++j)
-                for (int i = 0; i < ROWS; ++i) x[i * P + j] = x[i * P + m - 1];
             const Spike *first = spikes.data() + q * P;
-            l.terms <= USUAL_TERMS ? move<USUAL_TERMS>(x, m, first, jump) : move<0>(x, m, first, jump);
+            l.terms <= USUAL_TERMS ? move<USUAL_TERMS>(x, m, first, jumped) : move<0>(x, m, first, jumped);
             for (int j = 0; j < m; ++j) done(first[j], x + B * P, j, x + SUM * P);
         }
     }
 
 private:
     // rows of a panel
-    static constexpr int KEPT = Model::keeps_start ? N : 0;
-    static constexpr int B = 0, SUM = B + M, OWN = SUM + C, U = OWN + L, FROM = U + 1, AFTER = FROM + KEPT, ROWS = AFTER + KEPT;
+    static constexpr int KEPT = Model::keeps_start ? N : 0, VALUES = Model::n_before, HELD = Model::collects_jumps ? M : 0;
+    static constexpr int B = 0, SUM = B + M, OWN = SUM + C, U = OWN + L, ERROR = U + 1, VALUE = ERROR + 1, LATER = VALUE + VALUES,
+                         FROM = LATER + HELD, AFTER = FROM + KEPT, ROWS = AFTER + KEPT;
     const Layer &l;
     std::vector<Spike> spikes;
     Buffer panels;
     real *panel(int q) const { return panels.data + size_t(q) * ROWS * P; }
 
-    template <int TERMS, class Jump> void move(real *x, int m, const Spike *spike, Jump &&jump) const {
-        real value[Model::n_recorded];
-        if constexpr (Model::keeps_start) {   // the state after the reset
-            for (int b = 0; b < m; b += LANES) {
-                const Flow<Model, TERMS> f(l, x + OWN * P + b);
-                f.advance(x + FROM * P + b, *reinterpret_cast<const vec *>(x + U * P + b), x + AFTER * P + b);
+    template <int TERMS, class Jumped> void move(real *x, int m, const Spike *spike, Jumped &&jumped) const {
+        for (int first = 0; first < m; first += LANES) {
+            real *b = x + first;
+            const Flow<Model, TERMS> f(l, b + OWN * P);
+            const vec u = *reinterpret_cast<const vec *>(b + U * P);
+            alignas(64) real value[VALUES * P];
+            if constexpr (Model::keeps_start) {   // the state after the reset
+                f.advance(b + FROM * P, u, b + AFTER * P);
+                Model::spike_each(f.c, f.h, b + AFTER * P, value);
             }
-            for (int j = 0; j < m; ++j) Model::spike(l.constants.data(), x + OWN * P, x + AFTER * P, j, value);
-        }
-        for (int b = 0; b < m; b += LANES) {
-            const Flow<Model, TERMS> f(l, x + OWN * P + b);
-            f.retreat(x + B * P + b, x + AFTER * P + b, real(1) - *reinterpret_cast<const vec *>(x + U * P + b), x + SUM * P + b);
-        }
-        for (int j = 0; j < m; ++j) jump(spike[j], x + OWN * P, x + B * P, j, x + SUM * P);
-        for (int b = 0; b < m; b += LANES) {
-            const Flow<Model, TERMS> f(l, x + OWN * P + b);
-            f.retreat(x + B * P + b, x + FROM * P + b, *reinterpret_cast<const vec *>(x + U * P + b), x + SUM * P + b);
+            f.retreat(b + B * P, b + AFTER * P, real(1) - u, b + SUM * P);
+            for (int i = 0; i < HELD; ++i) f.row(b, LATER + i) = f.row(b, B + i);
+            Model::jump_each(f.c, f.h, b + B * P, b + ERROR * P, b + VALUE * P);
+            for (int j = first; j < std::min(m, first + LANES); ++j)
+                jumped(spike[j], x + OWN * P, x + B * P, j, x + LATER * P, x + SUM * P);
+            f.retreat(b + B * P, b + FROM * P, u, b + SUM * P);
         }
     }
 };
