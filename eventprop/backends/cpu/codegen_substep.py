@@ -1,14 +1,14 @@
 """C++ from the declarations in :mod:`models` where crossings are solved within a step: what ``substep.hpp`` needs besides.
 
-All functions are of one neuron, a lane, whose state and adjoints are in small arrays of their own.
+All functions are of a vector of neurons: their variables and constants lie in rows that are P apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from eventprop.backends.cpu.codegen_neuron import Struct
-from eventprop.backends.cpu.codegen_text import cpp, fast
+from eventprop.backends.cpu.codegen_text import cpp, fast, rows_of
 from eventprop.backends.snippets import names_in
 from eventprop.network import Population
 
@@ -16,12 +16,13 @@ __all__ = ["SubstepStruct"]
 
 
 class SubstepStruct(Struct):
-    """A population's struct with the flow of a single neuron over part of a step."""
+    """A population's struct with the flow of some neurons over part of a step."""
 
     def __init__(self, struct: str, population: Population) -> None:
         super().__init__(struct, population)
-        if self.model.threshold:
-            self.recorded_besides = 1 + len(self.model.state)  # where in the step, and the state at its start
+        self.keeps_start = bool(self.trained) or not self.model.flow
+        if self.model.threshold:  # where in the step, and the state at its start
+            self.recorded_besides = 1 + (len(self.model.state) if self.keeps_start else 0)
 
     def further(self) -> str:
         m = self.model
@@ -30,38 +31,54 @@ class SubstepStruct(Struct):
         linear = bool(m.flow)
         lazy = m.inputs if m.arrive else 0
         return (
-            f"    static constexpr bool linear = {str(linear).lower()};\n"
+            f"    static constexpr bool linear = {_bool(linear)}, keeps_start = {_bool(self.keeps_start)}, "
+            f"drifts = {_bool(bool(m.drift))};\n"
+            "    static constexpr int LANES = VECTOR_BYTES / int(sizeof(real));\n"
             f"    static constexpr int lazy_inputs = {lazy}, n_before = {max(1, len(m.recorded))};\n"
-            + self.lane_value("level", m.level)
-            + self.lane_value("climb", m.climb)
+            + self.levels()
+            + self.spikes()
             + self.lane_gradient()
-            + (self.linear_flow() if linear else self.step_of_a_lane())
+            + (self.linear_flow() if linear else self.step_over_a_time())
         )
 
-    def constants_of_lane(self, code: str, besides: Iterable[str] = ()) -> str:
-        """Declarations of what ``code`` uses of the constants."""
-        used = names_in(code) - set(besides)
-        index = {n: i for i, n in enumerate(self.names)}
-        rows = self.per_lane()
-        return "".join(
-            f"        const real {n} = {f'{rows[n]}[lane]' if n in rows else f'c[{index[n]}]'};\n"
-            for n in self.names
-            if n in used
-        )
-
-    @staticmethod
-    def own(names: Iterable[str], array: str, code: str, suffix: str = "") -> str:
-        """Declarations of what ``code`` uses of a neuron's own variables."""
+    def vector(self, head: str, code: str, arrays: Mapping[str, str], lines: Sequence[str]) -> str:
+        """A function of each neuron of a vector: ``lines`` of C++, with what ``code`` uses of constants and arrays."""
         used = names_in(code)
-        return "".join(
-            f"        const real {n}{suffix} = {array}[{i}];\n" for i, n in enumerate(names) if f"{n}{suffix}" in used
+        loads = [f"const real {n} = {a}[l];" for n, a in {**self.per_lane(), **arrays}.items() if n in used]
+        body = "".join(f"            {line}\n" for line in (*loads, *lines))
+        return self.function(head, f"{self.scalars(code)}        for (int l = 0; l < LANES; ++l) {{\n{body}        }}\n")
+
+    def levels(self) -> str:
+        m = self.model
+        return self.vector(
+            "void level(const real *c, const real *h, const real *__restrict y, real *__restrict above, "
+            "real *__restrict rate)",
+            f"{m.level} {m.climb}",
+            rows_of(m.state, "y"),
+            [f"above[l] = {fast(m.level)};", f"rate[l] = {fast(m.climb)};"],
         )
 
-    def lane_value(self, name: str, code: str) -> str:
-        return self.function(
-            f"real {name}(const real *c, const real *h, int lane, const real *y)",
-            f"        (void)lane, (void)y;\n{self.constants_of_lane(code)}{self.own(self.model.state, 'y', code)}"
-            f"        return {fast(code)};\n",
+    def spikes(self) -> str:
+        """Spike and jump of each neuron of a vector."""
+        m, state, adjoint = self.model, rows_of(self.model.state, "y"), rows_of(self.model.adjoint, "b")
+        recorded = rows_of(m.recorded, "value")
+        spike = [f"real {n} = {a}[l]; (void){n};" for n, a in state.items()]
+        spike += [f"{a}[l] = {cpp(e)};" for a, e in zip(recorded.values(), m.recorded.values(), strict=True)]
+        spike += [cpp(m.reset), *(f"{a}[l] = {n};" for n, a in state.items())]
+        jump = [f"real {n} = {a}[l]; (void){n};" for n, a in adjoint.items()]
+        jump += [f"const real {n} = {a}[l]; (void){n};" for n, a in {**recorded, "R": "error"}.items()]
+        jump += [cpp(m.jump), *(f"{a}[l] = {n};" for n, a in adjoint.items())]
+        return self.vector(
+            "void spike_each(const real *c, const real *h, real *__restrict y, real *__restrict value)",
+            f"{m.reset} {' '.join(m.recorded.values())}",
+            {},
+            spike,
+        ) + self.vector(
+            "void jump_each(const real *c, const real *h, real *__restrict b, const real *__restrict error, "
+            "const real *__restrict value)",
+            m.jump,
+            {},
+            jump,
         )
 
     def lane_gradient(self) -> str:
@@ -72,68 +89,81 @@ class SubstepStruct(Struct):
         outs = "".join(f"        out[{i} * P + lane] = {cpp(e)};\n" for i, e in enumerate(m.gradient))
         return self.function(
             "void gradient_of(const real *c, const real *h, const real *a, int lane, const real *keep, real *out)",
-            f"        (void)keep;\n{self.constants_of_lane(code)}{loads}{outs}",
+            f"        (void)keep;\n{self.scalars(code)}{self.of_lane(code)}{loads}{outs}",
         )
 
     def linear_flow(self) -> str:
         m = self.model
-        state, adjoint = list(m.state), list(m.adjoint)
-
-        def rates(name: str, source: str, names: list[str], of: Mapping[str, str], sign: str = "=") -> str:
-            code = " ".join(of.values())
-            lines = "".join(f"        d[{i}] {sign} {cpp(of[n])};\n" for i, n in enumerate(names) if n in of)
-            return self.function(
-                f"void {name}(const real *c, const real *h, int lane, const real *{source}, real *d)",
-                f"        (void)lane, (void){source}, (void)d;\n{self.constants_of_lane(code)}"
-                f"{self.own(names, source, code)}{lines}",
-            )
-
         return (
-            rates("flow", "y", state, m.flow)
-            + rates("drift", "y", state, m.drift, "+=")
-            + rates("flow_back", "b", adjoint, m.flow_back)
+            _pattern("follows", list(m.state), m.flow)
+            + _pattern("follows_back", list(m.adjoint), m.flow_back)
+            + self.rates("flow", "y", list(m.state), m.flow)
+            + self.rates("drift", "y", list(m.state), m.drift, "+=")
+            + self.rates("flow_back", "b", list(m.adjoint), m.flow_back)
             + self.flow_collect()
+        )
+
+    def rates(self, name: str, source: str, names: list[str], of: Mapping[str, str], sign: str = "=") -> str:
+        return self.vector(
+            f"void {name}(const real *c, const real *h, const real *__restrict {source}, real *__restrict d)",
+            " ".join(of.values()),
+            rows_of(names, source),
+            [f"(d + {i} * P)[l] {sign} {cpp(of[n])};" for i, n in enumerate(names) if n in of]
+            + [f"(void)l;"],
         )
 
     def flow_collect(self) -> str:
         m = self.model
         found = [(i, m.flow_collect[n]) for i, n in enumerate(self.trained) if n in m.flow_collect]
-        code = " ".join(e for _, e in found)
-        sums = "".join(f"        sum[{i} * P + lane] += factor * ({cpp(e)});\n" for i, e in found)
-        return self.function(
-            "void flow_collect(const real *c, const real *h, int lane, const real *b, const real *y, real factor, real *sum)",
-            "        (void)lane, (void)b, (void)y, (void)factor, (void)sum;\n"
-            f"{self.constants_of_lane(code)}{self.own(m.adjoint, 'b', code)}{self.own(m.state, 'y', code)}{sums}",
+        return self.vector(
+            "void flow_collect(const real *c, const real *h, const real *__restrict b, const real *__restrict y, "
+            "const real *__restrict factor, real *__restrict sum)",
+            " ".join(e for _, e in found),
+            {**rows_of(m.adjoint, "b"), **rows_of(m.state, "y")},
+            [f"(sum + {i} * P)[l] += factor[l] * ({cpp(e)});" for i, e in found]
+            + ["(void)l;"],
         )
 
-    def step_of_a_lane(self) -> str:
-        """The step map over a time of its own, and its transpose."""
+    def step_over_a_time(self) -> str:
+        """The step map over a time of each neuron's own, and its transpose."""
         m = self.model
-        state, adjoint = list(m.state), list(m.adjoint)
-        collected = {n: m.collect[n] for n in self.trained if n in m.collect}
-        back = f"{m.back_program} {m.adjoint_update}"
-        sums = "".join(
-            f"        sum[{i} * P + lane] += {fast(collected[n])};\n"
-            for i, n in enumerate(self.trained)
-            if n in collected
+        state, adjoint = rows_of(m.state, "y"), rows_of(m.adjoint, "b")
+        collected = [(i, m.collect[n]) for i, n in enumerate(self.trained) if n in m.collect]
+        back = f"{m.back_program} {m.adjoint_update} " + " ".join(e for _, e in collected)
+        ahead_timed, ahead_inputs = self.closure(m.update)
+        back_timed, back_inputs = self.closure(back)
+        variables = [f"real {n} = {a}[l];" for n, a in state.items()]
+        ahead = ["const real dt = dts[l];", "(void)dt;", *self.computed(ahead_timed), *variables, fast(m.update)]
+        ahead += [f"(out + {i} * P)[l] = {n};" for i, n in enumerate(m.state)]
+        lines = ["const real dt = dts[l];", "(void)dt, (void)sum;", *self.computed(back_timed)]
+        lines += [f"real {n} = {a}[l];" for n, a in adjoint.items()]
+        lines += [f"const real {n}_then = {a}[l]; (void){n}_then;" for n, a in state.items()]
+        lines += [fast(m.back_program), *(f"(sum + {i} * P)[l] += {fast(e)};" for i, e in collected)]
+        lines += [cpp(m.adjoint_update), *(f"{a}[l] = {n};" for n, a in adjoint.items())]
+        return self.vector(
+            "void advance(const real *c, const real *h, const real *__restrict y, const real *__restrict dts, "
+            "real *__restrict out)",
+            " ".join(ahead_inputs),
+            {},
+            ahead,
+        ) + self.vector(
+            "void retreat(const real *c, const real *h, real *__restrict b, const real *__restrict y, "
+            "const real *__restrict dts, real *__restrict sum)",
+            " ".join(back_inputs),
+            {},
+            lines,
         )
 
-        def prelude(code: str) -> str:
-            timed, inputs = self.closure(code)
-            there = self.constants_of_lane(" ".join(inputs))
-            return there + "".join(f"        {line}\n" for line in self.computed(timed))
 
-        return self.function(
-            "void advance(const real *c, const real *h, int lane, const real *y, real dt, real *out)",
-            f"        (void)lane, (void)dt;\n{prelude(m.update)}"
-            + "".join(f"        real {n} = y[{i}];\n" for i, n in enumerate(state))
-            + f"        {fast(m.update)}\n"
-            + "".join(f"        out[{i}] = {n};\n" for i, n in enumerate(state)),
-        ) + self.function(
-            "void retreat(const real *c, const real *h, int lane, real *b, const real *y, real dt, real *sum)",
-            f"        (void)lane, (void)dt, (void)sum;\n{prelude(back + ' '.join(collected.values()))}"
-            + "".join(f"        real {n} = b[{i}];\n" for i, n in enumerate(adjoint))
-            + "".join(f"        const real {n}_then = y[{i}];\n        (void){n}_then;\n" for i, n in enumerate(state))
-            + f"        {fast(m.back_program)}\n{sums}        {cpp(m.adjoint_update)}\n"
-            + "".join(f"        b[{i}] = {n};\n" for i, n in enumerate(adjoint)),
-        )
+def _pattern(name: str, variables: list[str], rates: Mapping[str, str]) -> str:
+    """Which variables each one follows, directly or not, as a table."""
+    follows = {x: {x, *(names_in(rates.get(x, "")) & set(variables))} for x in variables}
+    for _ in variables:
+        follows = {x: set().union(*(follows[y] for y in found)) for x, found in follows.items()}
+    rows = ", ".join("{" + ", ".join(_bool(y in follows[x]) for y in variables) + "}" for x in variables)
+    n = len(variables)
+    return f"    static constexpr bool {name}[{n}][{n}] = {{{rows}}};\n"
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"
