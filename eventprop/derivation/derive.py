@@ -8,7 +8,7 @@ import sympy
 
 from eventprop.declarations import Neuron
 from eventprop.derivation.exact import exact_times
-from eventprop.derivation.expressions import code, expanded, symbol
+from eventprop.derivation.expressions import code, expanded, simplified, symbol
 from eventprop.derivation.jump import Jump, jump
 from eventprop.derivation.linear import linear_step
 from eventprop.derivation.model import NeuronModel
@@ -140,7 +140,7 @@ def _synapses(system: System, constants: Constants) -> tuple[tuple[str, ...], tu
         sign = -1 if number else 1
         gradients.append(total(-sign * scale[e] * a[e], constants))
         carried = sum((scale[x] * a[x] * row[e] for x, row in system.jacobian.items()), sympy.Integer(0))
-        carried = expanded(sympy.simplify(sign * carried))
+        carried = expanded(simplified(sign * carried))
         text = total(carried.subs(then), constants)
         if system.neuron.refractory:
             text = renamed(text, {str(a["V"]): f"(hold_then > 0.0 ? 0.0 : {a['V']})"})
@@ -171,9 +171,9 @@ def _quiet(system: System, constants: Constants) -> str:
     if rest.has(system.variables[v]):
         return "false"
     own, row = system.jacobian[v][v], system.jacobian[v]
-    drives = {y: sympy.simplify(-c / own) for y, c in row.items() if y != v and c != 0} if own != 0 else {}
+    drives = {y: simplified(-c / own) for y, c in row.items() if y != v and c != 0} if own != 0 else {}
     decaying = [y for y in system.variables if y != v and all(c == 0 or z == y for z, c in system.jacobian[y].items())]
-    levels = {y: sympy.simplify(-sympy.diff(rest, s)) for y, s in system.variables.items() if rest.has(s)}
+    levels = {y: simplified(-sympy.diff(rest, s)) for y, s in system.variables.items() if rest.has(s)}
     if own == 0 or system.offsets[v] != 0 or set(drives) != {system.inputs[0]} or drives[system.inputs[0]] != 1:
         return "false"
     if not ({*drives, *levels} <= set(decaying)) or any(

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import sympy
 
+from eventprop.derivation.expressions import simplified
 from eventprop.derivation.model import NeuronModel
 from eventprop.derivation.system import System
 
@@ -38,7 +39,7 @@ def _shape(system: System) -> tuple[str, str, str, str, list[str]] | None:
         return None
     wanted = {v: {v: -1 / taus[v], i: 1 / taus[v]}, i: {i: -1 / taus[i]}, **{x: {x: -1 / taus[x]} for x in others}}
     for x, row in system.jacobian.items():
-        if any(sympy.simplify(c - wanted[x].get(y, 0)) != 0 for y, c in row.items()):
+        if any(simplified(c - wanted[x].get(y, 0)) != 0 for y, c in row.items()):
             return None
     if system.g is not None:
         slopes = {x: sympy.diff(system.g, s) for x, s in system.variables.items()}

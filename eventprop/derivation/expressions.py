@@ -14,7 +14,7 @@ from sympy.printing.c import C99CodePrinter
 
 from eventprop.grammar import parsed
 
-__all__ = ["code", "expanded", "phi", "phi_slope", "read", "symbol"]
+__all__ = ["code", "expanded", "phi", "phi_slope", "read", "simplified", "symbol"]
 
 
 class phi(sympy.Function):
@@ -58,6 +58,17 @@ def symbol(name: str) -> sympy.Symbol:
 def expanded(expression: sympy.Expr) -> sympy.Expr:
     """Products of sums as sums of products; exponentials stay whole."""
     return sympy.expand(expression, power_exp=False, power_base=False, log=False)
+
+
+def simplified(expression: sympy.Expr) -> sympy.Expr:
+    """``sympy.simplify``, for which functions and roots beside exponentials are unknowns: its search for identities
+    between them takes minutes."""
+    functions = expression.atoms(sympy.Function)
+    roots = {e for e in expression.atoms(sympy.Pow) if not e.exp.is_Integer}
+    if not any(not isinstance(e, sympy.exp | phi | phi_slope) for e in functions | roots):
+        return sympy.simplify(expression)
+    unknowns = {e: sympy.Dummy(real=True) for e in sorted(functions | roots, key=str)}
+    return sympy.simplify(expression.xreplace(unknowns)).xreplace({d: e for e, d in unknowns.items()})
 
 
 def read(text: str, names: Iterable[str], what: str) -> sympy.Expr:

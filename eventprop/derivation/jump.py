@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import sympy
 
-from eventprop.derivation.expressions import code, expanded, symbol
+from eventprop.derivation.expressions import code, expanded, simplified, symbol
 from eventprop.derivation.system import System
 from eventprop.derivation.text import Constants, grouped, renamed, total
 
@@ -61,7 +61,7 @@ def jump(system: System, constants: Constants, at_threshold: bool) -> Jump:
     reset = {y: {z: sympy.diff(system.r[y], s) for z, s in x.items()} for y in x}
     after = [(x[y], system.r[y]) for y in x]
     rate = sum((slope[y] * f[y] for y in x), sympy.Integer(0))
-    denominator = expanded(sympy.simplify(scale[v] * rate / slope[v]))
+    denominator = expanded(simplified(scale[v] * rate / slope[v]))
     error = _R
     for y in x:
         later = f[y].subs(after, simultaneous=True)
@@ -70,7 +70,7 @@ def jump(system: System, constants: Constants, at_threshold: bool) -> Jump:
         moved = sum((reset[y][z] * f[z] for z in x), sympy.Integer(0)) - later
         error -= scale[y] * adjoint[y] * moved
     base = {z: sum((reset[y][z] * scale[y] * adjoint[y] for y in x), sympy.Integer(0)) / scale[z] for z in x}
-    numerator = expanded(sympy.simplify(expanded(error + (base[v] - adjoint[v]) * denominator)))
+    numerator = expanded(simplified(expanded(error + (base[v] - adjoint[v]) * denominator)))
     if at_threshold:
         (level,) = sympy.solve(system.g, x[v])
         numerator = expanded(numerator.subs(x[v], level))
@@ -96,10 +96,10 @@ def _written(
     for y in x:
         if y == v:
             continue
-        ratio = sympy.simplify(slope[y] * scale[v] / (slope[v] * scale[y]))
+        ratio = simplified(slope[y] * scale[v] / (slope[v] * scale[y]))
         held = sympy.Symbol(f"{adjoint[v]}_old") if base[v] == adjoint[v] else symbol(f"base_{v}")
         gained = ratio * (adjoint[v] - (0 if base[v] == 0 else held))
-        rest = sympy.simplify(base[y] - adjoint[y])
+        rest = simplified(base[y] - adjoint[y])
         others[y] = expanded(base[y] + gained)
         if ratio != 0 or rest != 0:
             lines.append((y, rest, gained))
@@ -144,7 +144,7 @@ def _collected(
         gained = -(new - base[v].subs(after)) * scale[v] / slope[v] * sympy.diff(system.g, parameter)
         for y in x:
             gained -= scale[y] * after[adjoint[y]] * sympy.diff(system.r[y], parameter)
-        gained = expanded(sympy.simplify(gained))
+        gained = expanded(simplified(gained))
         if gained != 0:
             found[name] = total(gained.subs(kept), constants) if gained.free_symbols else code(gained)
     return found

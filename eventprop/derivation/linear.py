@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from eventprop.derivation.expressions import code, expanded, phi, symbol
+from eventprop.derivation.expressions import code, expanded, phi, simplified, symbol
 from eventprop.derivation.model import Propagator
 from eventprop.derivation.system import System
 from eventprop.derivation.text import Constants, renamed
@@ -71,7 +71,7 @@ class _Closed:
         ratio = self.system.scales[x] / self.system.scales[y]
         if ratio == 1:
             return name
-        c = sympy.simplify(self.system.jacobian[x][y] * ratio) * _DT
+        c = simplified(self.system.jacobian[x][y] * ratio) * _DT
         return self.constants.add(f"{name}_back", f"{code(c)} * decay_{y} * phi_{x}_{y}")
 
     def slope(self, x: str, y: str, parameter: str) -> str:
@@ -84,8 +84,8 @@ class _Closed:
             value = sympy.diff(self.values[x, y], by)
             return self.constants.add(name, code(value)) if value != 0 else ""
         drive = self.system.jacobian[x][y] * _DT
-        by_phi = sympy.simplify(sympy.diff(drive, by) + drive * _DT * sympy.diff(self.rate[y], by))
-        by_slope = sympy.simplify(drive * _DT * sympy.diff(self.rate[x] - self.rate[y], by))
+        by_phi = simplified(sympy.diff(drive, by) + drive * _DT * sympy.diff(self.rate[y], by))
+        by_slope = simplified(drive * _DT * sympy.diff(self.rate[x] - self.rate[y], by))
         if by_phi == 0 and by_slope == 0:
             return ""
         self.constants.add(f"phi_slope_{x}_{y}", f"phi_slope(z_{x}_{y})")

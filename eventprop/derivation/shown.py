@@ -9,7 +9,7 @@ import sympy
 
 from eventprop.declarations import Neuron
 from eventprop.derivation.derive import derive
-from eventprop.derivation.expressions import expanded, symbol
+from eventprop.derivation.expressions import expanded, simplified, symbol
 from eventprop.derivation.system import System
 
 __all__ = ["backward", "jump_of", "page", "parameter_gradients", "shown"]
@@ -24,7 +24,7 @@ def backward(system: System) -> dict[str, sympy.Expr]:
         value = sum(
             (system.scales[y] * system.adjoints[y] * row[x] for y, row in system.jacobian.items()), sympy.Integer(0)
         )
-        found[x] = expanded(sympy.simplify(value))
+        found[x] = expanded(simplified(value))
     return found
 
 
@@ -42,11 +42,11 @@ def jump_of(system: System) -> dict[str, sympy.Expr]:
         error -= scale[y] * adjoint[y] * (carried - (0 if held else f[y].subs(after, simultaneous=True)))
     if system.neuron.refractory:
         error += symbol("release")
-    a = sympy.simplify(error / sum((slope[y] * f[y] for y in x), sympy.Integer(0)))
+    a = simplified(error / sum((slope[y] * f[y] for y in x), sympy.Integer(0)))
     found = {}
     for z in x:
         base = sum((sympy.diff(system.r[y], x[z]) * scale[y] * adjoint[y] for y in x), sympy.Integer(0))
-        found[z] = sympy.simplify((base + a * slope[z]) / scale[z])
+        found[z] = simplified((base + a * slope[z]) / scale[z])
     return found
 
 
@@ -65,7 +65,7 @@ def parameter_gradients(system: System) -> dict[str, tuple[sympy.Expr, sympy.Exp
             slope = sympy.diff(system.g, x["V"])
             spike -= (scale["V"] * before - base) / slope * sympy.diff(system.g, parameter)
             spike -= sum((scale[y] * adjoint[y] * sympy.diff(system.r[y], parameter) for y in x), sympy.Integer(0))
-        found[name] = (sympy.simplify(flow), sympy.simplify(spike), sympy.simplify(start))
+        found[name] = (simplified(flow), simplified(spike), simplified(start))
     return found
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 import sympy
 
 from eventprop.declarations import Neuron
-from eventprop.derivation.expressions import read, symbol
+from eventprop.derivation.expressions import read, simplified, symbol
 
 __all__ = ["System"]
 
@@ -79,7 +79,7 @@ class System:
     def offsets(self) -> dict[str, sympy.Expr]:
         """f of a linear system where the state is 0."""
         zero = dict.fromkeys(self.variables.values(), 0)
-        return {x: sympy.simplify(e.subs(zero)) for x, e in self.f.items()}
+        return {x: simplified(e.subs(zero)) for x, e in self.f.items()}
 
     @cached_property
     def scales(self) -> dict[str, sympy.Expr]:
@@ -92,7 +92,7 @@ class System:
             if given is not None:
                 found[x] = symbol(given[1]) if given[1] else sympy.Integer(1)
             else:
-                found[x] = tau[0] if len(tau) == 1 and sympy.simplify(divisor / tau[0]).is_number else sympy.Integer(1)
+                found[x] = tau[0] if len(tau) == 1 and simplified(divisor / tau[0]).is_number else sympy.Integer(1)
         return found
 
     @cached_property

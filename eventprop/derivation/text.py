@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import sympy
 
-from eventprop.derivation.expressions import code, expanded
+from eventprop.derivation.expressions import code, expanded, simplified
 
 __all__ = ["Constants", "grouped", "renamed", "total"]
 
@@ -36,7 +36,7 @@ class Constants:
 
     def name_of(self, expression: sympy.Expr) -> str:
         """The name of an expression of parameters, which becomes a constant unless it is a number or a parameter."""
-        expression = sympy.simplify(expression)
+        expression = simplified(expression)
         if expression.is_Symbol or expression.is_number:
             return code(expression)
         if expression not in self._names:

@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy
 
-from eventprop.derivation.expressions import expanded
+from eventprop.derivation.expressions import expanded, simplified
 from eventprop.derivation.system import System
 from eventprop.derivation.text import Constants, total
 
@@ -25,10 +25,10 @@ def within_a_step(system: System, constants: Constants, linear: bool) -> dict[st
     for y in x:
         flow[y] = total(sum((e * x[z] for z, e in system.jacobian[y].items()), sympy.Integer(0)), constants)
         value = sum((scale[z] * adjoint[z] * row[y] for z, row in system.jacobian.items()), sympy.Integer(0))
-        back[str(adjoint[y])] = total(expanded(sympy.simplify(value / scale[y])), constants)
+        back[str(adjoint[y])] = total(expanded(simplified(value / scale[y])), constants)
     for name, parameter in system.parameters.items():
         value = -sum((scale[y] * adjoint[y] * sympy.diff(system.f[y], parameter) for y in x), sympy.Integer(0))
         if value != 0:
-            collect[name] = total(expanded(sympy.simplify(value)), constants)
+            collect[name] = total(expanded(simplified(value)), constants)
     drift = {y: total(e, constants) for y, e in system.offsets.items() if e != 0}
     return {**found, "flow": flow, "drift": drift, "flow_back": back, "flow_collect": collect}
