@@ -1,4 +1,4 @@
-"""C++ from the declarations in :mod:`models` where crossings are solved within a step: what ``substep.hpp`` needs besides.
+"""C++ from the declarations in :mod:`models` where crossings are solved within a step: what ``substep.hpp`` needs.
 
 All functions are of a vector of neurons: their variables and constants lie in rows that are P apart.
 """
@@ -46,7 +46,8 @@ class SubstepStruct(Struct):
         used = names_in(code)
         loads = [f"const real {n} = {a}[l];" for n, a in {**self.per_lane(), **arrays}.items() if n in used]
         body = "".join(f"            {line}\n" for line in (*loads, *lines))
-        return self.function(head, f"{self.scalars(code)}        for (int l = 0; l < LANES; ++l) {{\n{body}        }}\n")
+        loop = f"        for (int l = 0; l < LANES; ++l) {{\n{body}        }}\n"
+        return self.function(head, self.scalars(code) + loop)
 
     def levels(self) -> str:
         m = self.model
@@ -108,8 +109,7 @@ class SubstepStruct(Struct):
             f"void {name}(const real *c, const real *h, const real *__restrict {source}, real *__restrict d)",
             " ".join(of.values()),
             rows_of(names, source),
-            [f"(d + {i} * P)[l] {sign} {cpp(of[n])};" for i, n in enumerate(names) if n in of]
-            + [f"(void)l;"],
+            [f"(d + {i} * P)[l] {sign} {cpp(of[n])};" for i, n in enumerate(names) if n in of] + ["(void)l;"],
         )
 
     def flow_collect(self) -> str:
@@ -120,8 +120,7 @@ class SubstepStruct(Struct):
             "const real *__restrict factor, real *__restrict sum)",
             " ".join(e for _, e in found),
             {**rows_of(m.adjoint, "b"), **rows_of(m.state, "y")},
-            [f"(sum + {i} * P)[l] += factor[l] * ({cpp(e)});" for i, e in found]
-            + ["(void)l;"],
+            [f"(sum + {i} * P)[l] += factor[l] * ({cpp(e)});" for i, e in found] + ["(void)l;"],
         )
 
     def step_over_a_time(self) -> str:
