@@ -26,9 +26,8 @@ from eventprop.backends import Engine
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Randomness
-from eventprop.parameters import declaration as parameters
-from eventprop.parameters import shd as shd_parameters
-from eventprop.simulators import records
+from eventprop.simulators.records import network_of as described
+from eventprop.simulators.registry import BENCHMARKS
 from eventprop.training.optimiser import AdamSettings, adam_parameters
 
 BATCH, SPIKES, CHANNELS, EPOCH = 32, 9000, 700, 8156
@@ -46,6 +45,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "TRAIN_TAU_B": True,
     },
     "LIF, avg_xentropy": {"LOSS_TYPE": "avg_xentropy"},
+    "LIF, substep": {"SPIKE_TIMING": "substep"},
     "LIF, exact": {"SPIKE_TIMING": "exact"},
     "ALIF, exact": {"HIDDEN_NEURON_TYPE": "ALIF", "B_INCR": 0.02, "SPIKE_TIMING": "exact"},
     "hetLIF, exact": {"HIDDEN_NEURON_TYPE": "hetLIF", "SPIKE_TIMING": "exact"},
@@ -75,8 +75,8 @@ def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, 
     for _ in range(12):
         scale = (low + high) / 2
         engine.set_weights({**weights, "in_to_hid": scale * base})
-        random = Randomness(input_dropout=dropout)
-        rate = float(engine.run(data, np.arange(min(8, len(data))), None, randomness=random).spike_counts.mean())
+        counts = engine.run(data, np.arange(8), None, randomness=Randomness(input_dropout=dropout)).spike_counts
+        rate = float(counts.mean())
         low, high = (scale, high) if rate < 9 else (low, scale)
     return rate
 
@@ -100,9 +100,9 @@ def time_steps(engine: CpuEngine, data: SpikeSet, dropout: float, repeats: int) 
 
 
 def network_of(neurons: int, steps: int, **overrides: Any) -> Network:
-    p = parameters.defaults(shd_parameters.KEYS) | {"NUM_HIDDEN": neurons, "TRIAL_MS": float(steps), "MODEL_SEED": 1}
-    p |= {"RECURRENT": True, "HIDDEN_HIDDEN_MEAN": 0.0, "HIDDEN_HIDDEN_STD": 0.02, **overrides}
-    return records.network_of(shd_parameters.resolve_shd(p), CHANNELS, 20)
+    p = {"NUM_HIDDEN": neurons, "TRIAL_MS": float(steps), "MODEL_SEED": 1, "RECURRENT": True}
+    p |= {"HIDDEN_HIDDEN_MEAN": 0.0, "HIDDEN_HIDDEN_STD": 0.02, **overrides}
+    return described(BENCHMARKS["SHD"].resolve(p), CHANNELS, 20)
 
 
 def compare_kinds(threads: Sequence[int], repeats: int) -> list[dict[str, Any]]:

@@ -40,8 +40,11 @@ class Room:
 ROOMS = (
     Room(
         "train_*.py, python -m eventprop",
-        "the command line",
-        ("train_*.py", *(f"eventprop/{name}.py" for name in ("__main__", "cli", "ending", "info"))),
+        "the command line · certificate/: whether a neuron's gradients are right, by an independent integrator",
+        (
+            *("train_*.py", "eventprop/certificate/*"),
+            *(f"eventprop/{name}.py" for name in ("__main__", "cli", "ending", "info")),
+        ),
     ),
     Room("simulator_*.py", "one benchmark each: its data, its splits", ("simulator_*.py",), 0.0, 0.5),
     Room("eventprop/scans/", "many runs from one file", ("eventprop/scans/*",), 0.5, 1.0),
@@ -62,7 +65,7 @@ ROOMS = (
     Room(
         "eventprop/network.py, description.py",
         "what a network consists of",
-        ("eventprop/network.py", "eventprop/description.py"),
+        ("eventprop/network.py", "eventprop/description.py", "eventprop/heterogeneity.py"),
         0.5,
         1.0,
     ),
@@ -70,10 +73,21 @@ ROOMS = (
         "eventprop/files.py, streams.py, …",
         "whole files; random streams; texts",
         tuple(f"eventprop/{name}.py" for name in ("__init__", "choice", "files", "streams", "terminal", "texts")),
-        0.0,
-        0.6,
     ),
-    Room("models.py", "neurons, losses, optimiser", ("models.py", "eventprop/models.py"), 0.6, 1.0),
+    Room(
+        "models.py",
+        "neurons, losses, optimiser as declared",
+        ("models.py", "eventprop/models.py", "eventprop/own_neurons.py"),
+        0.5,
+        1.0,
+    ),
+    Room(
+        "eventprop/derivation/, declarations.py",
+        "step, adjoints, jump from equations",
+        ("eventprop/derivation/*", "eventprop/declarations.py", "eventprop/grammar.py"),
+        0.5,
+        1.0,
+    ),
 )
 
 WIDTH, HEIGHT, GAP, LEFT, TOP = 900, 56, 26, 14, 14

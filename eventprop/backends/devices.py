@@ -88,7 +88,7 @@ def problem_with(backend: str, spike_timing: str = "grid") -> str | None:
     if backend not in BACKENDS:
         return f"BACKEND={backend!r} is not there; there are: {', '.join(map(repr, BACKENDS))}"
     if backend in GENN_BACKENDS and spike_timing != "grid":
-        return f'BACKEND="{backend}" has spikes on the grid; SPIKE_TIMING="exact" needs BACKEND="cpu"'
+        return f'BACKEND="{backend}" has spikes on the grid; SPIKE_TIMING="{spike_timing}" needs BACKEND="cpu"'
     lack = missing(backend)
     return f'BACKEND="{backend}": {lack}. {_INSTALL}' if lack else None
 

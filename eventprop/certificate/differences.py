@@ -142,7 +142,7 @@ def _add(
                 gradients[name][index], errors[name][index] = slope, error
         worst = max(_ratio(errors[name], gradients[name]) for name in gradients)
         if not worst <= LARGEST_ERROR:
-            raise IllConditioned(f"differences of {loss} are off by {worst:.1e}")
+            raise IllConditioned(f"differences of {loss} are off by more than {LARGEST_ERROR:g}")
         found.gradients[loss], found.errors[loss] = gradients, worst
         if outputs is not None:
             found.outputs[loss] = outputs

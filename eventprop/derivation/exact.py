@@ -19,7 +19,7 @@ __all__ = ["exact_times"]
 
 def exact_times(model: NeuronModel, system: System) -> NeuronModel:
     """The model with what exact times need, where that is known; else as it is."""
-    if model.propagator is not None or model.back_program or model.inputs != 1:
+    if model.propagator is not None or model.back_program or model.inputs != 1 or system.neuron.refractory:
         return model
     shape = _shape(system)
     if shape is None:

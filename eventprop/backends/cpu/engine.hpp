@@ -120,9 +120,9 @@ public:
     template <class Model = Output> void count_terms(Layer &l) {
 #if SUBSTEPS
         if constexpr (Model::spiking) {
-            if (&l == &output) l.terms = taylor_terms<Model>(l);
+            if (&l == &output) tabulate_series<Model>(l);
         }
-        if (&l != &output) l.terms = taylor_terms<Hidden>(l);
+        if (&l != &output) tabulate_series<Hidden>(l);
 #else
         (void)l;
 #endif

@@ -18,19 +18,14 @@ template <class Model> bool quiet(const Layer &l, const real *state) {
     return true;
 }
 
-// Spikes of the panel's lanes in `fired`, at step k; `start` is the state at the start of the step.
+// Spikes of the panel's lanes in `fired`, at step k.
 template <class Model>
-void fire(const Layer &l, int p, int k, real *x, const real *start, const int *fired, LayerTrace &out, const Draws &draws) {
+void fire(const Layer &l, int p, int k, real *x, const int *fired, LayerTrace &out, const Draws &draws) {
     const int n = std::min(P, l.n - p * P);
     for (int lane = 0; lane < n; ++lane)
         if (fired[lane]) {
             real value[Model::n_recorded];
-#if SUBSTEPS
-            cross<Model>(l, p, lane, start, x, value);
-#else
-            (void)start;
             Model::spike(l.constants.data(), l.lanes_of<Model>(p), x, lane, value);
-#endif
             const bool dropped = draws.drops(k, p * P + lane);
             auto &list = dropped ? out.dropped : out.spikes;
             auto &recorded = dropped ? out.dropped_recorded : out.recorded;
@@ -50,6 +45,9 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
     alignas(64) real current[INPUTS * P], normal[P], none[INPUTS * P] = {};
     alignas(64) real before[VARS * P];
     alignas(64) int fired[P];
+#if SUBSTEPS
+    Crossings<Model> crossings(l, out, draws);
+#endif
     int k = 0;
     for (; k < K; ++k) {
         const uint32_t from = k ? spikes.step_start[k - 1] : 0, to = uint32_t(spikes.id.size());
@@ -70,9 +68,17 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
             if (noisy) draws.normal->fill(normal, draws.noise_key, k, p * P, draws.noise);
             real *x = state + p * VARS * P, *keep = kept ? out.kept.data + p * kept_stride + size_t(k) * VARS * P : before;
             if (Model::template step<noisy, kept || SUBSTEPS>(c, l.lanes_of<Model>(p), x, in, fired, normal, keep) && k < K - 1)
-                fire<Model>(l, p, k, x, keep, fired, out, draws);
-            if (record) std::copy(x, x + VARS * P, out.states.data + (size_t(p) * K + k) * VARS * P);
+#if SUBSTEPS
+                crossings.add(p, k, fired, keep, state);
+#else
+                fire<Model>(l, p, k, x, fired, out, draws);
+#endif
         }
+#if SUBSTEPS
+        crossings.take(k, state);
+#endif
+        for (int p = 0; record && p < l.n_panels; ++p)
+            std::copy(state + p * VARS * P, state + (p + 1) * VARS * P, out.states.data + (size_t(p) * K + k) * VARS * P);
     }
     for (int j = k; j <= K; ++j) spikes.step_start[j] = uint32_t(spikes.id.size());
     if (draws.dropout)
@@ -170,60 +176,63 @@ template <class Model, class Extra> struct Reverse {
     // The state at the start of step m, where it is kept.
     const real *keep(int p, int m) const { return trace.kept.data ? trace.kept.data + p * kept_stride + size_t(m) * KEPT * P : nullptr; }
 
-    // Adjoints and sums of the neurons that spike in a step, as they are at its end.
-    struct Held { uint32_t spike; bool dropped; real a[VARS], sum[Model::n_collect ? Model::n_collect : 1]; };
-    std::vector<Held> held;
-
-    template <class F> void jump(int neuron, real R, const real *recorded, F &&then) {
-        const int p = neuron / P, lane = neuron % P;
+    // The jump of a neuron at its spike, in lane `lane` of the panel of adjoints x; `sum` is that panel's.
+    template <class F>
+    void jump(const real *own, real *x, int lane, real *sum, real R, const real *recorded, F &&then) const {
         real after[VARS];
         if constexpr (Model::n_collect && Model::collects_jumps)
-            for (int i = 0; i < VARS; ++i) after[i] = x(p)[i * P + lane];
-        Model::jump(c(), h(p), x(p), lane, R, recorded);
-        then(x(p), lane);
-        if constexpr (Model::n_collect && Model::collects_jumps) Model::collect_jump(c(), h(p), x(p), after, lane, recorded, sum(p));
+            for (int i = 0; i < VARS; ++i) after[i] = x[i * P + lane];
+        Model::jump(c(), own, x, lane, R, recorded);
+        then();
+        if constexpr (Model::n_collect && Model::collects_jumps) Model::collect_jump(c(), own, x, after, lane, recorded, sum);
+    }
+    const real *recorded(bool dropped, uint32_t s) const {
+        return (dropped ? trace.dropped_recorded : trace.recorded).data() + size_t(s) * Model::n_recorded;
+    }
+    template <class F> void each(const SpikeLists &list, int m, F &&act) const {
+        if (!list.id.empty())
+            for (uint32_t s = list.step_start[m]; s < list.step_start[m + 1]; ++s) act(s, list.id[s] / P, list.id[s] % P);
     }
     // The spikes of step m.
     void jumps(int m) {
-        const SpikeLists &spikes = trace.spikes;
-        for (uint32_t s = spikes.step_start[m]; s < spikes.step_start[m + 1]; ++s) {
-            const int p = spikes.id[s] / P;
-            jump(spikes.id[s], trace.error[s], &trace.recorded[size_t(s) * Model::n_recorded],
-                 [&](real *a, int lane) { extra(a, s, lane); });
+        each(trace.spikes, m, [&](uint32_t s, int p, int lane) {
+            jump(h(p), x(p), lane, sum(p), trace.error[s], recorded(false, s), [&] { extra(x(p), s, lane); });
             if (!Model::jump_first && Model::jump_changes_gradient) Model::gradient(c(), h(p), x(p), g.at(p, size_t(m) * INPUTS), keep(p, m));
-        }
-        if (!trace.dropped.id.empty())
-            for (uint32_t s = trace.dropped.step_start[m]; s < trace.dropped.step_start[m + 1]; ++s)
-                jump(trace.dropped.id[s], real(0), &trace.dropped_recorded[size_t(s) * Model::n_recorded], [](real *, int) {});
+        });
+        each(trace.dropped, m, [&](uint32_t s, int p, int lane) {
+            jump(h(p), x(p), lane, sum(p), real(0), recorded(true, s), [] {});
+        });
     }
 #if SUBSTEPS
+    Recrossings<Model> recrossings{l};
     void hold(int m) {
-        held.clear();
+        recrossings.clear();
         auto take = [&](const SpikeLists &list, bool dropped) {
-            for (uint32_t s = list.step_start[m]; s < list.step_start[m + 1]; ++s) {
-                const int p = list.id[s] / P, lane = list.id[s] % P;
-                Held &now = held.emplace_back();
-                now.spike = s;
-                now.dropped = dropped;
-                for (int i = 0; i < VARS; ++i) now.a[i] = x(p)[i * P + lane];
-                for (int i = 0; i < Model::n_collect; ++i) now.sum[i] = sum(p)[i * P + lane];
-            }
+            each(list, m, [&](uint32_t s, int p, int) { 
+                recrossings.hold({list.id[s], dropped, s}, x(p), sum(p), recorded(dropped, s), dropped ? real(0) : trace.error[s]);
+            });
         };
         take(trace.spikes, false);
-        if (!trace.dropped.id.empty()) take(trace.dropped, true);
+        take(trace.dropped, true);
     }
     // Once all have been taken back through the step without a spike: those that had one, again.
     void jumps_within(int m) {
-        for (Held &now : held) {
-            const int neuron = (now.dropped ? trace.dropped : trace.spikes).id[now.spike], p = neuron / P, lane = neuron % P;
-            const real *recorded = &(now.dropped ? trace.dropped_recorded : trace.recorded)[size_t(now.spike) * Model::n_recorded];
-            for (int i = 0; i < Model::n_collect; ++i) sum(p)[i * P + lane] = now.sum[i];
-            uncross<Model>(l, p, lane, recorded, now.a, x(p), sum(p), [&] {
-                jump(neuron, now.dropped ? real(0) : trace.error[now.spike], recorded,
-                     [&](real *a, int at) { if (!now.dropped) extra(a, now.spike, at); });
+        typedef typename Recrossings<Model>::Spike Spike;
+        recrossings.take(
+            [&](const Spike &s, const real *own, real *a, int j, const real *later, real *sums) {
+                if (!s.dropped) extra(a, s.number, j);
+                if constexpr (Model::n_collect && Model::collects_jumps) {
+                    real after[VARS];
+                    for (int i = 0; i < VARS; ++i) after[i] = later[i * P + j];
+                    Model::collect_jump(c(), own, a, after, j, recorded(s.dropped, s.number), sums);
+                }
+            },
+            [&](const Spike &s, const real *a, int j, const real *sums) {
+                const int p = s.neuron / P, lane = s.neuron % P;
+                for (int i = 0; i < VARS; ++i) x(p)[i * P + lane] = a[i * P + j];
+                for (int i = 0; i < Model::n_collect; ++i) sum(p)[i * P + lane] = sums[i * P + j];
+                Model::gradient_of(c(), h(p), x(p), lane, keep(p, m), g.at(p, size_t(m) * INPUTS));
             });
-            Model::gradient_of(c(), h(p), x(p), lane, keep(p, m), g.at(p, size_t(m) * INPUTS));
-        }
     }
 #endif
     void back(int m) {

@@ -32,7 +32,8 @@ struct Layer {
     Buffer lanes;                         // constants that differ between neurons, [panel][lane row][P]
     Weights forward, recurrent;
     std::vector<Trained> trained;
-    int terms = 0;                        // of a step's Taylor series, where crossings are solved within steps
+    int terms = 0;                        // of a step's Taylor series, see flow.hpp, and its matrices
+    std::vector<real> series, series_back;
 
     // Constants from parameters; lanes beyond the last neuron are like the first.
     template <class Model> void compute() {

@@ -1,179 +1,144 @@
 // Crossings within a step: a neuron that ends a step above its threshold is taken to where it crossed, reset there, and taken
 // through the rest of the step; its spike leaves at the end of the step. Backwards the same with the transposes. Only
-// neurons that spike are touched, one by one.
+// neurons that spike are touched: those of a step lie side by side in panels of their own, and go together, a vector at a time.
 //
 // Linear neurons move by the Taylor series of their flow, others by their step map over a shorter time.
 #pragma once
-#include "layers.hpp"
+#include "flow.hpp"
 
 namespace eventprop {
 
-template <class Model> struct LaneFlow {
-    static constexpr int N = Model::n_state, M = Model::n_adjoint, MOST = 40;
-    const real *c, *h;
-    int lane, terms;
-    real dt;
+template <int ROWS> void clear_rows(real *y) {
+    for (int i = 0; i < ROWS; ++i) *reinterpret_cast<vec *>(y + i * P) = vec{};
+}
 
-    // Terms of the Taylor series of a movement by s from y, and of one backwards.
-    void series(const real *y, real s, real (*t)[N]) const {
-        Model::flow(c, h, lane, y, t[0]);
-        Model::drift(c, h, lane, y, t[0]);
-        for (int i = 0; i < N; ++i) t[0][i] *= s;
-        for (int k = 1; k < terms; ++k) {
-            Model::flow(c, h, lane, t[k - 1], t[k]);
-            const real f = s / real(k + 1);
-            for (int i = 0; i < N; ++i) t[k][i] *= f;
-        }
-    }
-    void series_back(const real *b, real s, real (*t)[M]) const {
-        Model::flow_back(c, h, lane, b, t[0]);
-        for (int i = 0; i < M; ++i) t[0][i] *= s;
-        for (int k = 1; k < terms; ++k) {
-            Model::flow_back(c, h, lane, t[k - 1], t[k]);
-            const real f = s / real(k + 1);
-            for (int i = 0; i < M; ++i) t[k][i] *= f;
-        }
-    }
-    template <int W> void at(const real *from, real (*t)[W], real u, real *to) const {
-        for (int i = 0; i < W; ++i) {
-            real v = 0;
-            for (int k = terms - 1; k >= 0; --k) v = (v + t[k][i]) * u;
-            to[i] = from[i] + v;
-        }
-    }
+// Forwards: neurons that have reached their threshold in a step.
+template <class Model> class Crossings {
+public:
+    Crossings(const Layer &l, LayerTrace &out, const Draws &draws) : l(l), out(out), draws(draws) {}
 
-    // Where in the step from `start`, in parts of it, the neuron crosses, with its state there; 1 where it does not.
-    real crossing(const real *start, real *there) const {
-        if constexpr (Model::linear) {
-            real t[MOST][N];
-            series(start, dt, t);
-            return root(start, there, [&](real u, real *y) { at<N>(start, t, u, y); });
-        } else return root(start, there, [&](real u, real *y) { Model::advance(c, h, lane, start, u * dt, y); });
-    }
-    template <class Path> real root(const real *start, real *there, Path &&path) const {
-        const real first = Model::level(c, h, lane, start);
-        if (!(first < 0)) {
-            std::copy(start, start + N, there);
-            return 0;
-        }
-        path(real(1), there);
-        const real last = Model::level(c, h, lane, there);
-        if (!(last > 0)) return 1;
-        real low = 0, high = 1, u = first / (first - last);
-        constexpr real close = sizeof(real) == 4 ? real(2e-7) : real(1e-15);
-        for (int i = 0; i < 40; ++i) {
-            path(u, there);
-            const real g = Model::level(c, h, lane, there);
-            (g < 0 ? low : high) = u;
-            real next = u - g / (Model::climb(c, h, lane, there) * dt);
-            if (!(next > low && next < high)) next = real(0.5) * (low + high);
-            const real moved = std::fabs(next - u);
-            u = next;
-            if (moved <= close || high - low <= close) break;
-        }
-        path(u, there);
-        return u;
-    }
-
-    // Through a time s forwards.
-    void advance(const real *y, real s, real *to) const {
-        if constexpr (Model::linear) {
-            real t[MOST][N];
-            series(y, s, t);
-            at<N>(y, t, real(1), to);
-        } else Model::advance(c, h, lane, y, s, to);
-    }
-    // The transpose, of adjoints b at the end, where y is the state at the start. What parameters collect over the time is
-    // an integral of state and adjoints, taken by Gauss's formula with three points.
-    void retreat(real *b, const real *y, real s, real *sum) const {
-        if constexpr (Model::linear) {
-            real t[MOST][M], end[M];
-            series_back(b, s, t);
-            std::copy(b, b + M, end);
-            at<M>(end, t, real(1), b);
-            if constexpr (Model::n_collect > 0) {
-                constexpr real where[3] = {real(0.11270166537925831), real(0.5), real(0.8872983346207417)};
-                constexpr real weight[3] = {real(5) / 18, real(8) / 18, real(5) / 18};
-                real f[MOST][N], state[N], adjoint[M];
-                series(y, s, f);
-                for (int q = 0; q < 3; ++q) {
-                    at<N>(y, f, where[q], state);
-                    at<M>(end, t, 1 - where[q], adjoint);
-                    Model::flow_collect(c, h, lane, adjoint, state, weight[q] * s, sum);
+    // Those of panel p that are marked; `start` is its state at the start of step k, `state` that of all at its end.
+    void add(int p, int k, const int *fired, const real *start, real *state) {
+        const real *h = l.lanes_of<Model>(p);
+        for (int lane = 0, lanes = std::min(P, l.n - p * P); lane < lanes; ++lane)
+            if (fired[lane]) {
+                if (n == P) take(k, state);
+                if (n % LANES == 0) {         // of a vector that is not full, the rest are neurons at rest
+                    clear_rows<N>(from + n);
+                    clear_rows<Model::n_lanes>(own + n);
                 }
+                id[n] = uint16_t(p * P + lane);
+                for (int i = 0; i < N; ++i) from[i * P + n] = start[i * P + lane];
+                for (int i = 0; i < Model::n_lanes; ++i) own[i * P + n] = h[i * P + lane];
+                ++n;
             }
-        } else Model::retreat(c, h, lane, b, y, s, sum);
+    }
+    // Resets them where they crossed, takes them to the end of the step, and records their spikes.
+    void take(int k, real *state) {
+        if (!n) return;
+        for (int b = 0; b < n; b += LANES) l.terms <= USUAL_TERMS ? move<USUAL_TERMS>(b, state) : move<0>(b, state);
+        for (int j = 0; j < n; ++j) {
+            for (int i = 0; i < N; ++i)
+                state[(size_t(id[j] / P) * N + i) * P + id[j] % P] = (i < Model::lazy_inputs ? from : at)[i * P + j];
+            const bool dropped = draws.drops(k, id[j]);
+            (dropped ? out.dropped : out.spikes).id.push_back(id[j]);
+            auto &recorded = dropped ? out.dropped_recorded : out.recorded;
+            recorded.resize(recorded.size() + Model::n_recorded);
+            real *to = recorded.data() + recorded.size() - Model::n_recorded;
+            for (int i = 0; i < Model::n_before; ++i) to[i] = value[i * P + j];
+            to[Model::n_before] = u[j];
+            if constexpr (Model::keeps_start)
+                for (int i = 0; i < N; ++i) to[Model::n_before + 1 + i] = from[i * P + j];
+        }
+        n = 0;
+    }
+
+private:
+    static constexpr int N = Model::n_state;
+    const Layer &l;
+    LayerTrace &out;
+    const Draws &draws;
+    int n = 0;
+    uint16_t id[P];
+    alignas(64) real from[N * P], at[N * P], u[P], value[Model::n_before * P], own[(Model::n_lanes ? Model::n_lanes : 1) * P];
+
+    template <int TERMS> void move(int b, const real *state) {
+        const Flow<Model, TERMS> f(l, own + b);
+        f.crossing(from + b, at + b, u + b);
+        for (int j = b; j < std::min(n, b + LANES); ++j)
+            if (u[j] == 1)                // by noise or rounding alone: as it was at the end, with inputs decayed
+                for (int i = Model::lazy_inputs; i < N; ++i) at[i * P + j] = state[(size_t(id[j] / P) * N + i) * P + id[j] % P];
+        Model::spike_each(f.c, f.h, at + b, value + b);
+        f.advance(at + b, real(1) - *reinterpret_cast<const vec *>(u + b), at + b);
     }
 };
 
-// How many terms of its Taylor series a step of the layer's neurons takes; 0 where they have none.
-template <class Model> int taylor_terms(const Layer &l) {
-    if constexpr (Model::linear) {
-        constexpr int N = Model::n_state;
-        double largest = 0;
-        for (int j = 0; j < (Model::n_lanes ? l.n : 1); ++j) {
-            double rows[N] = {};
-            for (int k = 0; k < N; ++k) {
-                real unit[N] = {}, d[N];
-                unit[k] = 1;
-                Model::flow(l.constants.data(), l.template lanes_of<Model>(j / P), j % P, unit, d);
-                for (int i = 0; i < N; ++i) rows[i] += std::fabs(double(d[i]));
-            }
-            for (double r : rows) largest = std::max(largest, r * l.dt);
+// Backwards: the same neurons. They are held before all are taken back through the step as if without a spike.
+template <class Model> class Recrossings {
+public:
+    static constexpr int N = Model::n_state, M = Model::n_adjoint, C = Model::n_collect, L = Model::n_lanes;
+    struct Spike { uint16_t neuron; bool dropped; uint32_t number; };
+
+    explicit Recrossings(const Layer &l) : l(l) {}
+    void clear() { spikes.clear(); }
+    // `x` are the adjoints of its panel at the end of the step, `sum` what its parameters have collected.
+    void hold(Spike spike, const real *x, const real *sum, const real *recorded, real error) {
+        const int n = int(spikes.size()), j = n % P, lane = spike.neuron % P;
+        if (j == 0) panels.grow(size_t(n / P + 1) * ROWS * P);
+        spikes.push_back(spike);
+        real *to = panel(n / P) + j;
+        if (j % LANES == 0) clear_rows<ROWS>(to);
+        const real *h = l.lanes_of<Model>(spike.neuron / P);
+        for (int i = 0; i < M; ++i) to[(B + i) * P] = x[i * P + lane];
+        for (int i = 0; i < C; ++i) to[(SUM + i) * P] = sum[i * P + lane];
+        for (int i = 0; i < L; ++i) to[(OWN + i) * P] = h[i * P + lane];
+        for (int i = 0; i < VALUES; ++i) to[(VALUE + i) * P] = recorded[i];
+        to[ERROR * P] = error;
+        to[U * P] = recorded[Model::n_before];
+        if constexpr (Model::keeps_start)
+            for (int i = 0; i < N; ++i) to[(FROM + i) * P] = recorded[Model::n_before + 1 + i];
+    }
+    // Takes all back: jumped(spike, constants of the slots, adjoints, slot, adjoints before, sums) after each one's jump, and
+    // then done(spike, adjoints, slot, sums).
+    template <class Jumped, class Done> void take(Jumped &&jumped, Done &&done) {
+        const int n = int(spikes.size());
+        for (int q = 0; q * P < n; ++q) {
+            real *x = panel(q);
+            const int m = std::min(P, n - q * P);
+            const Spike *first = spikes.data() + q * P;
+            l.terms <= USUAL_TERMS ? move<USUAL_TERMS>(x, m, first, jumped) : move<0>(x, m, first, jumped);
+            for (int j = 0; j < m; ++j) done(first[j], x + B * P, j, x + SUM * P);
         }
-        double term = 1;
-        int terms = 0;
-        while (terms < LaneFlow<Model>::MOST && (term > (sizeof(real) == 4 ? 2e-8 : 1e-16) || terms < 3)) term *= largest / ++terms;
-        return terms;
-    } else return 0;
-}
+    }
 
-// Resets a neuron that ended step `k` above its threshold at where it crossed; `start` is the panel's state at the start of the
-// step. Fills `recorded`; returns where in the step.
-template <class Model> real cross(const Layer &l, int p, int lane, const real *start, real *x, real *recorded) {
-    constexpr int N = Model::n_state;
-    const LaneFlow<Model> f{l.constants.data(), l.lanes_of<Model>(p), lane, l.terms, real(l.dt)};
-    real from[N], there[N], end[N];
-    for (int i = 0; i < N; ++i) {
-        from[i] = start[i * P + lane];
-        end[i] = x[i * P + lane];
-    }
-    const real u = f.crossing(from, there);
-    if (u == 1) {                         // by noise or rounding alone: as it was at the end, with inputs decayed
-        f.advance(from, f.dt, there);
-        for (int i = Model::lazy_inputs; i < N; ++i) there[i] = end[i];
-    }
-    for (int i = 0; i < N; ++i) x[i * P + lane] = there[i];
-    Model::spike(f.c, f.h, x, lane, recorded);
-    for (int i = 0; i < N; ++i) there[i] = x[i * P + lane];
-    f.advance(there, (1 - u) * f.dt, end);
-    for (int i = 0; i < N; ++i) x[i * P + lane] = i < Model::lazy_inputs ? from[i] : end[i];
-    recorded[Model::n_before] = u;
-    for (int i = 0; i < N; ++i) recorded[Model::n_before + 1 + i] = from[i];
-    return u;
-}
+private:
+    // rows of a panel
+    static constexpr int KEPT = Model::keeps_start ? N : 0, VALUES = Model::n_before, HELD = Model::collects_jumps ? M : 0;
+    static constexpr int B = 0, SUM = B + M, OWN = SUM + C, U = OWN + L, ERROR = U + 1, VALUE = ERROR + 1, LATER = VALUE + VALUES,
+                         FROM = LATER + HELD, AFTER = FROM + KEPT, ROWS = AFTER + KEPT;
+    const Layer &l;
+    std::vector<Spike> spikes;
+    Buffer panels;
+    real *panel(int q) const { return panels.data + size_t(q) * ROWS * P; }
 
-// The reverse: `b` are the adjoints of the lane at the end of the step, and then at its start. `jump` works on the panel's
-// adjoints x.
-template <class Model, class Jump>
-void uncross(const Layer &l, int p, int lane, const real *recorded, real *b, real *x, real *sum, Jump &&jump) {
-    constexpr int N = Model::n_state, M = Model::n_adjoint;
-    const LaneFlow<Model> f{l.constants.data(), l.lanes_of<Model>(p), lane, l.terms, real(l.dt)};
-    const real u = recorded[Model::n_before], *from = recorded + Model::n_before + 1;
-    real after[N] = {};
-    if (Model::n_collect || !Model::linear) {  // the state after the reset
-        real column[N * P], value[Model::n_recorded], there[N];
-        f.advance(from, u * f.dt, there);
-        for (int i = 0; i < N; ++i) column[i * P + lane] = there[i];
-        Model::spike(f.c, f.h, column, lane, value);
-        for (int i = 0; i < N; ++i) after[i] = column[i * P + lane];
+    template <int TERMS, class Jumped> void move(real *x, int m, const Spike *spike, Jumped &&jumped) const {
+        for (int first = 0; first < m; first += LANES) {
+            real *b = x + first;
+            const Flow<Model, TERMS> f(l, b + OWN * P);
+            const vec u = *reinterpret_cast<const vec *>(b + U * P);
+            alignas(64) real value[VALUES * P];
+            if constexpr (Model::keeps_start) {   // the state after the reset
+                f.advance(b + FROM * P, u, b + AFTER * P);
+                Model::spike_each(f.c, f.h, b + AFTER * P, value);
+            }
+            f.retreat(b + B * P, b + AFTER * P, real(1) - u, b + SUM * P);
+            for (int i = 0; i < HELD; ++i) f.row(b, LATER + i) = f.row(b, B + i);
+            Model::jump_each(f.c, f.h, b + B * P, b + ERROR * P, b + VALUE * P);
+            for (int j = first; j < std::min(m, first + LANES); ++j)
+                jumped(spike[j], x + OWN * P, x + B * P, j, x + LATER * P, x + SUM * P);
+            f.retreat(b + B * P, b + FROM * P, u, b + SUM * P);
+        }
     }
-    f.retreat(b, after, (1 - u) * f.dt, sum);
-    for (int i = 0; i < M; ++i) x[i * P + lane] = b[i];
-    jump();
-    for (int i = 0; i < M; ++i) b[i] = x[i * P + lane];
-    f.retreat(b, from, u * f.dt, sum);
-    for (int i = 0; i < M; ++i) x[i * P + lane] = b[i];
-}
+};
 
 }  // namespace eventprop

@@ -1,0 +1,230 @@
+// How neurons move over part of a step, a vector of them at a time: rows of arrays are P apart, and constants that differ
+// between neurons lie in rows likewise. Times are in parts of a step.
+#pragma once
+#include <limits>
+
+#include "layers.hpp"
+
+namespace eventprop {
+
+// Terms of the Taylor series that are written out: enough in single precision where a step is at most half of the
+// shortest time constant.
+constexpr int USUAL_TERMS = 8, MOST_TERMS = 40;
+
+// Whether a comparison of vectors holds in each lane.
+template <class Mask> bool all(const Mask &mask) {
+    int64_t words[sizeof(Mask) / 8], both = -1;
+    std::memcpy(words, &mask, sizeof words);
+    for (int64_t word : words) both &= word;
+    return both == -1;
+}
+
+// TERMS 0: as many as the layer's.
+template <class Model, int TERMS> struct Flow {
+    static constexpr int N = Model::n_state, M = Model::n_adjoint, MOST = TERMS ? TERMS : MOST_TERMS;
+    const Layer &l;
+    const real *c, *h;
+    const real dt;
+
+    Flow(const Layer &l, const real *h) : l(l), c(l.constants.data()), h(h), dt(real(l.dt)) {}
+    int terms() const { return TERMS ? TERMS : l.terms; }
+    static vec &row(real *y, int i) { return *reinterpret_cast<vec *>(y + i * P); }
+    static const vec &row(const real *y, int i) { return *reinterpret_cast<const vec *>(y + i * P); }
+
+    // The terms of the series of a step from y. Where neurons share their constants the layer has their matrices.
+    void series(const real *y, vec (*t)[N]) const {
+        if constexpr (Model::n_lanes == 0) {
+            const real *f = l.series.data();
+            for (int k = 0; k < terms(); ++k, f += N * (N + 1))
+                for (int i = 0; i < N; ++i) {
+                    vec sum = Model::drifts ? f[i * (N + 1) + N] + vec{} : vec{};
+                    for (int j = 0; j < N; ++j)
+                        if (Model::follows[i][j]) sum += f[i * (N + 1) + j] * row(y, j);
+                    t[k][i] = sum;
+                }
+        } else {
+            alignas(64) real x[N * P], d[N * P];
+            for (int k = 0; k < terms(); ++k) {
+                Model::flow(c, h, k ? x : y, d);
+                if (k == 0) Model::drift(c, h, y, d);
+                for (int i = 0; i < N; ++i) row(x, i) = t[k][i] = row(d, i) * (dt / real(k + 1));
+            }
+        }
+    }
+    void series_back(const real *b, vec (*t)[M]) const {
+        if constexpr (Model::n_lanes == 0) {
+            const real *f = l.series_back.data();
+            for (int k = 0; k < terms(); ++k, f += M * M)
+                for (int i = 0; i < M; ++i) {
+                    vec sum{};
+                    for (int j = 0; j < M; ++j)
+                        if (Model::follows_back[i][j]) sum += f[i * M + j] * row(b, j);
+                    t[k][i] = sum;
+                }
+        } else {
+            alignas(64) real x[M * P], d[M * P];
+            for (int k = 0; k < terms(); ++k) {
+                Model::flow_back(c, h, k ? x : b, d);
+                for (int i = 0; i < M; ++i) row(x, i) = t[k][i] = row(d, i) * (dt / real(k + 1));
+            }
+        }
+    }
+    // The sum of a series at u: even and odd terms apart, so that they do not wait for each other.
+    template <int W> void at(const real *from, const vec (*t)[W], vec u, real *to) const {
+        const vec uu = u * u;
+        const int n = terms() & ~1;
+        for (int i = 0; i < W; ++i) {
+            vec odd = terms() & 1 ? t[terms() - 1][i] : vec{}, even{};
+            for (int k = n - 2; k >= 0; k -= 2) {
+                odd = odd * uu + t[k][i];
+                even = even * uu + t[k + 1][i];
+            }
+            row(to, i) = row(from, i) + u * (odd + u * even);
+        }
+    }
+
+    // Where in the step from `start` the neurons cross, with their states there; 1 where they do not.
+    void crossing(const real *start, real *there, real *when) const {
+        if constexpr (Model::linear) {
+            vec t[MOST][N];
+            series(start, t);
+            root(start, there, when, [&](vec u, real *y) { at<N>(start, t, u, y); });
+        } else root(start, there, when, [&](vec u, real *y) { advance(start, u, y); });
+    }
+    // Newton's method within brackets, from the inverse cubic with the values and slopes of both ends. A step is corrected by
+    // g'' / 2 of the cubic, of which it leaves a twentieth at most; until change^2 g'' / 2 g' is down to rounding then.
+    template <class Path> void root(const real *start, real *there, real *when, Path &&path) const {
+        alignas(64) real levels[P], climbs[P];
+        const vec &g = row(levels, 0), &rate = row(climbs, 0);
+        const vec none{}, one = none + 1, half = one / 2;
+        Model::level(c, h, start, levels, climbs);
+        const vec first = g, r0 = rate * dt;
+        path(one, there);
+        Model::level(c, h, there, levels, climbs);
+        const vec rise = g - first, r1 = rate * dt, bend = real(0.05) * (r1 > r0 ? r1 - r0 : r0 - r1);
+        const vec c2 = rise * 3 - r0 * 2 - r1, c3 = (r0 + r1 - rise * 2) * 3;
+        const auto outside = (first >= none) | (g <= none);
+        const vec x = -first / rise, y = one - x;
+        const vec m0 = (r0 * 3 > rise) ? rise / r0 : 3 * one, m1 = (r1 * 3 > rise) ? rise / r1 : 3 * one;
+        vec u = x * (x * (3 * one - 2 * x) + y * (m0 * y - m1 * x)), low = none, high = one;
+        constexpr real close = 16 * std::numeric_limits<real>::epsilon();
+        u = outside ? (first >= none ? none : one) : u;
+        for (int n = 0; n < 40; ++n) {
+            path(u, there);
+            Model::level(c, h, there, levels, climbs);
+            const vec r = rate * dt, per = one / r, change = -g * per, next = u + change * (one - change * (c2 + c3 * u) * per);
+            if (all(outside | (change * change * bend <= close * r))) {  // which leaves the brackets by rounding at most
+                u = outside ? u : (next < low ? low : (next > high ? high : next));
+                break;
+            }
+            low = g < none ? u : low;
+            high = g < none ? high : u;
+            const auto within = (next > low) & (next < high);
+            u = outside ? u : (within ? next : half * (low + high));
+        }
+        path(u, there);
+        row(when, 0) = u;
+    }
+
+    // Through a time u forwards; `to` may be `y`.
+    void advance(const real *y, vec u, real *to) const {
+        if constexpr (Model::linear) {
+            vec t[MOST][N];
+            series(y, t);
+            at<N>(y, t, u, to);
+        } else {
+            alignas(64) real dts[P];
+            row(dts, 0) = u * dt;
+            alignas(64) real end[N * P];
+            Model::advance(c, h, y, dts, end);
+            for (int i = 0; i < N; ++i) row(to, i) = row(end, i);
+        }
+    }
+    // The transpose, of adjoints b at the end, where y is the state at the start. What parameters collect over the time is
+    // an integral of state and adjoints, taken by Gauss's formula with three points.
+    void retreat(real *b, const real *y, vec u, real *sum) const {
+        if constexpr (Model::linear) {
+            vec t[MOST][M];
+            alignas(64) real end[M * P];
+            series_back(b, t);
+            for (int i = 0; i < M; ++i) row(end, i) = row(b, i);
+            at<M>(end, t, u, b);
+            if constexpr (Model::n_collect > 0) {
+                constexpr real where[3] = {real(0.11270166537925831), real(0.5), real(0.8872983346207417)};
+                constexpr real weight[3] = {real(5) / 18, real(8) / 18, real(5) / 18};
+                vec f[MOST][N];
+                alignas(64) real state[N * P], adjoint[M * P], factor[P];
+                series(y, f);
+                for (int q = 0; q < 3; ++q) {
+                    at<N>(y, f, u * where[q], state);
+                    at<M>(end, t, u * (1 - where[q]), adjoint);
+                    row(factor, 0) = weight[q] * dt * u;
+                    Model::flow_collect(c, h, adjoint, state, factor, sum);
+                }
+            }
+        } else {
+            alignas(64) real dts[P];
+            row(dts, 0) = u * dt;
+            Model::retreat(c, h, b, y, dts, sum);
+        }
+    }
+};
+
+// (A dt)^k / k! for k = 1 .. terms; with a column for what is constant.
+template <int N, int COLUMNS> void powers(const double (&a)[N][COLUMNS], double dt, int terms, std::vector<real> &to) {
+    double now[N][COLUMNS], next[N][COLUMNS];
+    to.clear();
+    for (int k = 1; k <= terms; ++k) {
+        for (int i = 0; i < N; ++i)
+            for (int j = 0; j < COLUMNS; ++j) {
+                double sum = 0;
+                for (int m = 0; m < N; ++m) sum += a[i][m] * (k > 1 ? now[m][j] : double(m == j));
+                next[i][j] = (k > 1 || j < N ? sum : a[i][j]) * dt / k;
+                to.push_back(real(next[i][j]));
+            }
+        std::copy(&next[0][0], &next[0][0] + N * COLUMNS, &now[0][0]);
+    }
+}
+
+// The Taylor series of a step of the layer's neurons: how many terms it takes, and its matrices where neurons share them.
+template <class Model> void tabulate_series(Layer &l) {
+    if constexpr (Model::linear) {
+        constexpr int N = Model::n_state, M = Model::n_adjoint, L = Model::n_lanes;
+        const real *c = l.constants.data();
+        double largest = 0, flow[N][N + 1] = {}, back[M][M] = {};
+        for (int p = 0; p < (L ? l.n_panels : 1); ++p)
+            for (int first = 0; first < (L ? P : 1); first += LANES) {
+                const real *h = l.lanes_of<Model>(p) + first;
+                double sums[N][LANES] = {};
+                alignas(64) real unit[(N > M ? N : M) * P] = {}, d[(N > M ? N : M) * P] = {};
+                for (int j = 0; j < N; ++j) {
+                    std::fill(unit, unit + N * P, real(0));
+                    std::fill(unit + j * P, unit + j * P + LANES, real(1));
+                    Model::flow(c, h, unit, d);
+                    for (int i = 0; i < N; ++i) {
+                        flow[i][j] = d[i * P];
+                        for (int lane = 0; lane < LANES; ++lane) sums[i][lane] += std::fabs(double(d[i * P + lane])) * l.dt;
+                    }
+                }
+                for (auto &row : sums) largest = std::max(largest, *std::max_element(row, row + LANES));
+                std::fill(d, d + N * P, real(0));
+                Model::drift(c, h, unit, d);
+                for (int i = 0; i < N; ++i) flow[i][N] = d[i * P];
+                for (int j = 0; j < M; ++j) {
+                    std::fill(unit, unit + M * P, real(0));
+                    std::fill(unit + j * P, unit + j * P + LANES, real(1));
+                    Model::flow_back(c, h, unit, d);
+                    for (int i = 0; i < M; ++i) back[i][j] = d[i * P];
+                }
+            }
+        double term = 1;
+        l.terms = 0;
+        while (l.terms < MOST_TERMS && (term > (sizeof(real) == 4 ? 2e-8 : 1e-16) || l.terms < 3)) term *= largest / ++l.terms;
+        if (L) return;
+        const int terms = std::max(l.terms, USUAL_TERMS);
+        powers<N, N + 1>(flow, l.dt, terms, l.series);
+        powers<M, M>(back, l.dt, terms, l.series_back);
+    }
+}
+
+}  // namespace eventprop
