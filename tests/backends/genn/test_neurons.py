@@ -18,8 +18,8 @@ from eventprop.backends.snippets import names_in
 from eventprop.grammar import TAKEN
 from eventprop.network import Network, Randomness
 from eventprop.training.optimiser import AdamSettings, adam_parameters
-from tests.backends.genn.neuron_cases import BOUNDS, SIMPLE, Drive, batch_of, network_of, weights_of
 from tests.backends.genn.test_engine import BACKEND  # skips this file, too, where there is no pygenn
+from tests.support.neuron_cases import BOUNDS, SIMPLE, Drive, batch_of, network_of, weights_of
 from tests.support.small import gradients_of, relative
 
 from eventprop.backends.genn.engine import GennEngine  # isort: skip
