@@ -152,8 +152,7 @@ def output_neuron(kind: str, loss: models.Loss) -> tuple[models.Neuron, tuple[st
 
 def has_exact_times(neuron: models.Neuron) -> bool:
     """Whether spikes of such neurons may have their exact times."""
-    model = derived(neuron)
-    return bool(model.reach or model.integrals[0])
+    return derived(neuron).exact
 
 
 def of_population(given: Mapping[str, Any], name: str) -> Any:

@@ -65,7 +65,7 @@ def derive(neuron: Neuron) -> NeuronModel:
     )
     if neuron.threshold:
         found = _spiking(found, system, constants, jump(system, constants, at_threshold=linear), linear)
-    if neuron.threshold and not neuron.refractory:
+    if not neuron.refractory:
         found = replace(found, **within_a_step(system, constants, system.linear))
     return replace(exact_times(found, system), constants=dict(constants.found))
 

@@ -1,7 +1,6 @@
-"""What spikes at their exact times need besides, for neurons whose closed forms are known.
+"""What spikes at their exact times need besides: of any linear neuron that it spikes, and of the read-out integrals.
 
-These are neurons of one exponential synapse onto a leaky membrane, V' = (I - V) / tau_mem, I' = -I / tau_syn, with a
-threshold that is constant or falls back exponentially after it has risen at a spike.
+The read-out is a leaky membrane with an exponential synapse, V' = (I - V) / tau_mem, I' = -I / tau_syn.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from dataclasses import replace
 
 import sympy
 
-from eventprop.derivation.expressions import simplified
 from eventprop.derivation.model import NeuronModel
 from eventprop.derivation.system import System
 
@@ -18,64 +16,34 @@ __all__ = ["exact_times"]
 
 
 def exact_times(model: NeuronModel, system: System) -> NeuronModel:
-    """The model with what exact times need, where that is known; else as it is."""
-    if model.propagator is not None or model.back_program or model.inputs != 1 or system.neuron.refractory:
+    """The model with what exact times need, where they are possible; else as it is.
+
+    They are where a neuron is linear, has no constant drive, one input that does not move the level itself, and a level
+    that is linear, too.
+    """
+    if not model.flow or model.drift or model.inputs != 1 or not system.free_inputs:
         return model
-    shape = _shape(system)
-    if shape is None:
-        return model
-    v, i, tau_mem, tau_syn, adaptive = shape
-    if not system.neuron.threshold:
-        return _read_out(model, v, i, tau_mem, tau_syn) if not adaptive else model
-    return _crossings(model, system, v, i, tau_mem, adaptive)
-
-
-def _shape(system: System) -> tuple[str, str, str, str, list[str]] | None:
-    """Voltage, current, their time constants and what adds to the threshold; None for a neuron of another form."""
-    v, i = "V", system.inputs[0]
-    others = [x for x in system.variables if x not in (v, i)]
-    taus = {x: system.scales[x] for x in system.variables}
-    if any(not t.is_Symbol for t in taus.values()) or any(system.offsets[x] != 0 for x in system.variables):
-        return None
-    wanted = {v: {v: -1 / taus[v], i: 1 / taus[v]}, i: {i: -1 / taus[i]}, **{x: {x: -1 / taus[x]} for x in others}}
-    for x, row in system.jacobian.items():
-        if any(simplified(c - wanted[x].get(y, 0)) != 0 for y, c in row.items()):
-            return None
-    if system.g is not None:
-        slopes = {x: sympy.diff(system.g, s) for x, s in system.variables.items()}
-        if slopes[v] != 1 or slopes[i] != 0 or any(slopes[x] not in (0, -1) for x in others):
-            return None
-        others = [x for x in others if slopes[x] == -1]
-        if system.r[i] != system.variables[i] or len(others) > 1:
-            return None
-    return v, i, str(taus[v]), str(taus[i]), others
-
-
-def _crossings(model: NeuronModel, system: System, v: str, i: str, tau_mem: str, adaptive: list[str]) -> NeuronModel:
-    level = model.threshold.partition(">=")[2].strip()
-    # While the current is positive, V - I grows at most by exp(dt / tau_mem) in reversed time.
-    extra = {"turn": f"dt / {tau_mem} * exp(dt / {tau_mem})"}
-    if not adaptive:
-        return replace(
-            model,
-            constants=_with(model, extra),
-            excess=f"{v} - {level}",
-            rise=f"({i} - {v}) / {tau_mem}",
-            reach=f"{v} + lift + turn * fmax({v} + lift - {i} + kick, 0.0) >= {level}",
-        )
-    (b,) = adaptive
-    tau_b = str(system.scales[b])
-    extra |= {f"{b}_fall": f"dt / {tau_b} * exp(dt / {tau_b})", "mem_to_b": f"{tau_mem} / {tau_b}"}
-    rest = level.replace(f" + {b}", "")
+    if system.g is None:
+        shape = _leaky(system)
+        return replace(_read_out(model, *shape), exact=True) if shape else model
+    slopes = {x: sympy.diff(system.g, v) for x, v in system.variables.items()}
+    states = set(system.variables.values())
     return replace(
-        model,
-        constants=_with(model, extra),
-        excess=f"{v} - {rest} - {b}",
-        rise=f"({i} - {v}) / {tau_mem} + {b} / {tau_b}",
-        reach=(
-            f"{v} + lift + turn * (fmax({v} + lift - {i} + kick - mem_to_b * {b}, 0.0) + {b}_fall * {b}) >= {level}"
-        ),
+        model, exact=slopes[system.inputs[0]] == 0 and not any(e.free_symbols & states for e in slopes.values())
     )
+
+
+def _leaky(system: System) -> tuple[str, str, str, str] | None:
+    """Voltage, current and their time constants; None for a neuron of another form."""
+    v, i = "V", system.inputs[0]
+    taus = {x: system.scales[x] for x in system.variables}
+    if set(system.variables) != {v, i} or any(not t.is_Symbol for t in taus.values()):
+        return None
+    wanted = {v: {v: -1 / taus[v], i: 1 / taus[v]}, i: {i: -1 / taus[i]}}
+    for x, row in system.jacobian.items():
+        if any(sympy.simplify(c - wanted[x].get(y, 0)) != 0 for y, c in row.items()):
+            return None
+    return v, i, str(taus[v]), str(taus[i])
 
 
 def _read_out(model: NeuronModel, v: str, i: str, tau_mem: str, tau_syn: str) -> NeuronModel:
@@ -112,8 +80,3 @@ def _read_out(model: NeuronModel, v: str, i: str, tau_mem: str, tau_syn: str) ->
             model.adjoint[1]: f"A - ({tau_mem} + {tau_syn}) * A_slope",
         },
     )
-
-
-def _with(model: NeuronModel, extra: dict[str, str]) -> dict[str, str]:
-    model.constants.update(extra)  # type: ignore[attr-defined]
-    return dict(model.constants)

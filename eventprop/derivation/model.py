@@ -78,14 +78,11 @@ class NeuronModel:
         flow_back: likewise of each adjoint by reversed time.
         flow_collect: by parameter, what it collects of state and adjoints per ms.
 
-    Where spikes have their exact times, a step is cut at them, and ``dt`` is the time between two cuts:
+    Where spikes have their exact times, and ``dt`` is any part of a step:
 
-        excess, rise: V above the threshold, and its derivative by time (1/ms).
-        reach: condition on the state at a cut without which the threshold cannot have been reached in the ``dt``
-            before it. ``lift`` is what spikes that arrived meanwhile took from V by negative weights, ``kick`` the sum
-            of their positive ones.
-        integrals: of V, and of V times the time since the first cut; ``Isyn_start``, ``V_start`` are values there.
-        integral_slopes: by parameter, derivatives of the integrals at fixed values at the first cut.
+        exact: whether they may have them.
+        integrals: of V, and of V times the time since the start; ``Isyn_start``, ``V_start`` are values there.
+        integral_slopes: by parameter, derivatives of the integrals at fixed values at the start.
             In the second of each, ``integral`` and ``slope`` are the first.
         driven: values of the adjoints that follow a drive A which grows by A_slope per ms of reversed time.
     """
@@ -120,9 +117,7 @@ class NeuronModel:
     drift: Mapping[str, str] = field(default_factory=dict)
     flow_back: Mapping[str, str] = field(default_factory=dict)
     flow_collect: Mapping[str, str] = field(default_factory=dict)
-    excess: str = ""
-    rise: str = ""
-    reach: str = ""
+    exact: bool = False
     integrals: tuple[str, str] = ("", "")
     integral_slopes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     driven: Mapping[str, str] = field(default_factory=dict)

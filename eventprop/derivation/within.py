@@ -15,9 +15,10 @@ __all__ = ["within_a_step"]
 
 def within_a_step(system: System, constants: Constants, linear: bool) -> dict[str, Any]:
     """Fields of :class:`eventprop.derivation.model.NeuronModel`, by name."""
-    assert system.g is not None
-    rise = sum((sympy.diff(system.g, v) * system.f[x] for x, v in system.variables.items()), sympy.Integer(0))
-    found: dict[str, Any] = {"level": total(system.g, constants), "climb": total(rise, constants)}
+    found: dict[str, Any] = {}
+    if system.g is not None:
+        rise = sum((sympy.diff(system.g, v) * system.f[x] for x, v in system.variables.items()), sympy.Integer(0))
+        found = {"level": total(system.g, constants), "climb": total(rise, constants)}
     if not linear:
         return found
     x, scale, adjoint = system.variables, system.scales, system.adjoints

@@ -11,7 +11,7 @@
 #include "grid.hpp"
 #include "pool.hpp"
 #if EXACT_TIMES
-#include "exact_back.hpp"
+#include "exact_read.hpp"
 #endif
 
 namespace eventprop {
@@ -119,14 +119,21 @@ public:
     // After constants have been computed.
     template <class Model = Output> void count_terms(Layer &l) {
 #if SUBSTEPS
-        if constexpr (Model::spiking) {
+        if constexpr (Model::spiking)
             if (&l == &output) tabulate_series<Model>(l);
-        }
         if (&l != &output) tabulate_series<Hidden>(l);
+#elif EXACT_TIMES
+        &l == &output ? tabulate<Output>(l) : tabulate<Hidden>(l);
 #else
         (void)l;
 #endif
     }
+#if EXACT_TIMES
+    template <class Model> static void tabulate(Layer &l) {
+        tabulate_series<Model>(l);
+        NodeMaker<Model>(l).make();
+    }
+#endif
 
     std::vector<std::pair<Weights *, int>> weight_tasks() {
         std::vector<std::pair<Weights *, int>> tasks;
@@ -256,13 +263,11 @@ private:
         return {weights_of_steps(slot), Readout::uses_traffic(which) ? slot.weight_slope.data() : slope_of_step.data()};
     }
     template <class Model> void read_out(const SpikeLists &source, Delays, Slot &slot, bool learn, Scratch &t) {
-        if constexpr (together<Model>) read_together<Model>(output, K, source, step_weights(slot), slot, t);
-        else read_in_order<Model>(output, K, source, step_weights(slot), slot, learn && Model::n_collect, t);
+        read_exact<Model>(output, K, source, step_weights(slot), slot, learn && Model::n_collect, t);
     }
     template <class Model> void reverse_read_out(Slot &slot, Scratch &t) {
         LayerTrace &last = slot.layers.back();
-        if constexpr (together<Model>) reverse_read_together<Model>(output, K, last.spikes, step_weights(slot), slot, last.error, t);
-        else reverse_read_in_order<Model>(output, K, last.spikes, step_weights(slot), slot, last.error, t);
+        reverse_read_exact<Model>(output, K, last.spikes, step_weights(slot), slot, last.error, t);
     }
     template <class Model, class Extra>
     void reverse_layer(const Layer &l, size_t number, Slot &slot, Scratch &t, Extra &&extra) {
@@ -270,23 +275,9 @@ private:
         LayerTrace *below = number ? &slot.layers[number - 1] : nullptr;
         const SpikeLists *spikes = below ? &below->spikes : nullptr;
         std::vector<real> *error = below ? &below->error : nullptr;
-        if constexpr (together<Model>) reverse_together<Model>(l, trace, K, spikes, error, t, extra);
-        else reverse_in_order<Model>(l, trace, K, spikes, error, t, extra);
+        reverse_exact<Model>(l, trace, K, spikes, error, t, extra);
     }
     void errors_of(Slot &, size_t, Scratch &) {}  // they were added spike by spike
-    template <class Model>
-    void gather_exact(const LayerTrace &trace, bool recurrent, const SpikeLists &source, const std::vector<uint32_t> &rows, int p,
-                      Weights &w) {
-        if constexpr (together<Model>) {
-            const int carried = Model::n_carried + !Model::spiking;
-            gather_together(trace, recurrent ? OWN : BELOW, source, rows, w.n_pre, carried, Panels::stride_of(size_t(K) * carried),
-                            p, w.g);
-        } else {
-            const size_t events = Model::spiking ? trace.events.size() : source.id.size();
-            gather_events(source, w.n_pre, rows, trace.live_events, trace.event_gradient.data + p * Panels::stride_of(events),
-                          w.g.at(p, 0));
-        }
-    }
 #else
     template <class Model>
     void sweep_layer(const Layer &l, const SpikeLists &source, bool, Delays delays, LayerTrace &out, const Draws &draws,
@@ -480,8 +471,7 @@ private:
 #if EXACT_TIMES
         if (!from_input) {
             const std::vector<uint32_t> &rows = recurrent ? trace->own_rows : trace->below_rows;
-            trace == &slot.output ? gather_exact<Output>(*trace, recurrent, *source, rows, p, *w)
-                                  : gather_exact<Hidden>(*trace, recurrent, *source, rows, p, *w);
+            gather_exact(*trace, recurrent ? OWN : BELOW, *source, rows, w->n_pre, Panels::stride_of(size_t(K) * trace->carried), p, w->g);
             return;
         }
 #endif

@@ -1,13 +1,12 @@
 // Spikes at their exact times: steps are cut where a neuron crosses its threshold or a spike arrives from a layer below.
 //
-// Between two cuts state and adjoints have closed forms (the model's update with dt = time between the cuts), so the step
-// only spaces the input, which arrives at starts of steps. Few neurons reach their threshold in a step: a test of all at
-// its end names the candidates, and only these are followed from cut to cut (Together, or Candidates where constants differ
-// between neurons). Then the spikes found arrive at all neurons at once, each by what is left of the step, and a second test
-// looks for neurons that these spikes may have brought to their threshold. Only if one of them may really have crossed it
-// between two cuts do they become candidates too, and the step is taken again. The tests take V to be concave while it rises, as it is while its current is positive.
+// Neurons are linear, so that the step only spaces the input, which arrives at starts of steps. Few neurons reach their
+// threshold in a step: a test of all at its end names the candidates, and only these are followed from cut to cut. Then the
+// spikes found arrive at all neurons at once (nodes.hpp), and a bound on how far they may have lifted each shows whether any
+// other may have reached its threshold. If so it becomes a candidate too, and the step is taken again. The tests take the
+// level to be concave while it falls after a crossing.
 #pragma once
-#include "exact_together.hpp"
+#include "exact_candidates.hpp"
 
 namespace eventprop {
 
@@ -17,50 +16,64 @@ public:
     real *x;                              // states at the start of the step
 
     ExactSweep(const Layer &l, const SpikeLists *below, LayerTrace &out, const Draws &draws, bool kept, Scratch &t)
-        : l(l), below(below), out(out), draws(draws), kept(kept), candidates(l), interval(l, t.lanes) {
+        : l(l), below(below), out(out), draws(draws), kept(kept), rows(rows_ahead<Model>(l)), candidates(l), moments(t.moments) {
         const size_t size = size_t(l.n_panels) * VARS * P;
-        for (Buffer *b : {&t.state, &t.next, &t.walk}) b->reserve(size);
+        for (Buffer *b : {&t.state, &t.next}) b->reserve(size);
+        t.gap.reserve(size_t(l.n_panels) * P);
+        t.moments.reserve(size_t(l.n_panels) * MOST_NODES * P);
         x = t.state.data;
         next = t.next.data;
-        walk = t.walk.data;
+        gap = t.gap.data;
         for (int p = 0; p < l.n_panels; ++p) Model::start(l.constants.data(), l.lanes_of<Model>(p), at(x, p));
     }
 
     // One step; `arriving` is the next spike from below.
     void step(int k, uint32_t &arriving) {
-        const real h = real(l.dt);
-        out.tail[k] = h;
+        out.tail[k] = real(l.dt);
+        if (kept) {
+            std::memcpy(out.kept.data + size_t(k) * l.n_panels * VARS * P, x, size_t(l.n_panels) * VARS * P * sizeof(real));
+            out.moment_row[k] = -1;
+        }
         candidates.clear();
-        const bool reached = find(true);
-        if (reached || (below && arriving < below->step_start[k + 1])) {
+        margin *= real(0.98);
+        if (find() || (below && arriving < below->step_start[k + 1]))
             for (;;) {
-                const Mark mark{out.events.size(), out.spikes.id.size(), out.dropped.id.size(), kept_rows};
+                const Mark mark{out.events.size(), out.spikes.id.size(), out.dropped.id.size()};
                 uint32_t after = arriving;
                 follow(k, after);
-                if (take(k)) {
+                const int found = candidates.size();
+                deliver(k);
+                if (candidates.size() == found) {
+                    for (size_t e = mark.events; e < out.events.size(); ++e)
+                        if (out.events[e].kind != BELOW) candidates.store_to(neuron_of(out.events[e]), next);
                     arriving = after;
                     break;
                 }
                 undo(mark);
-                if (together<Model>) find(false);
+                find();
             }
-        } else if (kept) keep(x);
         std::swap(x, next);
     }
 
 private:
-    struct Mark { size_t events, spikes, dropped, kept; };
+    struct Mark { size_t events, spikes, dropped; };
     const Layer &l;
     const SpikeLists *below;
     LayerTrace &out;
     const Draws &draws;
     const bool kept;
-    real *next, *walk;
-    std::conditional_t<together<Model>, Together<Model>, Candidates<Model>> candidates;
-    Interval<Model> interval;
-    size_t kept_rows = 0;
+    const int rows;
+    real *next, *gap;                     // states at the end of the step; how high the level rises in it without spikes
+    Candidates<Model> candidates;
+    Buffer &moments;
+    Arrivals arrivals;
+    // Neurons that stay less than this below their threshold without spikes are candidates from the first, since spikes may
+    // bring them there: as much as was missing of late.
+    real margin = 0;
+    size_t moment_rows = 0;
 
     real *at(real *states, int p) const { return states + size_t(p) * VARS * P; }
+    int neuron_of(const Event &e) const { return e.kind == OWN ? out.spikes.id[e.index] : out.dropped.id[e.index]; }
 
     // Neurons of panel p that are marked: one byte for each lane, 0 or 1.
     template <class F> void each_of(int p, const uint8_t *marks, F &&act) const {
@@ -75,13 +88,14 @@ private:
 
     // `next`, the states at the end of the step where nothing arrives meanwhile; whether a neuron may reach its threshold until
     // then.
-    bool find(bool collect) {
+    bool find() {
         alignas(64) uint8_t fired[P];
         bool reached = false;
         for (int p = 0; p < l.n_panels; ++p) {
-            const int found = Model::probe(l.constants.data(), l.lanes_of<Model>(p), at(x, p), at(next, p), candidates.margin, fired);
+            const int found = Model::probe(l.constants.data(), l.lanes_of<Model>(p), at(x, p), at(next, p), real(l.dt), margin,
+                                           gap + p * P, fired);
             reached |= found > 1;
-            if (found && collect) each_of(p, fired, [&](int i) { candidates.add(i); });
+            if (found) each_of(p, fired, [&](int i) { candidates.add(i); });
         }
         return reached;
     }
@@ -91,24 +105,31 @@ private:
         const real h = real(l.dt);
         const uint32_t last = below ? below->step_start[k + 1] : 0;
         real now = 0;
+        arrivals.clear();
         candidates.gather(x);
         for (;;) {
-            real own, other = arriving < last ? below->at[arriving] : never;
+            real own;
+            const real other = arriving < last ? below->at[arriving] : never;
             const int first = candidates.next(own);
+            own *= h;
             if (own == never && other == never) break;
             if (out.events.size() >= most_cuts(l)) throw RunawayActivity();
             const real before = now;
             now = std::min(h, std::max(now, std::min(own, other)));
-            candidates.move_to(now);
+            candidates.move_to(now / h);
             if (own <= other) {
                 fire(k, now, now - before, first);
             } else {
                 out.events.push_back({now - before, h - now, BELOW, arriving, uint32_t(k)});
-                candidates.arrive(l.forward, below->id[arriving++]);
+                arrive(l.forward, below->id[arriving++], h - now);
             }
         }
-        if (!together<Model>) candidates.move_to(h);
+        candidates.move_to(1);
         out.tail[k] = h - now;
+    }
+    void arrive(const Weights &w, int source, real left) {
+        candidates.arrive(w, source);
+        arrivals.add<Model>(l, w, source, left);
     }
 
     void fire(int k, real now, real d, int j) {
@@ -123,7 +144,7 @@ private:
         list.id.push_back(uint16_t(neuron));
         list.at.push_back(now);
         recorded.insert(recorded.end(), value, value + Model::n_recorded);
-        if (!dropped && l.recurrent.present) candidates.arrive(l.recurrent, neuron);
+        if (!dropped && l.recurrent.present) arrive(l.recurrent, neuron, real(l.dt) - now);
     }
 
     void undo(const Mark &mark) {
@@ -134,83 +155,42 @@ private:
         out.dropped.id.resize(mark.dropped);
         out.dropped.at.resize(mark.dropped);
         out.dropped_recorded.resize(mark.dropped * Model::n_recorded);
-        kept_rows = mark.kept;
     }
 
-    // The weights that an event brings, or null.
-    const Weights *brought(const Event &e, int &source) const {
-        source = e.kind == BELOW ? below->id[e.index] : e.kind == OWN ? out.spikes.id[e.index] : 0;
-        return e.kind == BELOW ? &l.forward : e.kind == OWN && l.recurrent.present ? &l.recurrent : nullptr;
-    }
-
-    bool take(int k) {
-        if constexpr (together<Model>) return take_together();
-        else return take_in_order(k);
-    }
-
-    // All spikes of the step arrive in `next`. Returns false if that may have brought further neurons to their threshold.
-    bool take_together() {
-        bool complete = true;
-        alignas(64) real before[P], sum[P];
-        alignas(64) uint8_t fired[P];
-        const auto &arrivals = candidates.arrivals;
-        candidates.margin *= real(0.98);
-        if (arrivals.size())
-            for (int p = 0; p < l.n_panels; ++p) {
-                arrivals.template deliver<true>(p, at(next, p), before, sum);
-                // the sum of weights is the change of the current, but for the share of it that has decayed
-                const real many = 2 - arrivals.least + real(1e-5);
-                if (!Model::missed(l.constants.data(), nullptr, at(next, p), before, sum, many, arrivals.most, fired)) continue;
-                each_of(p, fired, [&](int i) {
-                    if (!candidates.may_cross(i, x)) return;
-                    candidates.add(i);
-                    complete = false;
-                });
-            }
-        if (complete) candidates.store_to(next);
-        return complete;
-    }
-
-    // The same from cut to cut, keeping the state at each where time constants are trained.
-    bool take_in_order(int k) {
-        alignas(64) uint8_t fired[P];
-        std::memcpy(walk, x, size_t(l.n_panels) * VARS * P * sizeof(real));
-        for (size_t e = out.event_start[k]; e <= out.events.size(); ++e) {
-            const bool cut = e < out.events.size();
-            const real d = cut ? out.events[e].before : out.tail[k];
-            if (kept) keep(walk);
-            if (d > 0) {
-                interval.forward(d);
-                bool complete = true;
-                for (int p = 0; p < l.n_panels; ++p)
-                    if (Model::probe(interval.constants(), interval.lanes(p), at(walk, p), at(next, p), real(0), fired))
-                        each_of(p, fired, [&](int i) { complete &= !candidates.add(i); });
-                if (!complete) return false;
+    // All spikes of the step arrive in `next`; neurons that they may have brought to their threshold become candidates.
+    void deliver(int k) {
+        if (!arrivals.size()) return;
+        const int first = candidates.size();
+        real *m = moments.data;
+        if (kept) {
+            const size_t width = size_t(l.n_panels) * rows * P;
+            out.moments.grow((moment_rows + 1) * width);
+            m = out.moments.data + moment_rows * width;
+        }
+        for (int p = 0; p < l.n_panels; ++p) {
+            alignas(64) real bound[P];
+            alignas(64) uint8_t fired[P];
+            if constexpr (shared<Model>) {
+                arrivals.deliver_rows(p, rows, at(next, p), l.lift, l.drop, bound);
             } else {
-                std::memcpy(next, walk, size_t(l.n_panels) * VARS * P * sizeof(real));
+                real *own = m + size_t(p) * rows * P;
+                std::fill(own, own + rows * P, real(0));
+                arrivals.deliver_rows(p, rows, own, l.lift, l.drop, bound);
+                bring<Model>(l, p, own, at(next, p));
             }
-            if (!cut) break;
-            std::swap(walk, next);
-            take_cut(out.events[e]);
+            int some = 0;
+            const real *g = gap + p * P;
+            for (int lane = 0; lane < P; ++lane) {
+                const int flag = g[lane] + bound[lane] >= 0;
+                fired[lane] = uint8_t(flag);
+                some |= flag;
+            }
+            if (some)
+                each_of(p, fired, [&](int i) {
+                    if (candidates.add(i)) margin = larger(margin, -g[i % P]);
+                });
         }
-        candidates.store_to(next);
-        return true;
-    }
-    void take_cut(const Event &event) {
-        int source;
-        const Weights *w = brought(event, source);
-        if (event.kind != BELOW) {
-            real value[Model::n_recorded];
-            const int neuron = event.kind == OWN ? out.spikes.id[event.index] : out.dropped.id[event.index];
-            Model::spike(l.constants.data(), l.lanes_of<Model>(neuron / P), at(walk, neuron / P), neuron % P, value);
-        }
-        if (w)
-            for (int p = 0; p < l.n_panels; ++p) add_row(at(walk, p), w->w.at(p, source));
-    }
-    void keep(const real *states) {
-        const size_t width = size_t(l.n_panels) * VARS * P;
-        out.kept.grow((kept_rows + 1) * width);
-        std::memcpy(out.kept.data + kept_rows++ * width, states, width * sizeof(real));
+        if (kept && candidates.size() == first) out.moment_row[k] = int32_t(moment_rows++);
     }
 };
 
@@ -225,6 +205,10 @@ void exact_sweep(const Layer &l, Panels drive, int rows, int K, const SpikeLists
     out.events.clear();
     out.event_start.assign(K + 1, 0);
     out.tail.assign(K, real(l.dt));
+    if (kept) {
+        out.kept.reserve(size_t(K) * l.n_panels * Model::n_state * P);
+        out.moment_row.assign(K, -1);
+    }
     ExactSweep<Model> sweep(l, below, out, draws, kept, t);
     auto starts = [&](int k) {
         out.spikes.step_start[k] = uint32_t(out.spikes.id.size());

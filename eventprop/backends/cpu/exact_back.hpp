@@ -1,129 +1,248 @@
-// Adjoints where spikes have their exact times and neurons share their constants, and the read-out likewise.
+// Adjoints where spikes have their exact times.
+//
+// The adjoints are those at the end of the step, as if no spike came before the one that is looked at: what a spike that
+// arrives when y is left of the step sees follows from them by coefficients of y (nodes.hpp), and the neuron's own jump is
+// added to them as what it would have been at the end of the step.
 #pragma once
 #include "exact.hpp"
+#include "exact_replay.hpp"
 
 namespace eventprop {
 
-// How adjoints go over the times between spikes and the end of their step, which are different for each spike.
+// Rows of what spikes of a step see, of each panel: adjoints at its end where neurons share their constants, or what a
+// synapse would collect at the nodes.
+template <class Model> void rows_seen(const Layer &l, int p, const real *adjoint, real *rows) {
+    if constexpr (shared<Model>) {
+        std::memcpy(rows, adjoint, Model::n_carried * P * sizeof(real));
+    } else {
+        alignas(64) real a[Model::n_adjoint * P];
+        for (int q = 0; q < l.nodes.n; ++q) {
+            std::copy(adjoint, adjoint + Model::n_adjoint * P, a);
+            Model::back(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), a, rows + q * P);
+        }
+    }
+}
+
+// R of a spike: sum over its targets of w times what goes back through a synapse; rows of panel p are at rows + p * stride.
+template <int ROWS> real error_of(Panels w, size_t source, const real *coefficient, const real *rows, int n, size_t stride, int n_panels) {
+    vec_sum a{};
+    for (int p = 0; p < n_panels; ++p) {
+        const vec *row = reinterpret_cast<const vec *>(w.at(p, source)), *x = reinterpret_cast<const vec *>(rows + p * stride);
+        for (int i = 0; i < VECTORS; ++i) {
+            vec met = coefficient[0] * x[i];
+            for (int v = 1; v < (ROWS ? ROWS : n); ++v) met += coefficient[v] * x[v * VECTORS + i];
+            a.v[i] += row[i] * met;
+        }
+    }
+    return total(a);
+}
+inline real error_of_rows(Panels w, size_t source, const real *coefficient, const real *rows, int n, size_t stride, int n_panels) {
+    switch (n) {
+    case 2: return error_of<2>(w, source, coefficient, rows, n, stride, n_panels);
+    case 3: return error_of<3>(w, source, coefficient, rows, n, stride, n_panels);
+    case 5: return error_of<5>(w, source, coefficient, rows, n, stride, n_panels);
+    case 7: return error_of<7>(w, source, coefficient, rows, n, stride, n_panels);
+    default: return error_of<0>(w, source, coefficient, rows, n, stride, n_panels);
+    }
+}
+
+// The layer's own spikes of a step: how the adjoints of each one's neuron go from the end of the step to the spike, and a
+// change of them there to the end of the step.
 template <class Model> class Passages {
 public:
-    static constexpr int VARS = Model::n_adjoint, CARRIED = Model::n_carried;
-    alignas(64) real gradient[CARRIED + 1][P], transport[CARRIED + 1][P];  // of a unit of each variable at the step's end
-
-    explicit Passages(const real *c) : c(c) {}
-    void compute(const Event *events, int n) {
-        alignas(64) real unit[VARS * P], dts[P], minus[P];
-        bool jumps = false;
-        for (int j = 0; j < n; ++j) {
-            dts[j] = events[j].after;
-            minus[j] = -dts[j];
-            jumps |= events[j].kind != BELOW;
-        }
-        for (int v = 0; v < VARS; ++v) {
-            for (int i = 0; i < VARS; ++i) std::fill(unit + i * P, unit + i * P + n, real(i == v));
-            Model::back_each(c, nullptr, n, unit, dts, backward[v]);
-            if (v < CARRIED) Model::seen_each(c, nullptr, n, backward[v], gradient[v], transport[v]);
-            if (jumps) Model::back_each(c, nullptr, n, unit, minus, forward[v]);
-        }
-    }
-    // Variable v of a lane at spike j, from that at the end of the step.
-    real back(int v, int j, const real *lane) const {
-        real sum = 0;
-        for (int u = 0; u < VARS; ++u) sum += backward[u][v * P + j] * lane[u * P];
-        return sum;
-    }
-    // And the other way, for a change of the variables at spike j.
-    real forth(int v, int j, const real *change) const {
-        real sum = 0;
-        for (int u = 0; u < VARS; ++u) sum += forward[u][v * P + j] * change[u];
-        return sum;
-    }
-    // R of spike j: sum over its targets of w times what goes back through a synapse.
-    real error(int j, Panels w, size_t source, const real *adjoint, int vars, int n_panels, const real *drive = nullptr) const {
-        vec_sum a{};
-        for (int p = 0; p < n_panels; ++p) {
-            const vec *row = reinterpret_cast<const vec *>(w.at(p, source));
-            const real *x = adjoint + size_t(p) * vars * P;
-            for (int i = 0; i < VECTORS; ++i) {
-                vec met = transport[0][j] * reinterpret_cast<const vec *>(x)[i];
-                for (int v = 1; v < CARRIED; ++v) met += transport[v][j] * reinterpret_cast<const vec *>(x + v * P)[i];
-                if (drive) met += transport[CARRIED][j] * reinterpret_cast<const vec *>(drive + p * P)[i];
-                a.v[i] += row[i] * met;
+    static constexpr int M = Model::n_adjoint;
+    void compute(const Layer &l, const Event *events, int n, const LayerTrace &trace) {
+        const int blocks = (n + LANES - 1) / LANES;
+        buffer.reserve(size_t(blocks) * (2 * M * M) * LANES);
+        alignas(64) real unit[M * P], own[(Model::n_lanes ? Model::n_lanes : 1) * P] = {}, end[M * P], left[P] = {};
+        for (int b = 0; b < blocks; ++b) {
+            for (int j = 0; j < LANES && b * LANES + j < n; ++j) {
+                const Event &e = events[b * LANES + j];
+                left[j] = e.after / real(l.dt);
+                if (Model::n_lanes && e.kind != BELOW) {
+                    const int i = (e.kind == OWN ? trace.spikes : trace.dropped).id[e.index];
+                    for (int r = 0; r < Model::n_lanes; ++r) own[r * P + j] = l.lanes_of<Model>(i / P)[r * P + i % P];
+                }
             }
+            with_flow<Model>(l, own, [&](auto &&f) {
+                vec t[MOST_TERMS][M];
+                const vec u = *reinterpret_cast<const vec *>(left);
+                for (int w = 0; w < M; ++w) {
+                    for (int v = 0; v < M; ++v) f.row(unit, v) = vec{} + real(v == w);
+                    f.series_back(unit, t);
+                    for (int way = 0; way < 2; ++way) {
+                        f.template at<M>(unit, t, way ? -u : u, end);
+                        for (int v = 0; v < M; ++v) std::copy(end + v * P, end + v * P + LANES, entries(b, way, v, w));
+                    }
+                }
+            });
         }
-        return total(a);
+    }
+    // Variable v at spike j, from those at the end of the step, which are `stride` apart; and the other way.
+    real back(int v, int j, const real *adjoint, int stride) const { return product(0, v, j, adjoint, stride); }
+    real forth(int v, int j, const real *adjoint, int stride) const { return product(1, v, j, adjoint, stride); }
+
+private:
+    Buffer buffer;
+    real *entries(int b, int way, int v, int w) const { return buffer.data + ((size_t(b) * 2 + way) * M * M + v * M + w) * LANES; }
+    real product(int way, int v, int j, const real *x, int stride) const {
+        real sum = 0;
+        for (int w = 0; w < M; ++w)
+            if (Model::follows_back[v][w]) sum += entries(j / LANES, way, v, w)[j % LANES] * x[w * stride];
+        return sum;
+    }
+};
+
+// The reverse of exact_sweep(). t.adjoint holds the adjoints at the end of the trial; nothing happens to them after step
+// trace.rows - 1. Errors of the layer below are added to `below_error`. `extra(x, spike, lane)` follows each jump.
+template <class Model, class Extra> class ExactReverse {
+public:
+    static constexpr int M = Model::n_adjoint, N = Model::n_state;
+
+    ExactReverse(const Layer &l, LayerTrace &trace, int K, const SpikeLists *below, std::vector<real> *below_error, Scratch &t, Extra extra)
+        : l(l), trace(trace), below(below), below_error(below_error), extra(extra), replay(l), adjoint(t.adjoint.data),
+          n(rows_back<Model>(l)), c(l.constants.data()), g{trace.gradient.data, Panels::stride_of(K)},
+          rows{trace.step_adjoint.data, Panels::stride_of(size_t(K) * n)}, now(shared<Model> ? adjoint : t.seen.data),
+          now_stride(size_t(shared<Model> ? M : n) * P) {}
+
+    void step(int k) {
+        const uint32_t first = trace.event_start[k], end = trace.event_start[k + 1];
+        const bool own = Model::n_collect && has_own(first, end);
+        if (own) replay.hold(trace, first, end, [&](int p) { return x(p); }, [&](int p) { return sum(p); });
+        if constexpr (Model::n_collect > 0) collect(k);
+        if (end > first) {
+            for (int p = 0; p < l.n_panels; ++p) {
+                rows_seen<Model>(l, p, x(p), rows.at(p, size_t(k) * n));
+                if (!shared<Model>) std::memcpy(now + p * now_stride, rows.at(p, size_t(k) * n), size_t(n) * P * sizeof(real));
+            }
+            passages.compute(l, trace.events.data() + first, int(end - first), trace);
+            for (uint32_t e = end; e-- > first;) event(e, int(e - first));
+        }
+        if (own)
+            replay.back(trace, below, first, end, trace.kept.data + size_t(k) * l.n_panels * N * P, trace.tail[k],
+                        [&](int p) { return sum(p); }, extra);
+        for (int p = 0; p < l.n_panels; ++p) {
+            alignas(64) real unused[P];
+            Model::back(c, l.lanes_of<Model>(p), x(p), below ? unused : g.at(p, k));
+        }
+    }
+    void finish() {
+        if constexpr (Model::n_collect > 0)
+            if (trace.rows)
+                for (int p = 0; p < l.n_panels; ++p) Model::collect_start(c, l.lanes_of<Model>(p), x(p), sum(p));
     }
 
 private:
+    const Layer &l;
+    LayerTrace &trace;
+    const SpikeLists *below;
+    std::vector<real> *below_error;
+    Extra extra;
+    Passages<Model> passages;
+    Replay<Model> replay;
+    real *adjoint;
+    const int n;                          // rows
     const real *c;
-    alignas(64) real backward[VARS][VARS * P], forward[VARS][VARS * P];
+    const Panels g, rows;
+    real *now;                            // rows as they are before the events that have been seen
+    const size_t now_stride;
+
+    real *x(int p) const { return adjoint + size_t(p) * M * P; }
+    real *sum(int p) const { return trace.collected.data + size_t(p) * Model::n_collect * P; }
+    bool has_own(uint32_t first, uint32_t end) const {
+        for (uint32_t e = first; e < end; ++e)
+            if (trace.events[e].kind != BELOW) return true;
+        return false;
+    }
+    // What parameters collect in step k where no neuron spikes: of the state at its start, and of what arrives.
+    void collect(int k) {
+        alignas(64) real y[N * P];
+        const int32_t row = trace.moment_row[k];
+        for (int p = 0; p < l.n_panels; ++p) {
+            Model::collect(c, l.lanes_of<Model>(p), x(p), trace.kept.data + (size_t(k) * l.n_panels + p) * N * P, sum(p));
+            for (int q = 0; row >= 0 && q < l.nodes.n; ++q) {
+                of_moment<Model>(trace.moments.data + (size_t(row) * l.n_panels + p) * l.nodes.n * P, q, y);
+                Model::collect(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), x(p), y, sum(p));
+            }
+        }
+    }
+    void event(uint32_t number, int j) {
+        const Event &e = trace.events[number];
+        const uint32_t s = e.index;
+        real back[MOST_NODES];
+        l.nodes.back.at(l.nodes.n, n, NodeConstants::z_of(e.after, l.dt), -2 / l.dt, &trace.seen[size_t(number) * n], back);
+        if (e.kind == BELOW) {
+            (*below_error)[s] += error_of_rows(l.forward.w, below->id[s], back, now, n, now_stride, l.n_panels);
+            return;
+        }
+        const bool own = e.kind == OWN;
+        const int neuron = own ? trace.spikes.id[s] : trace.dropped.id[s], p = neuron / P, lane = neuron % P;
+        if (own && l.recurrent.present)
+            trace.error[s] += error_of_rows(l.recurrent.w, neuron, back, now, n, now_stride, l.n_panels);
+        alignas(64) real a[M * P];
+        real change[M];
+        for (int v = 0; v < M; ++v) change[v] = a[v * P + lane] = passages.back(v, j, x(p) + lane, P);
+        Model::jump(c, l.lanes_of<Model>(p), a, lane, own ? trace.error[s] : real(0),
+                    &(own ? trace.recorded : trace.dropped_recorded)[size_t(s) * Model::n_recorded]);
+        if (own) extra(a, s, lane);
+        for (int v = 0; v < M; ++v) change[v] = a[v * P + lane] - change[v];
+        real jump[M];
+        for (int v = 0; v < M; ++v) {
+            jump[v] = passages.forth(v, j, change, 1);
+            x(p)[v * P + lane] += jump[v];
+        }
+        jumped(number, p, lane, jump);
+    }
+    // Rows after a jump of one neuron.
+    void jumped(uint32_t number, int p, int lane, const real *jump) {
+        real *to = &trace.jumped[size_t(number) * n];
+        if constexpr (shared<Model>) {
+            std::copy(jump, jump + n, to);
+        } else {
+            alignas(64) real a[M * P], out[P];
+            for (int q = 0; q < n; ++q) {
+                std::fill(a, a + M * P, real(0));
+                for (int v = 0; v < M; ++v) a[v * P + lane] = jump[v];
+                Model::back(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), a, out);
+                to[q] = out[lane];
+                now[p * now_stride + q * P + lane] += out[lane];
+            }
+        }
+    }
 };
 
-// The reverse of exact_sweep() where neurons share their constants. The adjoints are those at the end of the step, as if no
-// spike came before the one that is looked at: what a spike at time y before that end meets follows from them by the
-// constants of y, and the neuron's own jump is added to them as what it would have been at the end of the step.
+// Numbers of the events of one kind by source neuron, in order of time.
+inline void index_events(const LayerTrace &trace, Cut kind, const SpikeLists &source, std::vector<uint32_t> &rows) {
+    std::vector<uint32_t> row_of(source.id.size());
+    for (uint32_t e = 0; e < trace.events.size(); ++e)
+        if (trace.events[e].kind == kind) row_of[trace.events[e].index] = e;
+    rows.resize(source.id.size());
+    for (size_t i = 0; i < rows.size(); ++i) rows[i] = row_of[source.order[i]];
+}
+
 template <class Model, class Extra>
-void reverse_together(const Layer &l, LayerTrace &trace, int K, const SpikeLists *below, std::vector<real> *below_error, Scratch &t,
-                      Extra &&extra) {
-    constexpr int VARS = Model::n_adjoint, CARRIED = Model::n_carried;
-    const size_t stride = Panels::stride_of(K), step_stride = Panels::stride_of(size_t(K) * CARRIED);
+void reverse_exact(const Layer &l, LayerTrace &trace, int K, const SpikeLists *below, std::vector<real> *below_error, Scratch &t,
+                   Extra &&extra) {
+    const int n = rows_back<Model>(l);
     trace.live_events = trace.event_start[trace.rows];
-    trace.step_adjoint.reserve(step_stride * l.n_panels);
-    trace.seen.resize(trace.events.size() * CARRIED);
-    trace.jumped.assign(trace.events.size() * CARRIED, real(0));
-    if (!below) trace.gradient.reserve(stride * l.n_panels);
-    real *adjoint = t.adjoint.data;
-    const Panels g{trace.gradient.data, stride}, rows{trace.step_adjoint.data, step_stride};
-    const real *c = l.constants.data();
-    alignas(64) real unused[P];
-    Passages<Model> passages(c);
-    auto x = [&](int p) { return adjoint + size_t(p) * VARS * P; };
-    for (int k = trace.rows - 1; k >= 0; --k) {
-        const size_t first = trace.event_start[k];
-        if (trace.event_start[k + 1] > first)
-            for (int p = 0; p < l.n_panels; ++p) std::memcpy(rows.at(p, size_t(k) * CARRIED), x(p), CARRIED * P * sizeof(real));
-        for (size_t end = trace.event_start[k + 1]; end > first;) {
-            const size_t start = end - std::min(end - first, size_t(P));
-            passages.compute(trace.events.data() + start, int(end - start));
-            for (size_t e = end; e-- > start;) {
-                const Event &event = trace.events[e];
-                const uint32_t s = event.index;
-                const int j = int(e - start);
-                for (int v = 0; v < CARRIED; ++v) trace.seen[e * CARRIED + v] = passages.gradient[v][j];
-                if (event.kind == BELOW) {
-                    (*below_error)[s] += passages.error(j, l.forward.w, below->id[s], adjoint, VARS, l.n_panels);
-                    continue;
-                }
-                const bool own = event.kind == OWN;
-                const int neuron = own ? trace.spikes.id[s] : trace.dropped.id[s];
-                if (own && l.recurrent.present)
-                    trace.error[s] += passages.error(j, l.recurrent.w, neuron, adjoint, VARS, l.n_panels);
-                real *own_lane = x(neuron / P) + neuron % P;
-                alignas(64) real a[VARS * P];
-                real before[VARS];
-                for (int v = 0; v < VARS; ++v) before[v] = a[v * P] = passages.back(v, j, own_lane);
-                Model::jump(c, nullptr, a, 0, own ? trace.error[s] : real(0),
-                            &(own ? trace.recorded : trace.dropped_recorded)[size_t(s) * Model::n_recorded]);
-                if (own) extra(a, s, 0);
-                for (int v = 0; v < VARS; ++v) before[v] = a[v * P] - before[v];
-                for (int v = 0; v < VARS; ++v) {
-                    const real jump = passages.forth(v, j, before);
-                    own_lane[v * P] += jump;
-                    if (v < CARRIED) trace.jumped[e * CARRIED + v] = jump;
-                }
-            }
-            end = start;
-        }
-        for (int p = 0; p < l.n_panels; ++p) Model::back(c, nullptr, x(p), below ? unused : g.at(p, k));
-    }
+    trace.carried = n;
+    trace.step_adjoint.reserve(Panels::stride_of(size_t(K) * n) * l.n_panels);
+    trace.seen.resize(trace.events.size() * n);
+    trace.jumped.assign(trace.events.size() * n, real(0));
+    t.seen.reserve(size_t(l.n_panels) * MOST_NODES * P);
+    if (!below) trace.gradient.reserve(Panels::stride_of(K) * l.n_panels);
+    ExactReverse<Model, Extra &> reverse(l, trace, K, below, below_error, t, extra);
+    for (int k = trace.rows - 1; k >= 0; --k) reverse.step(k);
+    reverse.finish();
     if (below) index_events(trace, BELOW, *below, trace.below_rows);
     if (l.recurrent.present) index_events(trace, OWN, trace.spikes, trace.own_rows);
 }
 
 // gradient[p][pre] += what pre's spikes collect in panel p, from the adjoints at the ends of their steps and from the jumps
 // of the panel's own neurons that came later in the same steps. Of the events of `kind`, pre is the source.
-inline void gather_together(const LayerTrace &trace, Cut kind, const SpikeLists &source, const std::vector<uint32_t> &event_of,
-                            int n_pre, int carried, size_t step_stride, int p, Panels w) {
+inline void gather_exact(const LayerTrace &trace, Cut kind, const SpikeLists &source, const std::vector<uint32_t> &event_of,
+                         int n_pre, size_t step_stride, int p, Panels w) {
+    const int carried = trace.carried;
     for (int pre = 0; pre < n_pre; ++pre) {
         uint32_t s = source.id_start[pre], end = source.id_start[pre + 1];
         while (end > s && event_of[end - 1] >= trace.live_events) --end;
@@ -151,90 +270,6 @@ inline void gather_together(const LayerTrace &trace, Cut kind, const SpikeLists 
             w.at(p, source.id[trace.events[e].index])[neuron % P] += sum;
         }
     }
-}
-
-// The read-out where outputs share their constants: the spikes of a step arrive together.
-template <class Model>
-void read_together(const Layer &l, int K, const SpikeLists &below, StepWeights w, Slot &slot, Scratch &t) {
-    constexpr int VARS = Model::n_state, ROWS = VARS + 1;
-    const real h = real(l.dt), trial = real(K * l.dt), *c = l.constants.data();
-    t.state.reserve(size_t(l.n_panels) * ROWS * P);
-    slot.readout.reserve(size_t(l.n_panels) * Readout::n_state * P);
-    auto x = [&](int p) { return t.state.data + size_t(p) * ROWS * P; };
-    for (int p = 0; p < l.n_panels; ++p) {
-        Model::start(c, nullptr, x(p));
-        std::fill(x(p) + VARS * P, x(p) + ROWS * P, real(0));
-    }
-    Arrivals<ROWS> arrivals;
-    alignas(64) real unit[ROWS * P] = {}, shares[ROWS * P], dts[P], weights[P];
-    std::fill(unit, unit + P, real(1));
-    for (int k = 0; k < K; ++k) {
-        const real slope = w.slope[k] / trial;
-        for (int p = 0; p < l.n_panels; ++p) Model::integrate(c, nullptr, x(p), w.start[k] / trial, slope, h, x(p) + VARS * P);
-        const uint32_t last = below.step_start[k + 1];
-        arrivals.clear();
-        for (uint32_t s = below.step_start[k]; s < last;) {
-            const int n = int(std::min(last - s, uint32_t(P)));
-            for (int j = 0; j < n; ++j, ++s) {
-                arrivals.add(l.forward, below.id[s]);
-                dts[j] = h - below.at[s];
-                weights[j] = (w.start[k] + w.slope[k] * below.at[s]) / trial;
-            }
-            Model::integrate_each(c, nullptr, n, weights, slope, unit, dts, shares);
-            for (int j = 0; j < n; ++j)
-                for (int v = 0; v < ROWS; ++v) arrivals.share.push_back(shares[v * P + j]);
-        }
-        if (arrivals.size())
-            for (int p = 0; p < l.n_panels; ++p) arrivals.template deliver<false>(p, x(p), nullptr, nullptr);
-    }
-    for (int p = 0; p < l.n_panels; ++p)
-        std::memcpy(slot.readout.data + size_t(p) * Readout::n_state * P, x(p) + VARS * P, P * sizeof(real));
-}
-
-// Its reverse. The error of the outputs is carried beside their adjoints, since it drives these within a step.
-template <class Model>
-void reverse_read_together(const Layer &l, int K, const SpikeLists &below, StepWeights w, Slot &slot, std::vector<real> &below_error,
-                           Scratch &t) {
-    constexpr int VARS = Model::n_adjoint, CARRIED = Model::n_carried, ROWS = CARRIED + 1;
-    LayerTrace &trace = slot.output;
-    const real h = real(l.dt), trial = real(K * l.dt), *c = l.constants.data();
-    const size_t step_stride = Panels::stride_of(size_t(K) * ROWS);
-    trace.step_adjoint.reserve(step_stride * l.n_panels);
-    trace.seen.resize(below.id.size() * ROWS);
-    trace.jumped.clear();
-    trace.events.resize(below.id.size());
-    trace.live_events = uint32_t(below.id.size());
-    clear_adjoint(l, VARS, t);
-    const Panels rows{trace.step_adjoint.data, step_stride};
-    Passages<Model> passages(c);
-    auto x = [&](int p) { return t.adjoint.data + size_t(p) * VARS * P; };
-    alignas(64) real none[VARS * P] = {}, driven[VARS * P], dts[P];
-    for (int k = K - 1; k >= 0; --k) {
-        const real start = w.start[k] / trial, slope = w.slope[k] / trial, end = start + slope * h;
-        const uint32_t from = below.step_start[k], to = below.step_start[k + 1];
-        if (from < to)
-            for (int p = 0; p < l.n_panels; ++p) {
-                std::memcpy(rows.at(p, size_t(k) * ROWS), x(p), CARRIED * P * sizeof(real));
-                std::memcpy(rows.at(p, size_t(k) * ROWS + CARRIED), slot.error.data() + p * P, P * sizeof(real));
-            }
-        for (uint32_t first = from; first < to; first += P) {
-            const int n = int(std::min(to - first, uint32_t(P)));
-            for (int j = 0; j < n; ++j) {
-                dts[j] = h - below.at[first + j];
-                trace.events[first + j] = {0, dts[j], BELOW, first + j, uint32_t(k)};
-            }
-            passages.compute(trace.events.data() + first, n);
-            Model::driven_each(c, nullptr, n, end, -slope, none, dts, driven);
-            Model::seen_each(c, nullptr, n, driven, passages.gradient[CARRIED], passages.transport[CARRIED]);
-            for (int j = 0; j < n; ++j) {
-                const uint32_t s = first + j;
-                for (int v = 0; v < ROWS; ++v) trace.seen[size_t(s) * ROWS + v] = passages.gradient[v][j];
-                below_error[s] += passages.error(j, l.forward.w, below.id[s], t.adjoint.data, VARS, l.n_panels, slot.error.data());
-            }
-        }
-        for (int p = 0; p < l.n_panels; ++p) Model::back_driven(c, nullptr, x(p), slot.error.data() + p * P, end, -slope, h);
-    }
-    trace.below_rows.assign(below.order.begin(), below.order.end());
 }
 
 }  // namespace eventprop

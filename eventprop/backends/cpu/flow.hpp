@@ -88,20 +88,73 @@ template <class Model, int TERMS> struct Flow {
         if constexpr (Model::linear) {
             vec t[MOST][N];
             series(start, t);
-            root(start, there, when, [&](vec u, real *y) { at<N>(start, t, u, y); });
-        } else root(start, there, when, [&](vec u, real *y) { advance(start, u, y); });
+            row(when, 0) = root(start, there, vec{} + 1, [&](vec u, real *y) { at<N>(start, t, u, y); });
+        } else row(when, 0) = root(start, there, vec{} + 1, [&](vec u, real *y) { advance(start, u, y); });
+
     }
+    // When, in parts of a step, linear neurons in y, whose series is t, first reach their thresholds from below in the `left`
+    // of it: `never` where they do not. A crossing that is over before the end has a peak above the threshold.
+    void next_crossing(const real *y, const vec (*t)[N], vec left, real *when) const {
+        alignas(64) real there[N * P], levels[P], climbs[P];
+        const vec none{}, &g = row(levels, 0), &rate = row(climbs, 0);
+        Model::level(c, h, y, levels, climbs);
+        const vec first = g, r0 = rate * dt * left;
+        at<N>(y, t, left, there);
+        Model::level(c, h, there, levels, climbs);
+        const vec r1 = rate * dt * left, last = g;
+        vec span = left;
+        auto reaches = (first < none) & (last >= none);
+        const auto turns = (first < none) & (last < none) & (r0 > none) & (r1 < none);
+        if (!all(~turns)) {
+            const vec bound = first + r0 * (last - first - r1) / (r0 - r1);  // where tangents meet
+            const auto hidden = turns & (bound >= none);
+            if (!all(~hidden)) {
+                span = hidden ? left * summit(y, t, left, r0, r1) : span;
+                at<N>(y, t, span, there);
+                Model::level(c, h, there, levels, climbs);
+                reaches = reaches | (hidden & (g >= none));
+            }
+        }
+        const vec found = span * root(y, there, span, [&](vec u, real *to) { at<N>(y, t, u * span, to); });
+        const vec never = none + std::numeric_limits<real>::infinity();
+        row(when, 0) = reaches ? found : (((first >= none) & (r0 > none)) ? none : never);
+    }
+    // Where, in parts of `left`, the level is highest, or once above 0; its slopes at the ends are r0 > 0 > r1.
+    vec summit(const real *y, const vec (*t)[N], vec left, vec r0, vec r1) const {
+        alignas(64) real there[N * P], levels[P], climbs[P];
+        const vec none{}, &g = row(levels, 0), &rate = row(climbs, 0);
+        vec low = none, high = none + 1, at_low = r0, at_high = r1, u = r0 / (r0 - r1);
+        for (int n = 0; n < 60; ++n) {
+            u = (u > low) & (u < high) ? u : (low + high) / 2;
+            at<N>(y, t, u * left, there);
+            Model::level(c, h, there, levels, climbs);
+            const vec r = rate * dt * left, size = r < none ? -r : r;
+            // a concave function rises by no more than this from here
+            const auto settled = (g >= none) | (g + size * (high - low) < none) |
+                                 (high - low <= 4 * std::numeric_limits<real>::epsilon()) | (r0 <= none) | (r1 >= none);
+            if (all(settled)) break;
+            const auto up = r > none;
+            low = settled ? low : (up ? u : low);
+            high = settled ? high : (up ? high : u);
+            at_low = settled ? at_low : (up ? r : at_low);
+            at_high = settled ? at_high : (up ? at_high : r);
+            u = settled ? u : (n % 3 == 2 ? (low + high) / 2 : low + (high - low) * at_low / (at_low - at_high));
+        }
+        return u;
+    }
+    // Where the level is 0 on a path of length `span`, in parts of it; 0 where it is not below at the start, 1 where it is not
+    // above at the end. `there` is the state there.
     // Newton's method within brackets, from the inverse cubic with the values and slopes of both ends. A step is corrected by
     // g'' / 2 of the cubic, of which it leaves a twentieth at most; until change^2 g'' / 2 g' is down to rounding then.
-    template <class Path> void root(const real *start, real *there, real *when, Path &&path) const {
+    template <class Path> vec root(const real *start, real *there, vec span, Path &&path) const {
         alignas(64) real levels[P], climbs[P];
         const vec &g = row(levels, 0), &rate = row(climbs, 0);
-        const vec none{}, one = none + 1, half = one / 2;
+        const vec none{}, one = none + 1, half = one / 2, scale = span * dt;
         Model::level(c, h, start, levels, climbs);
-        const vec first = g, r0 = rate * dt;
+        const vec first = g, r0 = rate * scale;
         path(one, there);
         Model::level(c, h, there, levels, climbs);
-        const vec rise = g - first, r1 = rate * dt, bend = real(0.05) * (r1 > r0 ? r1 - r0 : r0 - r1);
+        const vec rise = g - first, r1 = rate * scale, bend = real(0.05) * (r1 > r0 ? r1 - r0 : r0 - r1);
         const vec c2 = rise * 3 - r0 * 2 - r1, c3 = (r0 + r1 - rise * 2) * 3;
         const auto outside = (first >= none) | (g <= none);
         const vec x = -first / rise, y = one - x;
@@ -109,11 +162,12 @@ template <class Model, int TERMS> struct Flow {
         vec u = x * (x * (3 * one - 2 * x) + y * (m0 * y - m1 * x)), low = none, high = one;
         constexpr real close = 16 * std::numeric_limits<real>::epsilon();
         u = outside ? (first >= none ? none : one) : u;
-        for (int n = 0; n < 40; ++n) {
+        for (int n = 0; n < 60; ++n) {
             path(u, there);
             Model::level(c, h, there, levels, climbs);
-            const vec r = rate * dt, per = one / r, change = -g * per, next = u + change * (one - change * (c2 + c3 * u) * per);
-            if (all(outside | (change * change * bend <= close * r))) {  // which leaves the brackets by rounding at most
+            const vec r = rate * scale, per = one / r, change = -g * per, next = u + change * (one - change * (c2 + c3 * u) * per);
+            const auto settled = outside | (change * change * bend <= close * r) | (high - low <= std::numeric_limits<real>::epsilon());
+            if (all(settled)) {           // which leaves the brackets by rounding at most
                 u = outside ? u : (next < low ? low : (next > high ? high : next));
                 break;
             }
@@ -123,7 +177,7 @@ template <class Model, int TERMS> struct Flow {
             u = outside ? u : (within ? next : half * (low + high));
         }
         path(u, there);
-        row(when, 0) = u;
+        return u;
     }
 
     // Through a time u forwards; `to` may be `y`.
@@ -169,6 +223,12 @@ template <class Model, int TERMS> struct Flow {
         }
     }
 };
+
+// act(flow of a vector of neurons whose constants are h)
+template <class Model, class F> void with_flow(const Layer &l, const real *h, F &&act) {
+    if (!Model::linear || l.terms > USUAL_TERMS) act(Flow<Model, 0>(l, h));
+    else act(Flow<Model, USUAL_TERMS>(l, h));
+}
 
 // (A dt)^k / k! for k = 1 .. terms; with a column for what is constant.
 template <int N, int COLUMNS> void powers(const double (&a)[N][COLUMNS], double dt, int terms, std::vector<real> &to) {
@@ -218,6 +278,7 @@ template <class Model> void tabulate_series(Layer &l) {
                 }
             }
         double term = 1;
+        l.stiffness = largest;
         l.terms = 0;
         while (l.terms < MOST_TERMS && (term > (sizeof(real) == 4 ? 2e-8 : 1e-16) || l.terms < 3)) term *= largest / ++l.terms;
         if (L) return;

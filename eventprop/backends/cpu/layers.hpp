@@ -23,6 +23,46 @@ struct Trained {
     real least = 0, most = 0;
 };
 
+constexpr int MOST_NODES = 16;
+
+// Polynomials of z, their values and derivatives: table[power][row].
+struct Coefficients {
+    alignas(64) double table[MOST_NODES][MOST_NODES] = {};
+    // Of all rows at z, and (but for `slope` 0) their derivatives times `slope`.
+    void at(int terms, int rows, double z, double slope, real *value, real *derivative) const {
+        rows <= 8 ? evaluate<8>(terms, rows, z, slope, value, derivative) : evaluate<MOST_NODES>(terms, rows, z, slope, value, derivative);
+    }
+
+private:
+    template <int ROWS> void evaluate(int terms, int rows, double z, double slope, real *value, real *derivative) const {
+        double v[ROWS] = {}, d[ROWS] = {};
+        for (int k = terms - 1; k >= 0; --k)
+            for (int r = 0; r < ROWS; ++r) {
+                d[r] = d[r] * z + v[r];
+                v[r] = v[r] * z + table[k][r];
+            }
+        for (int r = 0; r < rows; ++r) {
+            value[r] = real(v[r]);
+            if (slope != 0) derivative[r] = real(d[r] * slope);
+        }
+    }
+};
+
+// Times left of a step, with the constants of the model for a step of that length, and the polynomials of what spikes bring
+// and see; see nodes.hpp.
+struct NodeConstants {
+    int n = 0;
+    real at[MOST_NODES];
+    std::vector<real> constants;          // [node][constant]
+    Buffer lanes;                         // [node][panel][lane row][P]
+    Coefficients ahead, back;
+    template <class Model> const real *constants_of(int q) const { return constants.data() + size_t(q) * Model::n_constants; }
+    template <class Model> const real *lanes_of(int q, int p, int n_panels) const {
+        return lanes.data + (size_t(q) * n_panels + p) * Model::n_lanes * P;
+    }
+    static double z_of(real y, double dt) { return 2 * double(y) / dt - 1; }
+};
+
 // A population and the synapses into it.
 struct Layer {
     int n = 0, n_panels = 0;
@@ -35,18 +75,25 @@ struct Layer {
     int terms = 0;                        // of a step's Taylor series, see flow.hpp, and its matrices
     std::vector<real> series, series_back;
 
+    double stiffness = 0;                 // the largest sum of rates of a variable, times dt
+    NodeConstants nodes;                  // with exact times
+    real lift = 0, drop = 0;              // how far a unit weight takes a neuron to its threshold in a step, and away from it
+
     // Constants from parameters; lanes beyond the last neuron are like the first.
     template <class Model> void compute() {
-        double p[Model::n_parameters];
-        real c[Model::n_constants];
         constants.resize(Model::n_constants);
         lanes.reserve(std::max(size_t(1), size_t(n_panels) * Model::n_lanes * P));
+        constants_at<Model>(dt, constants.data(), lanes.data);
+    }
+    template <class Model> void constants_at(double dt, real *shared, real *own) const {
+        double p[Model::n_parameters];
+        real c[Model::n_constants];
         for (int j = 0; j < (Model::n_lanes ? n_panels * P : 1); ++j) {
             for (int i = 0; i < Model::n_parameters; ++i) p[i] = parameters[size_t(i) * n + (j < n ? j : 0)];
             Model::constants(p, dt, c);
-            if (j == 0) std::copy(c, c + Model::n_constants, constants.begin());
+            if (j == 0) std::copy(c, c + Model::n_constants, shared);
             for (int i = 0; i < Model::n_lanes; ++i)
-                lanes.data[(size_t(j / P) * Model::n_lanes + i) * P + j % P] = c[Model::lane_index[i]];
+                own[(size_t(j / P) * Model::n_lanes + i) * P + j % P] = c[Model::lane_index[i]];
         }
     }
     template <class Model> const real *lanes_of(int panel) const { return lanes.data + size_t(panel) * Model::n_lanes * P; }
@@ -68,8 +115,9 @@ struct LayerTrace {
     std::vector<real> error;              // R of each spike
     SpikeLists dropped;                   // resets without a spike
     std::vector<real> dropped_recorded;
-    Buffer gradient;                      // [panel][row][P]: what a synapse collects, by step (or event, in exact.hpp)
-    Buffer kept;                          // [panel][row][variable][P]: forward state that time constants need
+    Buffer gradient;                      // [panel][row][P]: what a synapse collects, by step
+    Buffer kept;                          // [panel][row][variable][P]: forward state that time constants need; in exact.hpp
+                                          // [step][panel][variable][P]
     Buffer collected;                     // [panel][trained parameter][P]
     int rows = 0;                         // rows of `gradient` that are not zero
     Buffer states, adjoints;              // if recorded, [panel][step][variable][P]: after each step; of the backward
@@ -79,11 +127,13 @@ struct LayerTrace {
     std::vector<Event> events;
     std::vector<uint32_t> event_start;    // [K + 1]
     std::vector<real> tail;               // [K]: from the last cut of a step to its end
-    Buffer event_gradient;                // [panel][event][P]: what a synapse collects at its spike; or, taken together:
-    Buffer step_adjoint;                  // [panel][step][carried variable][P] at the ends of steps with events,
-    std::vector<real> seen, jumped;       // [event][carried variable]: what is collected of it, by how much it jumps there
+    Buffer moments;                       // [step with arrivals][panel][node][P], where parameters are trained
+    std::vector<int32_t> moment_row;      // [K]: which of these, or -1
+    Buffer step_adjoint;                  // [panel][step][row][P]: what spikes see, at the ends of steps with events
+    int carried = 0;                      // rows of it
+    std::vector<real> seen, jumped;       // [event][row]: coefficients of what is collected, and by how much rows jump there
     uint32_t live_events = 0;             // events after these have no gradient
-    std::vector<uint32_t> below_rows, own_rows;  // rows of event_gradient by source neuron, in order of time
+    std::vector<uint32_t> below_rows, own_rows;  // events by source neuron, in order of time
 };
 struct Slot {
     SpikeLists input;
@@ -95,7 +145,7 @@ struct Slot {
 };
 
 struct Scratch {                          // one per thread
-    Buffer drive, state, next, walk, lanes, adjoint, transport_row, transport, voltages;
+    Buffer drive, state, next, gap, moments, seen, adjoint, transport_row, transport, voltages;
     std::vector<uint8_t> keep;
 };
 

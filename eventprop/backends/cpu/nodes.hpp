@@ -1,0 +1,189 @@
+// What a spike brings, and sees, at any time within a step, without exponentials.
+//
+// A spike that arrives when a time y is left of the step changes a neuron's state at its end by w f(y), where f, the
+// response to a unit weight, is a smooth function of y. It is interpolated: from f at some nodes (Chebyshev's), with
+// polynomials l_q(y) that are 1 at one node and 0 at the others, f(y) = sum_q l_q(y) f(y_q). So all spikes of a step
+// together bring sum_q f(y_q) m_q, where the moments m_q = sum w l_q(y) need a few products for each spike and neuron,
+// and f at the nodes is computed once, whenever a parameter changes. Backwards a synapse collects the same of its target:
+// l_q(y) times what it would at the nodes; and what goes back to the source is minus the derivative of that by y.
+//
+// Where neurons share their constants so they do f: then a spike has coefficients of its own for the state variables.
+#pragma once
+#include "flow.hpp"
+
+namespace eventprop {
+
+template <class Model> constexpr bool shared = Model::n_lanes == 0 && Model::spiking;
+
+// Rows of coefficients that a spike has for what it brings, and for what it sees.
+template <class Model> int rows_ahead(const Layer &l) { return shared<Model> ? Model::n_state : l.nodes.n; }
+template <class Model> int rows_back(const Layer &l) { return shared<Model> ? Model::n_carried : l.nodes.n; }
+
+// Lowest degree at which interpolation is good to rounding, where |A| h = theta: its error is 2 (theta / 4)^n / n!.
+inline int nodes_for(double theta) {
+    double error = 2;
+    int n = 0;
+    while (n < MOST_NODES && (n < 3 || error > (sizeof(real) == 4 ? 1e-8 : 1e-16))) error *= theta / 4 / ++n;
+    return n;
+}
+
+// Lagrange's polynomials of n nodes z in [-1, 1]: basis[power][node].
+inline void lagrange(int n, const double *z, double (*basis)[MOST_NODES]) {
+    for (int q = 0; q < n; ++q) {
+        double c[MOST_NODES + 1] = {1}, scale = 1;
+        int degree = 0;
+        for (int j = 0; j < n; ++j) {
+            if (j == q) continue;
+            scale *= z[q] - z[j];
+            for (int k = ++degree; k > 0; --k) c[k] = c[k - 1] - z[j] * c[k];
+            c[0] *= -z[j];
+        }
+        for (int k = 0; k < n; ++k) basis[k][q] = c[k] / scale;
+    }
+}
+
+template <class Model> class NodeMaker {
+public:
+    explicit NodeMaker(Layer &l) : l(l) {}
+
+    // After the layer's series has been tabulated.
+    void make() {
+        NodeConstants &to = l.nodes;
+        to.n = nodes_for(l.stiffness);
+        double z[MOST_NODES];
+        to.constants.assign(size_t(to.n) * Model::n_constants, real(0));
+        to.lanes.reserve(std::max(size_t(1), size_t(to.n) * l.n_panels * Model::n_lanes * P));
+        for (int q = 0; q < to.n; ++q) {
+            z[q] = std::cos((2 * q + 1) * 3.14159265358979323846 / (2 * to.n));
+            to.at[q] = real(l.dt * (1 + z[q]) / 2);
+            l.template constants_at<Model>(l.dt * (1 + z[q]) / 2, to.constants.data() + size_t(q) * Model::n_constants,
+                                           to.lanes.data + size_t(q) * l.n_panels * Model::n_lanes * P);
+        }
+        Coefficients basis;
+        lagrange(to.n, z, basis.table);
+        to.ahead = to.back = basis;
+        if constexpr (shared<Model>) {
+            to.ahead = of_rows(basis, Model::n_state, [&](int q, int v) { return brought(q, 0)[v * P]; });
+            to.back = of_rows(basis, Model::n_carried, [&](int q, int v) {
+                alignas(64) real a[Model::n_adjoint * P] = {}, out[P];
+                a[v * P] = 1;
+                Model::back(to.constants_of<Model>(q), nullptr, a, out);
+                return out[0];
+            });
+        }
+        if constexpr (Model::spiking) bounds();
+    }
+
+private:
+    Layer &l;
+    alignas(64) real x[Model::n_state * P];
+
+    const real *brought(int q, int p) {
+        std::fill(x, x + Model::n_state * P, real(0));
+        std::fill(x, x + P, real(1));
+        Model::travel(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), x);
+        return x;
+    }
+    template <class F> Coefficients of_rows(const Coefficients &basis, int rows, F &&value) const {
+        Coefficients c;
+        for (int r = 0; r < rows; ++r)
+            for (int q = 0; q < l.nodes.n; ++q) {
+                const double f = double(value(q, r));
+                for (int k = 0; k < l.nodes.n; ++k) c.table[k][r] += basis.table[k][q] * f;
+            }
+        return c;
+    }
+    // How much a unit weight lifts a neuron towards its threshold within a step, or takes it away, at the most.
+    void bounds() {
+        const real *c = l.constants.data();
+        alignas(64) real none[Model::n_state * P] = {}, rest[P], level[P], rate[P];
+        l.lift = l.drop = 0;
+        for (int p = 0; p < (Model::n_lanes ? l.n_panels : 1); ++p)
+            for (int q = 0; q <= l.nodes.n; ++q) {
+                const real *h = l.lanes_of<Model>(p);
+                brought(q < l.nodes.n ? q : 0, p);
+                if (q == l.nodes.n) {         // a whole step
+                    std::fill(x, x + Model::n_state * P, real(0));
+                    std::fill(x, x + P, real(1));
+                    Model::travel(c, h, x);
+                }
+                for (int first = 0; first < P; first += LANES) {
+                    Model::level(c, h + first, none, rest + first, rate);
+                    Model::level(c, h + first, x + first, level + first, rate);
+                }
+                for (int lane = 0; lane < P; ++lane) {
+                    l.lift = std::max(l.lift, real(1.02) * (level[lane] - rest[lane]));
+                    l.drop = std::max(l.drop, real(1.02) * (rest[lane] - level[lane]));
+                }
+            }
+        if (l.drop < real(1e-3) * l.lift) l.drop = 0;  // rounding
+    }
+};
+
+// The moments of a panel's neurons, or where they share their constants the state variables at the end of the step,
+// x[row] += sum over spikes of coefficient * w; and into `bound` how far they may lift each neuron.
+struct Arrivals {
+    std::vector<const real *> row;        // weights of the first panel
+    std::vector<size_t> stride;           // to the next panel's
+    std::vector<real> share;              // [spike][MOST_NODES]
+    void clear() {
+        row.clear();
+        stride.clear();
+    }
+    size_t size() const { return row.size(); }
+    // A spike of `source` when y is left of the step.
+    template <class Model> void add(const Layer &l, const Weights &w, int source, real y) {
+        row.push_back(w.w.at(0, source));
+        stride.push_back(w.w.stride);
+        if (share.size() < size() * MOST_NODES) share.resize(2 * size() * MOST_NODES);
+        l.nodes.ahead.at(l.nodes.n, rows_ahead<Model>(l), l.nodes.z_of(y, l.dt), 0, share.data() + (size() - 1) * MOST_NODES, nullptr);
+    }
+    // ROWS 0: as many as `rows`.
+    template <int ROWS> void deliver(int p, int rows, real *x, real lift, real drop, real *bound) const {
+        constexpr int MOST = ROWS ? ROWS : MOST_NODES;
+        const int n = ROWS ? ROWS : rows;
+        for (int j = 0; j < VECTORS; ++j) {
+            vec a[MOST], s{};
+            for (int v = 0; v < n; ++v) a[v] = reinterpret_cast<const vec *>(x + v * P)[j];
+            for (size_t e = 0; e < size(); ++e) {
+                const vec w = reinterpret_cast<const vec *>(row[e] + p * stride[e])[j];
+                const real *f = share.data() + e * MOST_NODES;
+                for (int v = 0; v < n; ++v) a[v] += f[v] * w;
+                if (bound) {
+                    const vec up = w * lift, down = w * -drop;
+                    s += up > down ? up : down;
+                }
+            }
+            for (int v = 0; v < n; ++v) reinterpret_cast<vec *>(x + v * P)[j] = a[v];
+            if (bound) reinterpret_cast<vec *>(bound)[j] = s;
+        }
+    }
+    void deliver_rows(int p, int rows, real *x, real lift, real drop, real *bound) const {
+        switch (rows) {
+        case 2: return deliver<2>(p, rows, x, lift, drop, bound);
+        case 3: return deliver<3>(p, rows, x, lift, drop, bound);
+        case 4: return deliver<4>(p, rows, x, lift, drop, bound);
+        case 5: return deliver<5>(p, rows, x, lift, drop, bound);
+        case 6: return deliver<6>(p, rows, x, lift, drop, bound);
+        case 7: return deliver<7>(p, rows, x, lift, drop, bound);
+        default: return deliver<0>(p, rows, x, lift, drop, bound);
+        }
+    }
+};
+
+// The state at node q of a panel whose moments are m, and nothing else.
+template <class Model> void of_moment(const real *m, int q, real *x) {
+    std::copy(m + q * P, m + (q + 1) * P, x);
+    std::fill(x + P, x + Model::n_state * P, real(0));
+}
+// What the moments of a panel bring to its state x at the end of the step.
+template <class Model> void bring(const Layer &l, int p, const real *m, real *x) {
+    alignas(64) real y[Model::n_state * P];
+    for (int q = 0; q < l.nodes.n; ++q) {
+        of_moment<Model>(m, q, y);
+        Model::travel(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), y);
+        for (int i = 0; i < Model::n_state * P; ++i) x[i] += y[i];
+    }
+}
+
+}  // namespace eventprop
