@@ -48,7 +48,7 @@ void read_exact(const Layer &l, int K, const SpikeLists &below, StepWeights w, S
             if (!arrivals.size()) continue;
             real *own = m + size_t(p) * n * P;
             std::fill(own, own + n * P, real(0));
-            arrivals.deliver_rows(p, n, own, 0, 0, nullptr);
+            arrivals.deliver_rows(p, n, own, nullptr);
             for (int q = 0; q < n; ++q) {
                 const real left = l.nodes.at[q];
                 of_moment<Model>(own, q, y);
@@ -69,12 +69,9 @@ void reverse_read_exact(const Layer &l, int K, const SpikeLists &below, StepWeig
     const real h = real(l.dt), trial = real(K * l.dt), *c = l.constants.data();
     const int n = l.nodes.n;
     const size_t stride = Panels::stride_of(size_t(K) * n);
-    trace.carried = n;
     trace.step_adjoint.reserve(stride * l.n_panels);
     trace.seen.resize(below.id.size() * n);
-    trace.jumped.clear();
     trace.events.resize(below.id.size());
-    trace.live_events = uint32_t(below.id.size());
     clear_adjoint(l, M, t);
     const Panels rows{trace.step_adjoint.data, stride};
     auto x = [&](int p) { return t.adjoint.data + size_t(p) * M * P; };
@@ -115,7 +112,6 @@ void reverse_read_exact(const Layer &l, int K, const SpikeLists &below, StepWeig
     }
     if constexpr (Model::n_collect > 0)
         for (int p = 0; p < l.n_panels; ++p) Model::collect_start(c, l.lanes_of<Model>(p), x(p), sum(p));
-    trace.below_rows.assign(below.order.begin(), below.order.end());
 }
 
 }  // namespace eventprop

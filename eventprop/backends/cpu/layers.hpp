@@ -77,7 +77,8 @@ struct Layer {
 
     double stiffness = 0;                 // the largest sum of rates of a variable, times dt
     NodeConstants nodes;                  // with exact times
-    real lift = 0, drop = 0;              // how far a unit weight takes a neuron to its threshold in a step, and away from it
+    real lift = 0, drop = 0;              // how far a unit weight takes a neuron to its threshold in a step, a negative one
+    real steep = 0, steep_drop = 0;       // likewise at the most, by the part of a step that it has for it
 
     // Constants from parameters; lanes beyond the last neuron are like the first.
     template <class Model> void compute() {
@@ -130,10 +131,7 @@ struct LayerTrace {
     Buffer moments;                       // [step with arrivals][panel][node][P], where parameters are trained
     std::vector<int32_t> moment_row;      // [K]: which of these, or -1
     Buffer step_adjoint;                  // [panel][step][row][P]: what spikes see, at the ends of steps with events
-    int carried = 0;                      // rows of it
     std::vector<real> seen, jumped;       // [event][row]: coefficients of what is collected, and by how much rows jump there
-    uint32_t live_events = 0;             // events after these have no gradient
-    std::vector<uint32_t> below_rows, own_rows;  // events by source neuron, in order of time
 };
 struct Slot {
     SpikeLists input;
