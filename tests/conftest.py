@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from eventprop import models
 from eventprop.backends.cpu import compiler, engine
 from eventprop.data import demo_digits as demo
 from eventprop.data.shd import write_shd
@@ -16,6 +17,14 @@ from eventprop.data.shd import write_shd
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _only_neurons_on_board() -> Iterator[None]:
+    """What a test declares is gone after it."""
+    yield
+    for name in set(models.NEURONS) - set(models.ON_BOARD):
+        del models.NEURONS[name]
 
 
 @pytest.fixture(autouse=True, scope="session")

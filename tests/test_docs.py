@@ -21,6 +21,7 @@ import pytest
 
 from eventprop import cli, scans
 from eventprop.__main__ import main as tools
+from eventprop.certificate import command as certificate
 from eventprop.parameters.declaration import parse_settings
 from eventprop.parameters.shared import ALIASES
 from eventprop.simulators import recipes, registry
@@ -32,8 +33,23 @@ FENCE = re.compile(r'^```([a-z]*)(?: title="([^"]*)")?\n(.*?)^```$', re.DOTALL |
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 OWNER = {name: benchmark for benchmark in registry.BENCHMARKS.values() for name in [f"train_{benchmark.name}.py"]}
 # Upper-case words that are no keys: values, and names of the environment and the code.
-WORDS = {"ALIF", "BENCHMARKS", "CXX", "CXXFLAGS", "DATA_DIR/SHD/", "DEMO", "EVENTPROP_CACHE", "KEY", "LI", "LIF"}
-WORDS |= {"MPLBACKEND", "OF_OTHERS", "TESTS", "SHD", "SSC"}
+WORDS = {
+    "ALIF",
+    "BENCHMARKS",
+    "COBA",
+    "EIF",
+    "QIF",
+    "RF",
+    "CXX",
+    "CXXFLAGS",
+    "DATA_DIR/SHD/",
+    "DEMO",
+    "EVENTPROP_CACHE",
+    "KEY",
+    "LI",
+    "LIF",
+}
+WORDS |= {"COBA", "EIF", "MPLBACKEND", "QIF", "RF", "OF_OTHERS", "TESTS", "SHD", "SSC"}
 
 
 def blocks(text: str, language: str) -> list[tuple[str, str]]:
@@ -114,6 +130,8 @@ class Reached(Exception):
 @pytest.mark.parametrize("command", sorted({c for text in TEXTS.values() for c in commands(text)}))
 def test_a_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(command)
+    if "my_neurons.py" in words:  # the first block of the page that names it
+        Path("my_neurons.py").write_text(blocks(PAGES["own_neuron"], "python")[0][1])
     if words[0] == "make":
         targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
         assert {word for word in words[1:] if "=" not in word} <= set(targets)
@@ -170,6 +188,11 @@ def read_by_the_tools(words: list[str]) -> None:
         scans.add_arguments(parser)
         file = parser.parse_args(words[1:]).file
         assert file.name == "SCAN.toml" or tools(["scan", str(ROOT / file), "--list"]) == 0
+    elif words[0] == "check":  # it takes minutes
+        parser = argparse.ArgumentParser()
+        certificate.add_arguments(parser)
+        file = parser.parse_args(words[1:]).models
+        assert file is None or Path(file).exists()
     else:
         assert tools(words) == 0
 

@@ -16,6 +16,7 @@ from eventprop.certificate.engine import Found, relative, run, timings
 from eventprop.certificate.expressions import Array
 from eventprop.certificate.smooth import smooth_errors
 from eventprop.declarations import Neuron
+from eventprop.network import SPIKE_TIMINGS
 
 __all__ = ["EXACT_LIMIT", "GRID_LIMIT", "LOSSES", "SMOOTH_LIMIT", "Certificate", "Column", "Example", "certify"]
 
@@ -137,6 +138,7 @@ def certify(
     seed: int = 0,
     tell: Callable[[str], None] = lambda line: None,
     losses: Collection[str] = LOSSES,
+    wanted: Collection[str] = tuple(SPIKE_TIMINGS),
 ) -> Certificate:
     """Compare the CPU engine with differences.
 
@@ -145,7 +147,7 @@ def certify(
         networks: how many random networks.
         seed: which ones.
         tell: is told how far it is.
-        losses: for which.
+        losses, wanted: for which losses and spike timings.
 
     Raises:
         ValueError: the declaration is wrong.
@@ -156,7 +158,7 @@ def certify(
         found.refused["exact"] = "the engine has no exact spike times for this neuron"
     for number, (circuit, exact) in enumerate(_conditioned(found, networks, seed, losses)):
         tell(f"network {number + 1} of {networks}")
-        _compare(found, circuit, exact)
+        _compare(found, circuit, exact, wanted)
     tell("smooth step")
     found.smooth = smooth_errors(neuron, found.scale, GRIDS_MS[0], max(2, networks // 4), seed)
     return found
@@ -185,9 +187,9 @@ def _conditioned(
             yield circuit, exact
 
 
-def _compare(found: Certificate, circuit: Circuit, exact: Differences) -> None:
+def _compare(found: Certificate, circuit: Circuit, exact: Differences, wanted: Collection[str]) -> None:
     steps = {"grid": GRIDS_MS, "substep": (INPUT_MS, *GRIDS_MS[1::2]), "exact": (INPUT_MS,)}
-    columns = [Column(timing, dt) for timing in timings(found.neuron) for dt in steps[timing]]
+    columns = [Column(timing, dt) for timing in timings(found.neuron) if timing in wanted for dt in steps[timing]]
     for read_out in circuit.read_outs:
         for loss in read_out.losses:
             if loss not in exact.gradients:

@@ -37,11 +37,13 @@ models.NEURONS["cubic"] = Neuron(
 @pytest.mark.parametrize("name", SPIKING)
 def test_every_neuron_on_board(name: str) -> None:
     """Fails if a gradient, by any weight or parameter, is not that of the neuron's equations."""
-    losses = ("sum", "sum_weigh_exp", *(["first_spike"] if name in ("LIF", "QIF") else []))
-    found = certify(models.NEURONS[name], 2, losses=losses)
+    whole = name in ("LIF", "AdEx")
+    losses = ("sum", "sum_weigh_exp", "first_spike") if whole else ("sum",)
+    timings = ("grid", "exact", "substep") if whole else ("grid", "exact")
+    found = certify(models.NEURONS[name], 2 if whole else 1, losses=losses, wanted=timings)
     assert not list(found.complaints()), report.table(found)
     assert set(found.groups) == {"input weights", "recurrent weights", OUTPUT, *models.NEURONS[name].parameters}
-    assert set(found.errors) == set(losses) and min(found.networks.values()) >= 1
+    assert set(losses) <= set(found.errors) and min(found.networks.values()) >= 1
     assert found.smooth and found.own < 1e-6
 
 
@@ -59,7 +61,7 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("wrong")
 def test_a_wrong_gradient_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """Fails if the certificate would pass whatever the engine says."""
-    assert main(["check", "LIF", "--networks", "2"]) == 1
+    assert main(["check", "LIF", "--networks", "1"]) == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("LIF: NOT CERTIFIED: ") and "v_reset" in last
 

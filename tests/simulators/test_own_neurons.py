@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +33,6 @@ NEURONS["mine"] = Neuron(
 )
 """
 RUN = ["NUM_HIDDEN=8", "N_EPOCH=1", "N_TRAIN=20", "N_VALIDATE=10", "MODEL_SEED=1", "TRAIN_DATA_SEED=1"]
-
-
-@pytest.fixture(autouse=True)
-def _only_those_on_board() -> Iterator[None]:
-    yield
-    for name in set(models.NEURONS) - set(models.ON_BOARD):
-        del models.NEURONS[name]
 
 
 @pytest.fixture

@@ -11,6 +11,9 @@ and which of their parameters differ between neurons or are trained are built in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from eventprop import models
 from eventprop.backends.cpu.codegen_exact import ExactStruct
 from eventprop.backends.cpu.codegen_loss import losses_of, readout
@@ -18,9 +21,9 @@ from eventprop.backends.cpu.codegen_neuron import Struct
 from eventprop.backends.cpu.codegen_substep import SubstepStruct
 from eventprop.backends.cpu.codegen_text import cpp, lane_loop, switch, values_of
 from eventprop.backends.snippets import names_in
-from eventprop.network import Network
+from eventprop.network import Network, Population
 
-__all__ = ["generate"]
+__all__ = ["generate", "trained_in_any"]
 
 
 def _regulariser(hidden: Struct) -> str:
@@ -56,6 +59,18 @@ def _optimiser(optimiser: models.Optimiser) -> str:
     )
 
 
+def _of_all(layers: Sequence[Population]) -> Population:
+    """A population that has for each neuron, and trains, what any of the hidden layers does: they share their code."""
+    first = layers[0]
+    own = {n: next((q.parameters[n] for q in layers if n in q.per_neuron), v) for n, v in first.parameters.items()}
+    return replace(first, parameters=own, trained=trained_in_any(layers))
+
+
+def trained_in_any(layers: Sequence[Population]) -> tuple[str, ...]:
+    """Parameters that any of the hidden layers trains, in the order of their model."""
+    return tuple(n for n in layers[0].model.parameters if any(n in q.trained for q in layers))
+
+
 def generate(network: Network, real: str = "float") -> str:
     """The C++ source of an engine for networks of this kind; sizes and parameters are not part of it.
 
@@ -63,7 +78,7 @@ def generate(network: Network, real: str = "float") -> str:
         real: "float", or "double" for checking.
     """
     kind = {"grid": Struct, "exact": ExactStruct, "substep": SubstepStruct}[network.spike_timing]
-    hidden = kind("Hidden", network.hidden[0])
+    hidden = kind("Hidden", _of_all(network.hidden))
     output = kind("Output", network.output)
     return (
         "#include <cmath>\n"

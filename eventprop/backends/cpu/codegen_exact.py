@@ -48,7 +48,12 @@ class ExactStruct(FlowStruct):
         lanes += [cpp(self.flow), *(f"(next + {i} * P)[l] = {v};" for i, v in enumerate(self.state))]
         lanes += [f"const real fall = -({cpp(m.climb)});"]
         lanes += [f"const real top = {cpp(m.level)} + dt * (fall > 0 ? fall : real(0));", "gap[l] = top;"]
-        lanes += ["any |= top >= 0;", "const int flag = top + margin >= 0;", "fired[l] = uint8_t(flag);", "some |= flag;"]
+        lanes += [
+            "any |= top >= 0;",
+            "const int flag = top + margin >= 0;",
+            "fired[l] = uint8_t(flag);",
+            "some |= flag;",
+        ]
         loop = f"        for (int l = 0; l < P; ++l) {{\n{_lines(lanes, 12)}        }}\n"
         return self.function(
             "int probe(const real *c, const real *h, const real *__restrict x, real *__restrict next, real dt, "

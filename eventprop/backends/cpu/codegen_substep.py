@@ -71,10 +71,14 @@ class SubstepStruct(FlowStruct):
             {},
             ahead,
         )
-        return head + ahead_text + self.vector(
-            "void retreat(const real *c, const real *h, real *__restrict b, const real *__restrict y, "
-            "const real *__restrict dts, real *__restrict sum)",
-            " ".join(back_inputs),
-            {},
-            lines,
+        return (
+            head
+            + ahead_text
+            + self.vector(
+                "void retreat(const real *c, const real *h, real *__restrict b, const real *__restrict y, "
+                "const real *__restrict dts, real *__restrict sum)",
+                " ".join(back_inputs),
+                {},
+                lines,
+            )
         )

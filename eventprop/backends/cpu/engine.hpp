@@ -63,7 +63,8 @@ public:
     void zero_gradients() {
         for_weights([](Weights &w, int p) { std::memset(w.g.at(p, 0), 0, sizeof(real) * w.n_pre * P); });
         each_layer([](Layer &l) {
-            for (Trained &a : l.trained) std::fill(a.g, a.g + size_t(l.n_panels) * P, real(0));
+            for (Trained &a : l.trained)
+                if (a.w) std::fill(a.g, a.g + size_t(l.n_panels) * P, real(0));
         });
     }
 
@@ -82,7 +83,7 @@ public:
         for (double x : part) s += x;
         each_layer([&](Layer &l) {
             for (Trained &a : l.trained)
-                for (int j = 0; j < l.n; ++j) s += double(a.g[j]) * double(a.g[j]);
+                for (int j = 0; a.w && j < l.n; ++j) s += double(a.g[j]) * double(a.g[j]);
         });
         return s;
     }
@@ -95,6 +96,7 @@ public:
         each_layer([&](Layer &l) {
             if (l.trained.empty()) return;
             for (Trained &a : l.trained) {
+                if (!a.w) continue;
                 Optimiser::update(parameters, factor, l.n, a.w, a.g, a.m, a.v);
                 for (int j = 0; j < l.n; ++j) a.w[j] = std::min(std::max(a.w[j], a.least), a.most);
             }
@@ -106,6 +108,7 @@ public:
     void take_trained(Layer &l) {
         const bool read_out = &l == &output;
         for (size_t i = 0; i < l.trained.size(); ++i) {
+            if (!l.trained[i].w) continue;
             const int row = read_out ? Output::trained_index[i] : Hidden::trained_index[i];
             std::copy(l.trained[i].w, l.trained[i].w + l.n, l.parameters.begin() + size_t(row) * l.n);
         }
@@ -451,7 +454,7 @@ private:
                 const LayerTrace &trace = l < hidden.size() ? slots[s].layers[l] : slots[s].output;
                 const size_t count = layer.trained.size();
                 for (size_t j = 0; j < count; ++j)
-                    for (int a = 0; a < layer.n; ++a)
+                    for (int a = 0; layer.trained[j].w && a < layer.n; ++a)
                         layer.trained[j].g[a] += trace.collected.data[(size_t(a / P) * count + j) * P + a % P];
             }
     }

@@ -13,7 +13,7 @@ import numpy as np
 
 from eventprop import models
 from eventprop.backends import BatchResult
-from eventprop.backends.cpu.codegen import generate
+from eventprop.backends.cpu.codegen import generate, trained_in_any
 from eventprop.backends.cpu.codegen_loss import losses_of
 from eventprop.backends.cpu.compiler import load_library
 from eventprop.backends.cpu.interface import Batch, address, check, declare
@@ -82,8 +82,12 @@ class CpuEngine:
         self._layers = {population.name: number for number, population in enumerate(network.populations)}
         self._trained: dict[str, dict[str, np.ndarray]] = {}
         for population in network.populations:
-            for name in population.trained:
-                self._trained[f"{population.name}.{name}"] = self._place_trained(population, name)
+            for name in trained_in_any([population] if population is network.output else network.hidden):
+                if name in population.trained:
+                    self._trained[f"{population.name}.{name}"] = self._place_trained(population, name)
+                else:
+                    none: tuple[Any, ...] = (None, None, None, None, 0.0, 0.0)
+                    check(self._lib.engine_trained(self._handle, self._layers[population.name], *none))
         self.set_time_constants(network.initial_time_constants())
         self._arrays = {p.name: self._place(p) for p in network.projections}
         number, values = losses_of(network).index(network.loss), _vector(network.loss_parameters, network.loss)

@@ -17,7 +17,7 @@ struct Weights {
     int n_pre = 0;
     bool trained = false, present = false;
 };
-// A parameter that is trained, with its gradient and moments, [panel][P].
+// A parameter that is trained, with its gradient and moments, [panel][P]; none where only other hidden layers train it.
 struct Trained {
     real *w = nullptr, *g = nullptr, *m = nullptr, *v = nullptr;
     real least = 0, most = 0;

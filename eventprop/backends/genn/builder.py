@@ -203,12 +203,25 @@ def seen_by(model: NeuronModel) -> tuple[str, ...]:
 def genn(code: str) -> str:
     """Code of a model in GeNN: the current has another name, since ``Isyn`` is what arrives in a step there."""
     code = renamed(code, {"Isyn": "I", "Isyn_then": "I_then", "real": "scalar"})
-    code = re.sub(r"\bphi\((\w+)\)", r"(\1 == 0.0 ? 1.0 : expm1(\1) / \1)", code)
-    return re.sub(r"\bphi_slope\((\w+)\)", _PHI_SLOPE, code)
+    return _written_out(_written_out(code, "phi_slope", _PHI_SLOPE), "phi", _PHI)
 
 
-# The derivative of (exp(z) - 1) / z, by a series where its terms cancel.
+def _written_out(code: str, name: str, text: str) -> str:
+    """Code with ``text`` in the place of a function, its argument for ``z``."""
+    while found := re.search(rf"\b{name}\(", code):
+        depth, end = 1, found.end()
+        while depth:
+            depth += {"(": 1, ")": -1}.get(code[end], 0)
+            end += 1
+        argument = code[found.end() : end - 1]
+        z = argument if argument.isidentifier() else f"({argument})"
+        code = code[: found.start()] + renamed(text, {"z": z}) + code[end:]
+    return code
+
+
+# (exp(z) - 1) / z, and its derivative, by a series where its terms cancel.
+_PHI = "(z == 0.0 ? 1.0 : expm1(z) / z)"
 _PHI_SLOPE = (
-    r"(fabs(\1) < 0.3 ? 0.5 + \1 * (1.0 / 3.0 + \1 * (0.125 + \1 * (1.0 / 30.0 + \1 * (1.0 / 144.0 + \1 * "
-    r"(1.0 / 840.0 + \1 * (1.0 / 5760.0 + \1 / 45360.0)))))) : (exp(\1) - expm1(\1) / \1) / \1)"
+    "(fabs(z) < 0.3 ? 0.5 + z * (1.0 / 3.0 + z * (0.125 + z * (1.0 / 30.0 + z * (1.0 / 144.0 + z * "
+    "(1.0 / 840.0 + z * (1.0 / 5760.0 + z / 45360.0)))))) : (exp(z) - expm1(z) / z) / z)"
 )

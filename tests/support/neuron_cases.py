@@ -13,11 +13,18 @@ from eventprop.derivation import derived
 from eventprop.network import Network, Population, Projection
 from tests.support.small import PARAMETERS, spike_set
 
-__all__ = ["SIZES", "STEPS", "Drive", "batch_of", "network_of", "weights_of"]
+__all__ = ["BOUNDS", "SIMPLE", "Drive", "batch_of", "network_of", "weights_of"]
 
 SIZES = {"input": 12, "hidden0": 15, "hidden1": 10, "output": 4}
 STEPS, DT_MS, SAMPLES = 100, 0.5, 2
-
+ENDS = {
+    "in_to_hid": ("input", "hidden0"),
+    "hid_to_hid0": ("hidden0", "hidden0"),
+    "hid_to_hidfwd0": ("hidden0", "hidden1"),
+    "hid_to_hid1": ("hidden1", "hidden1"),
+    "hid_to_out": ("hidden1", "output"),
+}
+"""Source and target by projection."""
 
 BOUNDS = {"tau_syn": (4.99, 1e9), "v_thresh": (-1e9, 1.0), "e_inh": (-0.5, -0.49), "izh_c": (-66.0, -65.0)}
 SIMPLE = {"lbd_upper": 0.01, "lbd_lower": 0.02, "nu_upper": 6.0}
@@ -37,12 +44,12 @@ class Drive:
     recurrent: float = 1.0
     forward_mean: float = 0.3
     forward: float = 1.0
+    seed: int = 0
 
 
 def network_of(
     neuron: models.Neuron,
     trained: str = "all",
-    values: Mapping[str, float] | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     loss: str = "sum_weigh_exp",
     regulariser: Mapping[str, float] | None = None,
@@ -52,7 +59,6 @@ def network_of(
     Args:
         trained: "all": every parameter; "some": all but the first, and in the first layer none: there, the others have
             one value for all neurons.
-        values: parameters that are not as declared.
         bounds: least and largest value of trained parameters.
         regulariser: parameters of "simple", where that is wanted.
     """
@@ -66,19 +72,16 @@ def network_of(
         shared = trained == "some" and name == "hidden0"
         learned = [] if shared else list(kind.parameters)[trained == "some" :]
         for number, (n, parameter) in enumerate(kind.parameters.items()):
-            mean = (values or {}).get(n, parameter.default)
+            mean = parameter.default
             drawn = mean * rng.uniform(0.97, 1.03, size) + 0.01 * rng.uniform(0, 1, size)
             drawn = np.clip(drawn, *limits.get(n, (-1e9, 1e9))).astype(np.float32)
             own[n] = float(np.float32(mean)) if shared and number > 0 else drawn
         populations.append(Population(name, size, model, own, tuple(learned)))
-    ends = {"in_to_hid": ("input", "hidden0"), "hid_to_hid0": ("hidden0", "hidden0")}
-    ends |= {"hid_to_hidfwd0": ("hidden0", "hidden1"), "hid_to_hid1": ("hidden1", "hidden1")}
-    ends |= {"hid_to_out": ("hidden1", "output")}
     return Network(
         num_input=SIZES["input"],
         hidden=tuple(populations[:-1]),
         output=populations[-1],
-        projections=tuple(Projection(p, a, b, (SIZES[a], SIZES[b]), 0.0, 0.0, True) for p, (a, b) in ends.items()),
+        projections=tuple(Projection(p, a, b, (SIZES[a], SIZES[b]), 0.0, 0.0, True) for p, (a, b) in ENDS.items()),
         loss=models.LOSSES[loss],
         regulariser=models.REGULARISERS["simple" if regulariser else "none"],
         regulariser_parameters=regulariser or {},
@@ -92,16 +95,13 @@ def network_of(
     )
 
 
-def weights_of(drive: Drive, seed: int) -> dict[str, np.ndarray]:
+def weights_of(drive: Drive) -> dict[str, np.ndarray]:
     """Normal weights, float32, by projection."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(drive.seed)
     spread = {"in_to_hid": (drive.mean, drive.sd), "hid_to_hid0": (0.0, drive.recurrent)}
     spread |= {"hid_to_hidfwd0": (drive.forward_mean, drive.forward), "hid_to_hid1": (0.0, drive.recurrent)}
     spread |= {"hid_to_out": (0.0, 0.3)}
-    ends = {"in_to_hid": ("input", "hidden0"), "hid_to_hid0": ("hidden0", "hidden0")}
-    ends |= {"hid_to_hidfwd0": ("hidden0", "hidden1"), "hid_to_hid1": ("hidden1", "hidden1")}
-    ends |= {"hid_to_out": ("hidden1", "output")}
-    return {p: rng.normal(*spread[p], (SIZES[a], SIZES[b])).astype(np.float32) for p, (a, b) in ends.items()}
+    return {p: rng.normal(*spread[p], (SIZES[a], SIZES[b])).astype(np.float32) for p, (a, b) in ENDS.items()}
 
 
 def batch_of(seed: int) -> tuple[SpikeSet, np.ndarray, np.ndarray]:
