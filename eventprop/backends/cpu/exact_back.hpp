@@ -9,16 +9,18 @@
 
 namespace eventprop {
 
-// Rows of what spikes of a step see, of each panel: adjoints at its end where neurons share their constants, or what a
-// synapse would collect at the nodes.
-template <class Model> void rows_seen(const Layer &l, int p, const real *adjoint, real *rows) {
+// What a synapse onto panel p collects, or with `errors` what goes back through it, at the nodes, for adjoints at the end of the
+// step: rows of it. Where neurons share their constants the adjoints themselves.
+template <class Model, bool errors> void rows_seen(const Layer &l, int p, const real *adjoint, real *rows) {
     if constexpr (shared<Model>) {
         std::memcpy(rows, adjoint, Model::n_carried * P * sizeof(real));
     } else {
         alignas(64) real a[Model::n_adjoint * P];
         for (int q = 0; q < l.nodes.n; ++q) {
+            const real *c = l.nodes.constants_of<Model>(q), *h = l.nodes.lanes_of<Model>(q, p, l.n_panels);
             std::copy(adjoint, adjoint + Model::n_adjoint * P, a);
-            Model::back(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), a, rows + q * P);
+            Model::back(c, h, a, rows + q * P);
+            if constexpr (errors) Model::transport(c, h, a, rows + q * P);
         }
     }
 }
@@ -113,7 +115,7 @@ public:
             const int kept = rows_kept<Model>(l);
             for (int p = 0; p < l.n_panels; ++p) {
                 std::memcpy(rows.at(p, size_t(k) * kept), x(p), kept * P * sizeof(real));
-                if (!shared<Model>) rows_seen<Model>(l, p, x(p), now + p * now_stride);
+                if (!shared<Model>) rows_seen<Model, true>(l, p, x(p), now + p * now_stride);
             }
             passages.compute(l, trace.events.data() + first, int(end - first), trace);
             for (uint32_t e = end; e-- > first;) event(e, int(e - first));
@@ -170,7 +172,9 @@ private:
         const Event &e = trace.events[number];
         const uint32_t s = e.index;
         real back[MOST_NODES];
-        l.nodes.back.at(l.nodes.n, n, NodeConstants::z_of(e.after, l.dt), -2 / l.dt, &trace.seen[size_t(number) * n], back);
+        const double z = NodeConstants::z_of(e.after, l.dt);
+        l.nodes.collected.at(l.nodes.n, n, z, &trace.seen[size_t(number) * n]);
+        l.nodes.back.at(l.nodes.n, n, z, back);
         if (e.kind == BELOW) {
             (*below_error)[s] += error_of_rows(l.forward.w, below->id[s], back, now, n, now_stride, l.n_panels);
             return;
@@ -203,8 +207,10 @@ private:
             for (int q = 0; q < n; ++q) {
                 std::fill(a, a + M * P, real(0));
                 for (int v = 0; v < M; ++v) a[v * P + lane] = jump[v];
-                Model::back(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), a, out);
+                const real *cq = l.nodes.constants_of<Model>(q), *hq = l.nodes.lanes_of<Model>(q, p, l.n_panels);
+                Model::back(cq, hq, a, out);
                 to[q] = out[lane];
+                Model::transport(cq, hq, a, out);
                 now[p * now_stride + q * P + lane] += out[lane];
             }
         }
@@ -253,7 +259,7 @@ private:
             const uint32_t first = starts[k], end = starts[k + 1];
             if (first == end) continue;
             const real *kept = trace.step_adjoint.data + p * stride + size_t(k) * rows_kept<Model>(l) * P;
-            if constexpr (Model::spiking) rows_seen<Model>(l, p, kept, rows);
+            if constexpr (Model::spiking) rows_seen<Model, false>(l, p, kept, rows);
             else std::copy(kept, kept + n * P, rows);
             for (uint32_t e = end; e-- > first;) {
                 const Event &event = trace.events[e];

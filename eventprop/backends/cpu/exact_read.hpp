@@ -73,6 +73,8 @@ void reverse_read_exact(const Layer &l, int K, const SpikeLists &below, StepWeig
     trace.seen.resize(below.id.size() * n);
     trace.events.resize(below.id.size());
     clear_adjoint(l, M, t);
+    t.seen.reserve(size_t(l.n_panels) * n * P);
+    real *errors = t.seen.data;
     const Panels rows{trace.step_adjoint.data, stride};
     auto x = [&](int p) { return t.adjoint.data + size_t(p) * M * P; };
     auto error = [&](int p) { return slot.error.data() + p * P; };
@@ -87,12 +89,13 @@ void reverse_read_exact(const Layer &l, int K, const SpikeLists &below, StepWeig
                 std::copy(x(p), x(p) + M * P, a);
                 Model::back_driven(cq, hq, a, error(p), end, -slope, l.nodes.at[q]);
                 Model::gradient(cq, hq, a, rows.at(p, size_t(k) * n + q));
+                Model::transport(cq, hq, a, errors + (size_t(p) * n + q) * P);
             }
         for (uint32_t s = from; s < to; ++s) {
-            real back[MOST_NODES];
             trace.events[s] = {0, h - below.at[s], BELOW, s, uint32_t(k)};
-            l.nodes.back.at(n, n, NodeConstants::z_of(h - below.at[s], l.dt), -2 / l.dt, &trace.seen[size_t(s) * n], back);
-            below_error[s] += error_of_rows(l.forward.w, below.id[s], back, rows.at(0, size_t(k) * n), n, stride, l.n_panels);
+            real *seen = &trace.seen[size_t(s) * n];
+            l.nodes.collected.at(n, n, NodeConstants::z_of(h - below.at[s], l.dt), seen);
+            below_error[s] += error_of_rows(l.forward.w, below.id[s], seen, errors, n, size_t(n) * P, l.n_panels);
         }
         for (int p = 0; p < l.n_panels; ++p) {
             const real *hp = l.lanes_of<Model>(p);

@@ -4,8 +4,8 @@
 // response to a unit weight, is a smooth function of y. It is interpolated: from f at some nodes (Chebyshev's), with
 // polynomials l_q(y) that are 1 at one node and 0 at the others, f(y) = sum_q l_q(y) f(y_q). So all spikes of a step
 // together bring sum_q f(y_q) m_q, where the moments m_q = sum w l_q(y) need a few products for each spike and neuron,
-// and f at the nodes is computed once, whenever a parameter changes. Backwards a synapse collects the same of its target:
-// l_q(y) times what it would at the nodes; and what goes back to the source is minus the derivative of that by y.
+// and f at the nodes is computed once, whenever a parameter changes. Backwards what a synapse collects of its target, and
+// what goes back through it, are sums of l_q(y) times what they would be at the nodes.
 //
 // Where neurons share their constants so they do f: then a spike has coefficients of its own for the state variables.
 #pragma once
@@ -19,12 +19,12 @@ template <class Model> constexpr bool shared = Model::n_lanes == 0 && Model::spi
 template <class Model> int rows_ahead(const Layer &l) { return shared<Model> ? Model::n_state : l.nodes.n; }
 template <class Model> int rows_back(const Layer &l) { return shared<Model> ? Model::n_carried : l.nodes.n; }
 
-// How many nodes make interpolation good to rounding, or 1e-6 of what arrives in single precision, where |A| h = theta: the
+// How many nodes make interpolation good to rounding, or 1e-7 of what arrives in single precision, where |A| h = theta: the
 // error is 2 (theta / 4)^n / n!.
 inline int nodes_for(double theta) {
     double error = 2;
     int n = 0;
-    while (n < MOST_NODES && (n < 3 || error > (sizeof(real) == 4 ? 1e-6 : 1e-16))) error *= theta / 4 / ++n;
+    while (n < MOST_NODES && (n < 3 || error > (sizeof(real) == 4 ? 1e-7 : 1e-16))) error *= theta / 4 / ++n;
     return n;
 }
 
@@ -62,15 +62,18 @@ public:
         }
         Coefficients basis;
         lagrange(to.n, z, basis.table);
-        to.ahead = to.back = basis;
+        to.ahead = to.collected = to.back = basis;
         if constexpr (shared<Model>) {
             to.ahead = of_rows(basis, Model::n_state, [&](int q, int v) { return brought(q, 0)[v * P]; });
-            to.back = of_rows(basis, Model::n_carried, [&](int q, int v) {
-                alignas(64) real a[Model::n_adjoint * P] = {}, out[P];
+            alignas(64) real a[Model::n_adjoint * P], out[P], error[P];
+            auto see = [&](int q, int v) {
+                std::fill(a, a + Model::n_adjoint * P, real(0));
                 a[v * P] = 1;
                 Model::back(to.constants_of<Model>(q), nullptr, a, out);
-                return out[0];
-            });
+                Model::transport(to.constants_of<Model>(q), nullptr, a, error);
+            };
+            to.collected = of_rows(basis, Model::n_carried, [&](int q, int v) { see(q, v); return out[0]; });
+            to.back = of_rows(basis, Model::n_carried, [&](int q, int v) { see(q, v); return error[0]; });
         }
         if constexpr (Model::spiking) bounds();
     }
@@ -153,7 +156,7 @@ struct Arrivals {
         lift.push_back(smaller(l.lift, l.steep * y / real(l.dt)));
         drop.push_back(smaller(l.drop, l.steep_drop * y / real(l.dt)));
         if (share.size() < size() * MOST_NODES) share.resize(2 * size() * MOST_NODES);
-        l.nodes.ahead.at(l.nodes.n, rows_ahead<Model>(l), l.nodes.z_of(y, l.dt), 0, share.data() + (size() - 1) * MOST_NODES, nullptr);
+        l.nodes.ahead.at(l.nodes.n, rows_ahead<Model>(l), l.nodes.z_of(y, l.dt), share.data() + (size() - 1) * MOST_NODES);
     }
     // ROWS 0: as many as `rows`.
     template <int ROWS> void deliver(int p, int rows, real *x, real *bound) const {
