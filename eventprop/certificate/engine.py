@@ -59,7 +59,7 @@ def timings(neuron: Neuron) -> list[str]:
 
 def trainable(neuron: Neuron, timing: str) -> tuple[str, ...]:
     """Parameters by which the engine has a gradient."""
-    return tuple(n for n in neuron.parameters if timing != "exact" or n in TIME_CONSTANTS)
+    return tuple(neuron.parameters)
 
 
 def run(

@@ -277,6 +277,11 @@ private:
         std::vector<real> *error = below ? &below->error : nullptr;
         reverse_exact<Model>(l, trace, K, spikes, error, t, extra);
     }
+    template <class Model>
+    void gather_exact(const Layer &l, const LayerTrace &trace, bool recurrent, const SpikeLists &source, int p, Weights &w) {
+        const auto &starts = Model::spiking ? trace.event_start : source.step_start;
+        ExactGather<Model>(l, trace, recurrent ? OWN : BELOW, source, starts, K).panel(Model::spiking ? trace.rows : K, p, w.g);
+    }
     void errors_of(Slot &, size_t, Scratch &) {}  // they were added spike by spike
 #else
     template <class Model>
@@ -470,8 +475,8 @@ private:
         }
 #if EXACT_TIMES
         if (!from_input) {
-            const std::vector<uint32_t> &rows = recurrent ? trace->own_rows : trace->below_rows;
-            gather_exact(*trace, recurrent ? OWN : BELOW, *source, rows, w->n_pre, Panels::stride_of(size_t(K) * trace->carried), p, w->g);
+            if (trace == &slot.output) gather_exact<Output>(output, *trace, recurrent, *source, p, *w);
+            else gather_exact<Hidden>(hidden[trace - slot.layers.data()], *trace, recurrent, *source, p, *w);
             return;
         }
 #endif

@@ -16,7 +16,7 @@ public:
     real *x;                              // states at the start of the step
 
     ExactSweep(const Layer &l, const SpikeLists *below, LayerTrace &out, const Draws &draws, bool kept, Scratch &t)
-        : l(l), below(below), out(out), draws(draws), kept(kept), rows(rows_ahead<Model>(l)), candidates(l), moments(t.moments) {
+        : l(l), below(below), out(out), draws(draws), kept(kept), rows(rows_ahead<Model>(l)), candidates(l), others(l), moments(t.moments) {
         const size_t size = size_t(l.n_panels) * VARS * P;
         for (Buffer *b : {&t.state, &t.next}) b->reserve(size);
         t.gap.reserve(size_t(l.n_panels) * P);
@@ -35,15 +35,14 @@ public:
             out.moment_row[k] = -1;
         }
         candidates.clear();
-        margin *= real(0.98);
+        margin *= real(0.99);
         if (find() || (below && arriving < below->step_start[k + 1]))
             for (;;) {
                 const Mark mark{out.events.size(), out.spikes.id.size(), out.dropped.id.size()};
                 uint32_t after = arriving;
                 follow(k, after);
-                const int found = candidates.size();
                 deliver(k);
-                if (candidates.size() == found) {
+                if (verified(mark.events)) {
                     for (size_t e = mark.events; e < out.events.size(); ++e)
                         if (out.events[e].kind != BELOW) candidates.store_to(neuron_of(out.events[e]), next);
                     arriving = after;
@@ -52,6 +51,7 @@ public:
                 undo(mark);
                 find();
             }
+        if (kept && arrivals.size() && out.event_start[k] < out.events.size()) out.moment_row[k] = int32_t(moment_rows++);
         std::swap(x, next);
     }
 
@@ -64,7 +64,7 @@ private:
     const bool kept;
     const int rows;
     real *next, *gap;                     // states at the end of the step; how high the level rises in it without spikes
-    Candidates<Model> candidates;
+    Candidates<Model> candidates, others; // others: that spikes may have brought to their threshold
     Buffer &moments;
     Arrivals arrivals;
     // Neurons that stay less than this below their threshold without spikes are candidates from the first, since spikes may
@@ -92,8 +92,7 @@ private:
         alignas(64) uint8_t fired[P];
         bool reached = false;
         for (int p = 0; p < l.n_panels; ++p) {
-            const int found = Model::probe(l.constants.data(), l.lanes_of<Model>(p), at(x, p), at(next, p), real(l.dt), margin,
-                                           gap + p * P, fired);
+            const int found = Model::probe(l.constants.data(), l.lanes_of<Model>(p), at(x, p), at(next, p), real(l.dt), margin, gap + p * P, fired);
             reached |= found > 1;
             if (found) each_of(p, fired, [&](int i) { candidates.add(i); });
         }
@@ -157,10 +156,10 @@ private:
         out.dropped_recorded.resize(mark.dropped * Model::n_recorded);
     }
 
-    // All spikes of the step arrive in `next`; neurons that they may have brought to their threshold become candidates.
+    // All spikes of the step arrive in `next`.
     void deliver(int k) {
+        others.clear();
         if (!arrivals.size()) return;
-        const int first = candidates.size();
         real *m = moments.data;
         if (kept) {
             const size_t width = size_t(l.n_panels) * rows * P;
@@ -171,11 +170,11 @@ private:
             alignas(64) real bound[P];
             alignas(64) uint8_t fired[P];
             if constexpr (shared<Model>) {
-                arrivals.deliver_rows(p, rows, at(next, p), l.lift, l.drop, bound);
+                arrivals.deliver_rows(p, rows, at(next, p), bound);
             } else {
                 real *own = m + size_t(p) * rows * P;
                 std::fill(own, own + rows * P, real(0));
-                arrivals.deliver_rows(p, rows, own, l.lift, l.drop, bound);
+                arrivals.deliver_rows(p, rows, own, bound);
                 bring<Model>(l, p, own, at(next, p));
             }
             int some = 0;
@@ -186,11 +185,37 @@ private:
                 some |= flag;
             }
             if (some)
-                each_of(p, fired, [&](int i) {
-                    if (candidates.add(i)) margin = larger(margin, -g[i % P]);
-                });
+                each_of(p, fired, [&](int i) { if (!candidates.has(i)) others.add(i); });
         }
-        if (kept && candidates.size() == first) out.moment_row[k] = int32_t(moment_rows++);
+    }
+    // Whether none of the others crosses its threshold among the events found, from number `first` on; those that do become
+    // candidates.
+    bool verified(size_t first) {
+        if (!others.size()) return true;
+        const real h = real(l.dt);
+        real now = 0, crossing;
+        others.gather(x);
+        for (size_t e = first;; ++e) {
+            const int j = others.next(crossing);
+            const bool last = e == out.events.size();
+            if (!last) now = h - out.events[e].after;
+            if (j >= 0 && (last || crossing * h < now)) {
+                others.each_crossing([&](int i) {
+                    candidates.add(i);
+                    margin = larger(margin, -gap[i]);
+                });
+                return false;
+            }
+            if (last) return true;
+            others.move_to(now / h);
+            int source;
+            if (const Weights *w = brought(out.events[e], source)) others.arrive(*w, source);
+        }
+    }
+    // The weights that an event brings, or null.
+    const Weights *brought(const Event &e, int &source) const {
+        source = e.kind == BELOW ? below->id[e.index] : e.kind == OWN ? out.spikes.id[e.index] : 0;
+        return e.kind == BELOW ? &l.forward : e.kind == OWN && l.recurrent.present ? &l.recurrent : nullptr;
     }
 };
 

@@ -9,19 +9,24 @@
 
 namespace eventprop {
 
-// Rows of what spikes of a step see, of each panel: adjoints at its end where neurons share their constants, or what a
-// synapse would collect at the nodes.
-template <class Model> void rows_seen(const Layer &l, int p, const real *adjoint, real *rows) {
+// What a synapse onto panel p collects, or with `errors` what goes back through it, at the nodes, for adjoints at the end of the
+// step: rows of it. Where neurons share their constants the adjoints themselves.
+template <class Model, bool errors> void rows_seen(const Layer &l, int p, const real *adjoint, real *rows) {
     if constexpr (shared<Model>) {
         std::memcpy(rows, adjoint, Model::n_carried * P * sizeof(real));
     } else {
         alignas(64) real a[Model::n_adjoint * P];
         for (int q = 0; q < l.nodes.n; ++q) {
+            const real *c = l.nodes.constants_of<Model>(q), *h = l.nodes.lanes_of<Model>(q, p, l.n_panels);
             std::copy(adjoint, adjoint + Model::n_adjoint * P, a);
-            Model::back(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), a, rows + q * P);
+            Model::back(c, h, a, rows + q * P);
+            if constexpr (errors) Model::transport(c, h, a, rows + q * P);
         }
     }
 }
+
+// Rows that are kept of each step, to gather gradients from.
+template <class Model> int rows_kept(const Layer &l) { return !Model::spiking ? l.nodes.n : shared<Model> ? Model::n_carried : Model::n_adjoint; }
 
 // R of a spike: sum over its targets of w times what goes back through a synapse; rows of panel p are at rows + p * stride.
 template <int ROWS> real error_of(Panels w, size_t source, const real *coefficient, const real *rows, int n, size_t stride, int n_panels) {
@@ -37,13 +42,9 @@ template <int ROWS> real error_of(Panels w, size_t source, const real *coefficie
     return total(a);
 }
 inline real error_of_rows(Panels w, size_t source, const real *coefficient, const real *rows, int n, size_t stride, int n_panels) {
-    switch (n) {
-    case 2: return error_of<2>(w, source, coefficient, rows, n, stride, n_panels);
-    case 3: return error_of<3>(w, source, coefficient, rows, n, stride, n_panels);
-    case 5: return error_of<5>(w, source, coefficient, rows, n, stride, n_panels);
-    case 7: return error_of<7>(w, source, coefficient, rows, n, stride, n_panels);
-    default: return error_of<0>(w, source, coefficient, rows, n, stride, n_panels);
-    }
+    real error = 0;
+    with_count<2, 8>(n, [&](auto count) { error = error_of<count.value>(w, source, coefficient, rows, n, stride, n_panels); });
+    return error;
 }
 
 // The layer's own spikes of a step: how the adjoints of each one's neuron go from the end of the step to the spike, and a
@@ -102,7 +103,7 @@ public:
     ExactReverse(const Layer &l, LayerTrace &trace, int K, const SpikeLists *below, std::vector<real> *below_error, Scratch &t, Extra extra)
         : l(l), trace(trace), below(below), below_error(below_error), extra(extra), replay(l), adjoint(t.adjoint.data),
           n(rows_back<Model>(l)), c(l.constants.data()), g{trace.gradient.data, Panels::stride_of(K)},
-          rows{trace.step_adjoint.data, Panels::stride_of(size_t(K) * n)}, now(shared<Model> ? adjoint : t.seen.data),
+          rows{trace.step_adjoint.data, Panels::stride_of(size_t(K) * rows_kept<Model>(l))}, now(shared<Model> ? adjoint : t.seen.data),
           now_stride(size_t(shared<Model> ? M : n) * P) {}
 
     void step(int k) {
@@ -111,9 +112,10 @@ public:
         if (own) replay.hold(trace, first, end, [&](int p) { return x(p); }, [&](int p) { return sum(p); });
         if constexpr (Model::n_collect > 0) collect(k);
         if (end > first) {
+            const int kept = rows_kept<Model>(l);
             for (int p = 0; p < l.n_panels; ++p) {
-                rows_seen<Model>(l, p, x(p), rows.at(p, size_t(k) * n));
-                if (!shared<Model>) std::memcpy(now + p * now_stride, rows.at(p, size_t(k) * n), size_t(n) * P * sizeof(real));
+                std::memcpy(rows.at(p, size_t(k) * kept), x(p), kept * P * sizeof(real));
+                if (!shared<Model>) rows_seen<Model, true>(l, p, x(p), now + p * now_stride);
             }
             passages.compute(l, trace.events.data() + first, int(end - first), trace);
             for (uint32_t e = end; e-- > first;) event(e, int(e - first));
@@ -170,7 +172,9 @@ private:
         const Event &e = trace.events[number];
         const uint32_t s = e.index;
         real back[MOST_NODES];
-        l.nodes.back.at(l.nodes.n, n, NodeConstants::z_of(e.after, l.dt), -2 / l.dt, &trace.seen[size_t(number) * n], back);
+        const double z = NodeConstants::z_of(e.after, l.dt);
+        l.nodes.collected.at(l.nodes.n, n, z, &trace.seen[size_t(number) * n]);
+        l.nodes.back.at(l.nodes.n, n, z, back);
         if (e.kind == BELOW) {
             (*below_error)[s] += error_of_rows(l.forward.w, below->id[s], back, now, n, now_stride, l.n_panels);
             return;
@@ -203,30 +207,21 @@ private:
             for (int q = 0; q < n; ++q) {
                 std::fill(a, a + M * P, real(0));
                 for (int v = 0; v < M; ++v) a[v * P + lane] = jump[v];
-                Model::back(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), a, out);
+                const real *cq = l.nodes.constants_of<Model>(q), *hq = l.nodes.lanes_of<Model>(q, p, l.n_panels);
+                Model::back(cq, hq, a, out);
                 to[q] = out[lane];
+                Model::transport(cq, hq, a, out);
                 now[p * now_stride + q * P + lane] += out[lane];
             }
         }
     }
 };
 
-// Numbers of the events of one kind by source neuron, in order of time.
-inline void index_events(const LayerTrace &trace, Cut kind, const SpikeLists &source, std::vector<uint32_t> &rows) {
-    std::vector<uint32_t> row_of(source.id.size());
-    for (uint32_t e = 0; e < trace.events.size(); ++e)
-        if (trace.events[e].kind == kind) row_of[trace.events[e].index] = e;
-    rows.resize(source.id.size());
-    for (size_t i = 0; i < rows.size(); ++i) rows[i] = row_of[source.order[i]];
-}
-
 template <class Model, class Extra>
 void reverse_exact(const Layer &l, LayerTrace &trace, int K, const SpikeLists *below, std::vector<real> *below_error, Scratch &t,
                    Extra &&extra) {
     const int n = rows_back<Model>(l);
-    trace.live_events = trace.event_start[trace.rows];
-    trace.carried = n;
-    trace.step_adjoint.reserve(Panels::stride_of(size_t(K) * n) * l.n_panels);
+    trace.step_adjoint.reserve(Panels::stride_of(size_t(K) * rows_kept<Model>(l)) * l.n_panels);
     trace.seen.resize(trace.events.size() * n);
     trace.jumped.assign(trace.events.size() * n, real(0));
     t.seen.reserve(size_t(l.n_panels) * MOST_NODES * P);
@@ -234,42 +229,56 @@ void reverse_exact(const Layer &l, LayerTrace &trace, int K, const SpikeLists *b
     ExactReverse<Model, Extra &> reverse(l, trace, K, below, below_error, t, extra);
     for (int k = trace.rows - 1; k >= 0; --k) reverse.step(k);
     reverse.finish();
-    if (below) index_events(trace, BELOW, *below, trace.below_rows);
-    if (l.recurrent.present) index_events(trace, OWN, trace.spikes, trace.own_rows);
 }
 
-// gradient[p][pre] += what pre's spikes collect in panel p, from the adjoints at the ends of their steps and from the jumps
-// of the panel's own neurons that came later in the same steps. Of the events of `kind`, pre is the source.
-inline void gather_exact(const LayerTrace &trace, Cut kind, const SpikeLists &source, const std::vector<uint32_t> &event_of,
-                         int n_pre, size_t step_stride, int p, Panels w) {
-    const int carried = trace.carried;
-    for (int pre = 0; pre < n_pre; ++pre) {
-        uint32_t s = source.id_start[pre], end = source.id_start[pre + 1];
-        while (end > s && event_of[end - 1] >= trace.live_events) --end;
-        if (s == end) continue;
-        real *g = w.at(p, pre);
-        vec_sum a = load(g);
-        for (; s < end; ++s) {
-            const uint32_t e = event_of[s];
-            const vec *row = reinterpret_cast<const vec *>(trace.step_adjoint.data + p * step_stride +
-                                                           size_t(trace.events[e].step) * carried * P);
-            for (int v = 0; v < carried; ++v)
-                for (int i = 0; i < VECTORS; ++i) a.v[i] += trace.seen[size_t(e) * carried + v] * row[v * VECTORS + i];
-        }
-        store(g, a);
+// gradient[p][source] += what spikes of the source collect in panel p. Step by step backwards, since what spikes see changes at
+// the jumps of the panel's own neurons.
+template <class Model> class ExactGather {
+public:
+    // Of the events of `kind`, `source` are the spikes; events of step k are those from starts[k] on.
+    ExactGather(const Layer &l, const LayerTrace &trace, Cut kind, const SpikeLists &source, const std::vector<uint32_t> &starts, int K)
+        : l(l), trace(trace), kind(kind), source(source), starts(starts), stride(Panels::stride_of(size_t(K) * rows_kept<Model>(l))) {}
+
+    void panel(int steps, int p, Panels g) const {
+        with_count<1, 8>(rows_back<Model>(l), [&](auto n) { gather<n.value>(steps, p, g); });
     }
-    for (uint32_t later = 0; later < trace.live_events && !trace.jumped.empty(); ++later) {
-        const Event &event = trace.events[later];
-        if (event.kind == BELOW) continue;
-        const int neuron = event.kind == OWN ? trace.spikes.id[event.index] : trace.dropped.id[event.index];
-        if (neuron / P != p) continue;
-        for (uint32_t e = trace.event_start[event.step]; e < later; ++e) {
-            if (trace.events[e].kind != kind) continue;
-            real sum = 0;
-            for (int v = 0; v < carried; ++v) sum += trace.seen[size_t(e) * carried + v] * trace.jumped[size_t(later) * carried + v];
-            w.at(p, source.id[trace.events[e].index])[neuron % P] += sum;
+
+private:
+    const Layer &l;
+    const LayerTrace &trace;
+    const Cut kind;
+    const SpikeLists &source;
+    const std::vector<uint32_t> &starts;
+    const size_t stride;
+
+    template <int ROWS> void gather(int steps, int p, Panels g) const {
+        constexpr int MOST = ROWS ? ROWS : MOST_NODES;
+        const int n = ROWS ? ROWS : rows_back<Model>(l);
+        alignas(64) real rows[MOST * P];
+        for (int k = steps - 1; k >= 0; --k) {
+            const uint32_t first = starts[k], end = starts[k + 1];
+            if (first == end) continue;
+            const real *kept = trace.step_adjoint.data + p * stride + size_t(k) * rows_kept<Model>(l) * P;
+            if constexpr (Model::spiking) rows_seen<Model, false>(l, p, kept, rows);
+            else std::copy(kept, kept + n * P, rows);
+            for (uint32_t e = end; e-- > first;) {
+                const Event &event = trace.events[e];
+                const real *seen = &trace.seen[size_t(e) * n];
+                if (event.kind == kind) {
+                    vec *to = reinterpret_cast<vec *>(g.at(p, source.id[event.index]));
+                    for (int i = 0; i < VECTORS; ++i) {
+                        vec sum = to[i];
+                        for (int v = 0; v < n; ++v) sum += seen[v] * reinterpret_cast<const vec *>(rows)[v * VECTORS + i];
+                        to[i] = sum;
+                    }
+                }
+                if (event.kind == BELOW) continue;
+                const int neuron = (event.kind == OWN ? trace.spikes : trace.dropped).id[event.index];
+                if (neuron / P == p)
+                    for (int v = 0; v < n; ++v) rows[v * P + neuron % P] += trace.jumped[size_t(e) * n + v];
+            }
         }
     }
-}
+};
 
 }  // namespace eventprop

@@ -48,7 +48,7 @@ void read_exact(const Layer &l, int K, const SpikeLists &below, StepWeights w, S
             if (!arrivals.size()) continue;
             real *own = m + size_t(p) * n * P;
             std::fill(own, own + n * P, real(0));
-            arrivals.deliver_rows(p, n, own, 0, 0, nullptr);
+            arrivals.deliver_rows(p, n, own, nullptr);
             for (int q = 0; q < n; ++q) {
                 const real left = l.nodes.at[q];
                 of_moment<Model>(own, q, y);
@@ -69,13 +69,12 @@ void reverse_read_exact(const Layer &l, int K, const SpikeLists &below, StepWeig
     const real h = real(l.dt), trial = real(K * l.dt), *c = l.constants.data();
     const int n = l.nodes.n;
     const size_t stride = Panels::stride_of(size_t(K) * n);
-    trace.carried = n;
     trace.step_adjoint.reserve(stride * l.n_panels);
     trace.seen.resize(below.id.size() * n);
-    trace.jumped.clear();
     trace.events.resize(below.id.size());
-    trace.live_events = uint32_t(below.id.size());
     clear_adjoint(l, M, t);
+    t.seen.reserve(size_t(l.n_panels) * n * P);
+    real *errors = t.seen.data;
     const Panels rows{trace.step_adjoint.data, stride};
     auto x = [&](int p) { return t.adjoint.data + size_t(p) * M * P; };
     auto error = [&](int p) { return slot.error.data() + p * P; };
@@ -90,12 +89,13 @@ void reverse_read_exact(const Layer &l, int K, const SpikeLists &below, StepWeig
                 std::copy(x(p), x(p) + M * P, a);
                 Model::back_driven(cq, hq, a, error(p), end, -slope, l.nodes.at[q]);
                 Model::gradient(cq, hq, a, rows.at(p, size_t(k) * n + q));
+                Model::transport(cq, hq, a, errors + (size_t(p) * n + q) * P);
             }
         for (uint32_t s = from; s < to; ++s) {
-            real back[MOST_NODES];
             trace.events[s] = {0, h - below.at[s], BELOW, s, uint32_t(k)};
-            l.nodes.back.at(n, n, NodeConstants::z_of(h - below.at[s], l.dt), -2 / l.dt, &trace.seen[size_t(s) * n], back);
-            below_error[s] += error_of_rows(l.forward.w, below.id[s], back, rows.at(0, size_t(k) * n), n, stride, l.n_panels);
+            real *seen = &trace.seen[size_t(s) * n];
+            l.nodes.collected.at(n, n, NodeConstants::z_of(h - below.at[s], l.dt), seen);
+            below_error[s] += error_of_rows(l.forward.w, below.id[s], seen, errors, n, size_t(n) * P, l.n_panels);
         }
         for (int p = 0; p < l.n_panels; ++p) {
             const real *hp = l.lanes_of<Model>(p);
@@ -115,7 +115,6 @@ void reverse_read_exact(const Layer &l, int K, const SpikeLists &below, StepWeig
     }
     if constexpr (Model::n_collect > 0)
         for (int p = 0; p < l.n_panels; ++p) Model::collect_start(c, l.lanes_of<Model>(p), x(p), sum(p));
-    trace.below_rows.assign(below.order.begin(), below.order.end());
 }
 
 }  // namespace eventprop

@@ -88,36 +88,60 @@ template <class Model, int TERMS> struct Flow {
         if constexpr (Model::linear) {
             vec t[MOST][N];
             series(start, t);
-            row(when, 0) = root(start, there, vec{} + 1, [&](vec u, real *y) { at<N>(start, t, u, y); });
-        } else row(when, 0) = root(start, there, vec{} + 1, [&](vec u, real *y) { advance(start, u, y); });
-
+            crossing_on(start, there, when, [&](vec u, real *y) { at<N>(start, t, u, y); });
+        } else crossing_on(start, there, when, [&](vec u, real *y) { advance(start, u, y); });
     }
-    // When, in parts of a step, linear neurons in y, whose series is t, first reach their thresholds from below in the `left`
-    // of it: `never` where they do not. A crossing that is over before the end has a peak above the threshold.
-    void next_crossing(const real *y, const vec (*t)[N], vec left, real *when) const {
-        alignas(64) real there[N * P], levels[P], climbs[P];
-        const vec none{}, &g = row(levels, 0), &rate = row(climbs, 0);
-        Model::level(c, h, y, levels, climbs);
-        const vec first = g, r0 = rate * dt * left;
+    template <class Path> void crossing_on(const real *start, real *there, real *when, Path &&path) const {
+        alignas(64) real climbs[P];
+        const vec one = vec{} + 1;
+        path(one, there);
+        row(when, 0) = root(ends_of(start, there, one), there, one, path, climbs);
+        path(row(when, 0), there);
+    }
+    // Levels at both ends of a path of length `span`, and their slopes by parts of it.
+    struct Ends { vec first, last, r0, r1; };
+    Ends ends_of(const real *start, const real *end, vec span) const {
+        alignas(64) real levels[P], climbs[P];
+        Ends e;
+        Model::level(c, h, start, levels, climbs);
+        e.first = row(levels, 0);
+        e.r0 = row(climbs, 0) * dt * span;
+        Model::level(c, h, end, levels, climbs);
+        e.last = row(levels, 0);
+        e.r1 = row(climbs, 0) * dt * span;
+        return e;
+    }
+    // When, in parts of a step, linear neurons in y first reach their thresholds from below in the `left` of it: `never` where
+    // they do not. A crossing that is over before the end has a peak above the threshold. `slope` is the level's there (1 / step),
+    // `room` how far from the threshold it stays at least where it does not cross.
+    void next_crossing(const real *y, vec left, real *when, real *slope, real *room) const {
+        vec t[MOST][N];
+        series(y, t);
+        alignas(64) real there[N * P];
         at<N>(y, t, left, there);
-        Model::level(c, h, there, levels, climbs);
-        const vec r1 = rate * dt * left, last = g;
-        vec span = left;
+        Ends e = ends_of(y, there, left);
+        const vec none{}, first = e.first, last = e.last, r0 = e.r0, r1 = e.r1;
+        vec span = left, top = first > last ? first : last;
         auto reaches = (first < none) & (last >= none);
         const auto turns = (first < none) & (last < none) & (r0 > none) & (r1 < none);
         if (!all(~turns)) {
             const vec bound = first + r0 * (last - first - r1) / (r0 - r1);  // where tangents meet
             const auto hidden = turns & (bound >= none);
+            top = turns ? bound : top;
             if (!all(~hidden)) {
                 span = hidden ? left * summit(y, t, left, r0, r1) : span;
                 at<N>(y, t, span, there);
-                Model::level(c, h, there, levels, climbs);
-                reaches = reaches | (hidden & (g >= none));
+                e = ends_of(y, there, span);
+                reaches = reaches | (hidden & (e.last >= none));
             }
         }
-        const vec found = span * root(y, there, span, [&](vec u, real *to) { at<N>(y, t, u * span, to); });
-        const vec never = none + std::numeric_limits<real>::infinity();
-        row(when, 0) = reaches ? found : (((first >= none) & (r0 > none)) ? none : never);
+        row(room, 0) = top < none ? -top : none;
+        row(when, 0) = ((first >= none) & (r0 > none)) ? none : none + std::numeric_limits<real>::infinity();
+        if (all(~reaches)) return;
+        e.last = reaches ? e.last : none;     // no search where there is nothing to find
+        const vec found = span * root(e, there, span, [&](vec u, real *to) { at<N>(y, t, u * span, to); }, slope);
+        row(when, 0) = reaches ? found : row(when, 0);
+        row(slope, 0) *= dt;
     }
     // Where, in parts of `left`, the level is highest, or once above 0; its slopes at the ends are r0 > 0 > r1.
     vec summit(const real *y, const vec (*t)[N], vec left, vec r0, vec r1) const {
@@ -146,17 +170,14 @@ template <class Model, int TERMS> struct Flow {
     // above at the end. `there` is the state there.
     // Newton's method within brackets, from the inverse cubic with the values and slopes of both ends. A step is corrected by
     // g'' / 2 of the cubic, of which it leaves a twentieth at most; until change^2 g'' / 2 g' is down to rounding then.
-    template <class Path> vec root(const real *start, real *there, vec span, Path &&path) const {
-        alignas(64) real levels[P], climbs[P];
+    // `climbs` is the level's rise (1/ms) close to it.
+    template <class Path> vec root(Ends ends, real *there, vec span, Path &&path, real *climbs) const {
+        alignas(64) real levels[P];
         const vec &g = row(levels, 0), &rate = row(climbs, 0);
-        const vec none{}, one = none + 1, half = one / 2, scale = span * dt;
-        Model::level(c, h, start, levels, climbs);
-        const vec first = g, r0 = rate * scale;
-        path(one, there);
-        Model::level(c, h, there, levels, climbs);
-        const vec rise = g - first, r1 = rate * scale, bend = real(0.05) * (r1 > r0 ? r1 - r0 : r0 - r1);
+        const vec none{}, one = none + 1, half = one / 2, scale = span * dt, first = ends.first, r0 = ends.r0, r1 = ends.r1;
+        const vec rise = ends.last - first, bend = real(0.05) * (r1 > r0 ? r1 - r0 : r0 - r1);
         const vec c2 = rise * 3 - r0 * 2 - r1, c3 = (r0 + r1 - rise * 2) * 3;
-        const auto outside = (first >= none) | (g <= none);
+        const auto outside = (first >= none) | (ends.last <= none);
         const vec x = -first / rise, y = one - x;
         const vec m0 = (r0 * 3 > rise) ? rise / r0 : 3 * one, m1 = (r1 * 3 > rise) ? rise / r1 : 3 * one;
         vec u = x * (x * (3 * one - 2 * x) + y * (m0 * y - m1 * x)), low = none, high = one;
@@ -176,7 +197,6 @@ template <class Model, int TERMS> struct Flow {
             const auto within = (next > low) & (next < high);
             u = outside ? u : (within ? next : half * (low + high));
         }
-        path(u, there);
         return u;
     }
 

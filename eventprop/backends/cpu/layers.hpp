@@ -25,26 +25,20 @@ struct Trained {
 
 constexpr int MOST_NODES = 16;
 
-// Polynomials of z, their values and derivatives: table[power][row].
+// Polynomials of z: table[power][row].
 struct Coefficients {
     alignas(64) double table[MOST_NODES][MOST_NODES] = {};
-    // Of all rows at z, and (but for `slope` 0) their derivatives times `slope`.
-    void at(int terms, int rows, double z, double slope, real *value, real *derivative) const {
-        rows <= 8 ? evaluate<8>(terms, rows, z, slope, value, derivative) : evaluate<MOST_NODES>(terms, rows, z, slope, value, derivative);
+    // Of all rows at z.
+    void at(int terms, int rows, double z, real *value) const {
+        rows <= 8 ? evaluate<8>(terms, rows, z, value) : evaluate<MOST_NODES>(terms, rows, z, value);
     }
 
 private:
-    template <int ROWS> void evaluate(int terms, int rows, double z, double slope, real *value, real *derivative) const {
-        double v[ROWS] = {}, d[ROWS] = {};
+    template <int ROWS> void evaluate(int terms, int rows, double z, real *value) const {
+        double v[ROWS] = {};
         for (int k = terms - 1; k >= 0; --k)
-            for (int r = 0; r < ROWS; ++r) {
-                d[r] = d[r] * z + v[r];
-                v[r] = v[r] * z + table[k][r];
-            }
-        for (int r = 0; r < rows; ++r) {
-            value[r] = real(v[r]);
-            if (slope != 0) derivative[r] = real(d[r] * slope);
-        }
+            for (int r = 0; r < ROWS; ++r) v[r] = v[r] * z + table[k][r];
+        for (int r = 0; r < rows; ++r) value[r] = real(v[r]);
     }
 };
 
@@ -55,7 +49,7 @@ struct NodeConstants {
     real at[MOST_NODES];
     std::vector<real> constants;          // [node][constant]
     Buffer lanes;                         // [node][panel][lane row][P]
-    Coefficients ahead, back;
+    Coefficients ahead, collected, back;  // of what arrives, what its synapse collects and what goes back through it
     template <class Model> const real *constants_of(int q) const { return constants.data() + size_t(q) * Model::n_constants; }
     template <class Model> const real *lanes_of(int q, int p, int n_panels) const {
         return lanes.data + (size_t(q) * n_panels + p) * Model::n_lanes * P;
@@ -77,7 +71,8 @@ struct Layer {
 
     double stiffness = 0;                 // the largest sum of rates of a variable, times dt
     NodeConstants nodes;                  // with exact times
-    real lift = 0, drop = 0;              // how far a unit weight takes a neuron to its threshold in a step, and away from it
+    real lift = 0, drop = 0;              // how far a unit weight takes a neuron to its threshold in a step, a negative one
+    real steep = 0, steep_drop = 0;       // likewise at the most, by the part of a step that it has for it
 
     // Constants from parameters; lanes beyond the last neuron are like the first.
     template <class Model> void compute() {
@@ -130,10 +125,7 @@ struct LayerTrace {
     Buffer moments;                       // [step with arrivals][panel][node][P], where parameters are trained
     std::vector<int32_t> moment_row;      // [K]: which of these, or -1
     Buffer step_adjoint;                  // [panel][step][row][P]: what spikes see, at the ends of steps with events
-    int carried = 0;                      // rows of it
     std::vector<real> seen, jumped;       // [event][row]: coefficients of what is collected, and by how much rows jump there
-    uint32_t live_events = 0;             // events after these have no gradient
-    std::vector<uint32_t> below_rows, own_rows;  // events by source neuron, in order of time
 };
 struct Slot {
     SpikeLists input;

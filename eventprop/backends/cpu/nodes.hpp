@@ -4,8 +4,8 @@
 // response to a unit weight, is a smooth function of y. It is interpolated: from f at some nodes (Chebyshev's), with
 // polynomials l_q(y) that are 1 at one node and 0 at the others, f(y) = sum_q l_q(y) f(y_q). So all spikes of a step
 // together bring sum_q f(y_q) m_q, where the moments m_q = sum w l_q(y) need a few products for each spike and neuron,
-// and f at the nodes is computed once, whenever a parameter changes. Backwards a synapse collects the same of its target:
-// l_q(y) times what it would at the nodes; and what goes back to the source is minus the derivative of that by y.
+// and f at the nodes is computed once, whenever a parameter changes. Backwards what a synapse collects of its target, and
+// what goes back through it, are sums of l_q(y) times what they would be at the nodes.
 //
 // Where neurons share their constants so they do f: then a spike has coefficients of its own for the state variables.
 #pragma once
@@ -19,11 +19,12 @@ template <class Model> constexpr bool shared = Model::n_lanes == 0 && Model::spi
 template <class Model> int rows_ahead(const Layer &l) { return shared<Model> ? Model::n_state : l.nodes.n; }
 template <class Model> int rows_back(const Layer &l) { return shared<Model> ? Model::n_carried : l.nodes.n; }
 
-// Lowest degree at which interpolation is good to rounding, where |A| h = theta: its error is 2 (theta / 4)^n / n!.
+// How many nodes make interpolation good to rounding, or 1e-7 of what arrives in single precision, where |A| h = theta: the
+// error is 2 (theta / 4)^n / n!.
 inline int nodes_for(double theta) {
     double error = 2;
     int n = 0;
-    while (n < MOST_NODES && (n < 3 || error > (sizeof(real) == 4 ? 1e-8 : 1e-16))) error *= theta / 4 / ++n;
+    while (n < MOST_NODES && (n < 3 || error > (sizeof(real) == 4 ? 1e-7 : 1e-16))) error *= theta / 4 / ++n;
     return n;
 }
 
@@ -61,15 +62,18 @@ public:
         }
         Coefficients basis;
         lagrange(to.n, z, basis.table);
-        to.ahead = to.back = basis;
+        to.ahead = to.collected = to.back = basis;
         if constexpr (shared<Model>) {
             to.ahead = of_rows(basis, Model::n_state, [&](int q, int v) { return brought(q, 0)[v * P]; });
-            to.back = of_rows(basis, Model::n_carried, [&](int q, int v) {
-                alignas(64) real a[Model::n_adjoint * P] = {}, out[P];
+            alignas(64) real a[Model::n_adjoint * P], out[P], error[P];
+            auto see = [&](int q, int v) {
+                std::fill(a, a + Model::n_adjoint * P, real(0));
                 a[v * P] = 1;
                 Model::back(to.constants_of<Model>(q), nullptr, a, out);
-                return out[0];
-            });
+                Model::transport(to.constants_of<Model>(q), nullptr, a, error);
+            };
+            to.collected = of_rows(basis, Model::n_carried, [&](int q, int v) { see(q, v); return out[0]; });
+            to.back = of_rows(basis, Model::n_carried, [&](int q, int v) { see(q, v); return error[0]; });
         }
         if constexpr (Model::spiking) bounds();
     }
@@ -97,7 +101,7 @@ private:
     void bounds() {
         const real *c = l.constants.data();
         alignas(64) real none[Model::n_state * P] = {}, rest[P], level[P], rate[P];
-        l.lift = l.drop = 0;
+        l.lift = l.drop = l.steep = l.steep_drop = 0;
         for (int p = 0; p < (Model::n_lanes ? l.n_panels : 1); ++p)
             for (int q = 0; q <= l.nodes.n; ++q) {
                 const real *h = l.lanes_of<Model>(p);
@@ -111,14 +115,25 @@ private:
                     Model::level(c, h + first, none, rest + first, rate);
                     Model::level(c, h + first, x + first, level + first, rate);
                 }
+                const real part = q < l.nodes.n ? l.nodes.at[q] / real(l.dt) : real(1);
                 for (int lane = 0; lane < P; ++lane) {
-                    l.lift = std::max(l.lift, real(1.02) * (level[lane] - rest[lane]));
-                    l.drop = std::max(l.drop, real(1.02) * (rest[lane] - level[lane]));
+                    const real up = real(1.03) * (level[lane] - rest[lane]);
+                    l.lift = larger(l.lift, up);
+                    l.drop = larger(l.drop, -up);
+                    l.steep = larger(l.steep, up / part);
+                    l.steep_drop = larger(l.steep_drop, -up / part);
                 }
             }
-        if (l.drop < real(1e-3) * l.lift) l.drop = 0;  // rounding
+        if (l.drop < real(1e-3) * l.lift) l.drop = l.steep_drop = 0;  // rounding
     }
 };
+
+// act(n) with n as a constant from FIRST to LAST, or the constant 0.
+template <int FIRST, int LAST, class F> void with_count(int n, F &&act) {
+    if constexpr (FIRST > LAST) act(std::integral_constant<int, 0>());
+    else if (n == FIRST) act(std::integral_constant<int, FIRST>());
+    else with_count<FIRST + 1, LAST>(n, act);
+}
 
 // The moments of a panel's neurons, or where they share their constants the state variables at the end of the step,
 // x[row] += sum over spikes of coefficient * w; and into `bound` how far they may lift each neuron.
@@ -126,20 +141,25 @@ struct Arrivals {
     std::vector<const real *> row;        // weights of the first panel
     std::vector<size_t> stride;           // to the next panel's
     std::vector<real> share;              // [spike][MOST_NODES]
+    std::vector<real> lift, drop;         // how far a unit weight lifts a neuron at the most, and a negative one
     void clear() {
         row.clear();
         stride.clear();
+        lift.clear();
+        drop.clear();
     }
     size_t size() const { return row.size(); }
     // A spike of `source` when y is left of the step.
     template <class Model> void add(const Layer &l, const Weights &w, int source, real y) {
         row.push_back(w.w.at(0, source));
         stride.push_back(w.w.stride);
+        lift.push_back(smaller(l.lift, l.steep * y / real(l.dt)));
+        drop.push_back(smaller(l.drop, l.steep_drop * y / real(l.dt)));
         if (share.size() < size() * MOST_NODES) share.resize(2 * size() * MOST_NODES);
-        l.nodes.ahead.at(l.nodes.n, rows_ahead<Model>(l), l.nodes.z_of(y, l.dt), 0, share.data() + (size() - 1) * MOST_NODES, nullptr);
+        l.nodes.ahead.at(l.nodes.n, rows_ahead<Model>(l), l.nodes.z_of(y, l.dt), share.data() + (size() - 1) * MOST_NODES);
     }
     // ROWS 0: as many as `rows`.
-    template <int ROWS> void deliver(int p, int rows, real *x, real lift, real drop, real *bound) const {
+    template <int ROWS> void deliver(int p, int rows, real *x, real *bound) const {
         constexpr int MOST = ROWS ? ROWS : MOST_NODES;
         const int n = ROWS ? ROWS : rows;
         for (int j = 0; j < VECTORS; ++j) {
@@ -150,7 +170,7 @@ struct Arrivals {
                 const real *f = share.data() + e * MOST_NODES;
                 for (int v = 0; v < n; ++v) a[v] += f[v] * w;
                 if (bound) {
-                    const vec up = w * lift, down = w * -drop;
+                    const vec up = w * lift[e], down = w * -drop[e];
                     s += up > down ? up : down;
                 }
             }
@@ -158,16 +178,8 @@ struct Arrivals {
             if (bound) reinterpret_cast<vec *>(bound)[j] = s;
         }
     }
-    void deliver_rows(int p, int rows, real *x, real lift, real drop, real *bound) const {
-        switch (rows) {
-        case 2: return deliver<2>(p, rows, x, lift, drop, bound);
-        case 3: return deliver<3>(p, rows, x, lift, drop, bound);
-        case 4: return deliver<4>(p, rows, x, lift, drop, bound);
-        case 5: return deliver<5>(p, rows, x, lift, drop, bound);
-        case 6: return deliver<6>(p, rows, x, lift, drop, bound);
-        case 7: return deliver<7>(p, rows, x, lift, drop, bound);
-        default: return deliver<0>(p, rows, x, lift, drop, bound);
-        }
+    void deliver_rows(int p, int rows, real *x, real *bound) const {
+        with_count<2, 8>(rows, [&](auto n) { deliver<n.value>(p, rows, x, bound); });
     }
 };
 
