@@ -34,7 +34,10 @@ models.NEURONS["cubic"] = Neuron(
 """
 
 
-@pytest.mark.parametrize("name", SPIKING)
+SHORT = ("LIF", "refLIF", "AdEx", "COBA")
+
+
+@pytest.mark.parametrize("name", [n if n in SHORT else pytest.param(n, marks=pytest.mark.long) for n in SPIKING])
 def test_every_neuron_on_board(name: str) -> None:
     """Fails if a gradient, by any weight or parameter, is not that of the neuron's equations."""
     whole = name in ("LIF", "AdEx")
