@@ -17,7 +17,7 @@ from eventprop.data.spikes import SpikeSet
 from eventprop.declarations import Neuron
 from eventprop.derivation import NeuronModel, derived
 from eventprop.description import has_exact_times
-from eventprop.network import SPIKE_TIMINGS, TIME_CONSTANTS, Network, Population, Projection
+from eventprop.network import SPIKE_TIMINGS, Network, Population, Projection
 
 __all__ = ["Found", "model_of", "population", "relative", "run", "spike_set", "timings", "trainable"]
 
