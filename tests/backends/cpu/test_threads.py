@@ -23,6 +23,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "LIF, grid": {"kind": "LIF", "loss": "sum_weigh_exp"},
     "hetLIF, grid": {"kind": "hetLIF", "loss": "max"},
     "ALIF, grid": {"kind": "ALIF", "loss": "first_spike"},
+    "hetLIF, substep": {"kind": "hetLIF", "loss": "sum", "spike_timing": "substep"},
+    "ALIF, substep": {"kind": "ALIF", "loss": "first_spike", "spike_timing": "substep"},
     "LIF, exact": {"kind": "LIF", "loss": "sum_weigh_input", "spike_timing": "exact"},
     "hetLIF, exact": {"kind": "hetLIF", "loss": "sum_weigh_linear", "spike_timing": "exact"},
     "ALIF, exact": {"kind": "ALIF", "loss": "first_spike_exp", "spike_timing": "exact"},
