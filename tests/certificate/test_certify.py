@@ -34,7 +34,7 @@ models.NEURONS["cubic"] = Neuron(
 """
 
 
-SHORT = ("LIF", "refLIF", "AdEx", "COBA")
+SHORT = ("LIF", "COBA")
 
 
 @pytest.mark.parametrize("name", [n if n in SHORT else pytest.param(n, marks=pytest.mark.long) for n in SPIKING])
