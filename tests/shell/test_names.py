@@ -15,6 +15,9 @@ import models
 from eventprop import models as ours
 from tests.support.places import ROOT
 
+pytestmark = pytest.mark.long
+
+
 USERS = ("models", "recipes", "scans", "registry", "keys", "plots", "simulator_SHD", "simulator_yinyang")
 SETTINGS = ["N_TRAIN=64", "N_TEST=20", "N_EPOCH=1", "NUM_HIDDEN=10", "DT_MS=1.0", "NUM_THREADS=1", "OUT_DIR=out"]
 

@@ -17,6 +17,9 @@ from eventprop.training import checkpoint
 from eventprop.training.checkpoint import TrainingState
 from eventprop.training.schedule import LearningRate
 
+pytestmark = pytest.mark.long
+
+
 KILLS = 40
 NETWORK = network_of(resolve_shd({"NUM_HIDDEN": 24, "TRAIN_TAU": True}), 700, 20)
 
