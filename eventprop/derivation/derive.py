@@ -66,7 +66,7 @@ def derive(neuron: Neuron) -> NeuronModel:
     if neuron.threshold:
         found = _spiking(found, system, constants, jump(system, constants, at_threshold=linear), linear)
     if not neuron.refractory:
-        found = replace(found, **within_a_step(system, constants, system.linear))
+        found = replace(found, **within_a_step(system, constants))
     return replace(exact_times(found, system), constants=dict(constants.found))
 
 
@@ -84,8 +84,7 @@ def _perturb(neuron: Neuron) -> str:
 def _spiking(found: NeuronModel, system: System, constants: Constants, at: Jump, linear: bool) -> NeuronModel:
     assert system.g is not None
     v = system.variables["V"]
-    slope = sympy.diff(system.g, v)
-    if slope == 1 and not (system.g - v).has(v):
+    if system.slope["V"] == 1 and not (system.g - v).has(v):
         threshold = f"{v} >= {total(v - system.g, constants)}"
     else:
         threshold = f"{code(system.g)} >= 0.0"
@@ -139,8 +138,7 @@ def _synapses(system: System, constants: Constants) -> tuple[tuple[str, ...], tu
     for number, e in enumerate(system.inputs):
         sign = -1 if number else 1
         gradients.append(total(-sign * scale[e] * a[e], constants))
-        carried = sum((scale[x] * a[x] * row[e] for x, row in system.jacobian.items()), sympy.Integer(0))
-        carried = expanded(simplified(sign * carried))
+        carried = expanded(simplified(sign * system.pulled_back(e, system.jacobian)))
         text = total(carried.subs(then), constants)
         if system.neuron.refractory:
             text = renamed(text, {str(a["V"]): f"(hold_then > 0.0 ? 0.0 : {a['V']})"})
@@ -151,9 +149,7 @@ def _synapses(system: System, constants: Constants) -> tuple[tuple[str, ...], tu
 def _collect_start(system: System, constants: Constants) -> dict[str, str]:
     found = {}
     for name, parameter in system.parameters.items():
-        value = sympy.Integer(0)
-        for x, e in system.start.items():
-            value -= system.scales[x] * system.adjoints[x] * sympy.diff(e, parameter)
+        value = system.by_parameter(system.start, parameter)
         if value != 0:
             found[name] = total(value, constants)
     return found

@@ -26,11 +26,9 @@ def exact_times(model: NeuronModel, system: System) -> NeuronModel:
     if system.g is None:
         shape = _leaky(system)
         return replace(_read_out(model, *shape), exact=True) if shape else model
-    slopes = {x: sympy.diff(system.g, v) for x, v in system.variables.items()}
     states = set(system.variables.values())
-    return replace(
-        model, exact=slopes[system.inputs[0]] == 0 and not any(e.free_symbols & states for e in slopes.values())
-    )
+    level_is_linear = not any(e.free_symbols & states for e in system.slope.values())
+    return replace(model, exact=system.slope[system.inputs[0]] == 0 and level_is_linear)
 
 
 def _leaky(system: System) -> tuple[str, str, str, str] | None:

@@ -7,7 +7,7 @@ one variable. Nothing is ever executed.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import sympy
 from sympy.printing.c import C99CodePrinter
@@ -132,12 +132,6 @@ class _Printer(C99CodePrinter):
 _PRINTER = _Printer()
 
 
-def code(expression: sympy.Expr, names: Mapping[sympy.Expr, str] | None = None) -> str:
-    """An expression as GeNNCode.
-
-    Args:
-        names: expressions that are called by a name of their own.
-    """
-    if names:
-        expression = expression.subs({e: symbol(n) for e, n in names.items()})
+def code(expression: sympy.Expr) -> str:
+    """An expression as GeNNCode."""
     return str(_PRINTER.doprint(expression))

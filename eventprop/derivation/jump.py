@@ -18,7 +18,7 @@ In scaled adjoints, mu_x = -scale_x lambda_x, with v the variable that losses re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import sympy
 
@@ -31,20 +31,13 @@ __all__ = ["Jump", "jump"]
 _R = symbol("R")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Jump:
-    """Snippets, see :class:`eventprop.derivation.model.NeuronModel`; and the same as symbols, by adjoint.
-
-    Attributes:
-        numerator, denominator: of what the adjoint of the voltage grows by.
-    """
+    """Snippets, see :class:`eventprop.derivation.model.NeuronModel`."""
 
     recorded: dict[str, str]
     code: str
     collect: dict[str, str]
-    numerator: sympy.Expr
-    denominator: sympy.Expr
-    others: dict[str, sympy.Expr] = field(default_factory=dict)
 
 
 def jump(system: System, constants: Constants, at_threshold: bool) -> Jump:
@@ -54,27 +47,14 @@ def jump(system: System, constants: Constants, at_threshold: bool) -> Jump:
         at_threshold: whether the voltage at a spike is taken to be the threshold's, as published for linear neurons on
             a grid, or what it was at the end of the step.
     """
-    assert system.g is not None
-    x, f, scale, adjoint = system.variables, system.f, system.scales, system.adjoints
-    v = "V"
-    slope = {y: sympy.diff(system.g, s) for y, s in x.items()}
-    reset = {y: {z: sympy.diff(system.r[y], s) for z, s in x.items()} for y in x}
-    after = [(x[y], system.r[y]) for y in x]
-    rate = sum((slope[y] * f[y] for y in x), sympy.Integer(0))
-    denominator = expanded(simplified(scale[v] * rate / slope[v]))
-    error = _R
-    for y in x:
-        later = f[y].subs(after, simultaneous=True)
-        if y == "V" and system.neuron.refractory:
-            later = sympy.Integer(0)
-        moved = sum((reset[y][z] * f[z] for z in x), sympy.Integer(0)) - later
-        error -= scale[y] * adjoint[y] * moved
-    base = {z: sum((reset[y][z] * scale[y] * adjoint[y] for y in x), sympy.Integer(0)) / scale[z] for z in x}
-    numerator = expanded(simplified(expanded(error + (base[v] - adjoint[v]) * denominator)))
+    x, scale, adjoint, v = system.variables, system.scales, system.adjoints, "V"
+    denominator = expanded(simplified(scale[v] * system.rise / system.slope[v]))
+    base = {z: system.pulled_back(z, system.reset_jacobian) / scale[z] for z in x}
+    numerator = expanded(simplified(expanded(system.spike_error + (base[v] - adjoint[v]) * denominator)))
     if at_threshold:
         (level,) = sympy.solve(system.g, x[v])
         numerator = expanded(numerator.subs(x[v], level))
-    return _written(system, constants, numerator, denominator, base, slope)
+    return _written(system, constants, numerator, denominator, base)
 
 
 def _written(
@@ -83,13 +63,12 @@ def _written(
     numerator: sympy.Expr,
     denominator: sympy.Expr,
     base: dict[str, sympy.Expr],
-    slope: dict[str, sympy.Expr],
 ) -> Jump:
-    x, scale, adjoint, v = system.variables, system.scales, system.adjoints, "V"
+    x, scale, adjoint, slope, v = system.variables, system.scales, system.adjoints, system.slope, "V"
     recorded = {"denominator": total(denominator, constants)}
     kept = {s: symbol(f"{y}_spike") for y, s in x.items()}
     names = {str(a): a for a in adjoint.values()}
-    temps, others, lines = "", {}, []
+    temps, lines = "", []
     used: set[sympy.Symbol] = set(numerator.free_symbols)
     if base[v] != 0 and base[v] != adjoint[v]:
         temps = f"const real base_{v} = {total(base[v].subs(kept), constants)}; "
@@ -100,7 +79,6 @@ def _written(
         held = sympy.Symbol(f"{adjoint[v]}_old") if base[v] == adjoint[v] else symbol(f"base_{v}")
         gained = ratio * (adjoint[v] - (0 if base[v] == 0 else held))
         rest = simplified(base[y] - adjoint[y])
-        others[y] = expanded(base[y] + gained)
         if ratio != 0 or rest != 0:
             lines.append((y, rest, gained))
             used |= (rest + ratio).free_symbols
@@ -124,26 +102,23 @@ def _written(
             text += f" {adjoint[y]} {'-=' if negative else '+='} {shown};"
     if system.neuron.refractory:
         text += " release = 0.0;"
-    return Jump(recorded, text, _collected(system, constants, base, slope, kept), numerator, denominator, others)
+    return Jump(recorded, text, _collected(system, constants, base, kept))
 
 
 def _collected(
     system: System,
     constants: Constants,
     base: dict[str, sympy.Expr],
-    slope: dict[str, sympy.Expr],
     kept: dict[sympy.Symbol, sympy.Symbol],
 ) -> dict[str, str]:
     """By parameter, what it collects at a spike; ``<adjoint>_after`` and ``<adjoint>_new``."""
-    x, scale, adjoint, v = system.variables, system.scales, system.adjoints, "V"
+    scale, adjoint, v = system.scales, system.adjoints, "V"
     after = {a: symbol(f"{a}_after") for a in adjoint.values()}
     new = symbol(f"{adjoint[v]}_new")
-    assert system.g is not None
     found = {}
     for name, parameter in system.parameters.items():
-        gained = -(new - base[v].subs(after)) * scale[v] / slope[v] * sympy.diff(system.g, parameter)
-        for y in x:
-            gained -= scale[y] * after[adjoint[y]] * sympy.diff(system.r[y], parameter)
+        gained = -(new - base[v].subs(after)) * scale[v] / system.slope[v] * sympy.diff(system.g, parameter)
+        gained += system.by_parameter(system.r, parameter).subs(after)
         gained = expanded(simplified(gained))
         if gained != 0:
             found[name] = total(gained.subs(kept), constants) if gained.free_symbols else code(gained)

@@ -158,15 +158,14 @@ def linear_step(system: System, constants: Constants) -> Step:
     simple = all(not driven[y] and system.offsets[y] == 0 for ys in driven.values() for y in ys)
     entries: _Closed | _Matrix = _Closed(system, constants) if simple else _Matrix(system, constants)
     downstream = _order(system)
-    lazy = system.inputs if system.free_inputs else ()
-    arrive = " ".join(f"{e} *= {entries.entries[e, e]};" for e in lazy)
+    arrive = " ".join(f"{e} *= {entries.entries[e, e]};" for e in system.inputs)
     collect = _collect(system, entries)
     if system.neuron.refractory:
         arrive = f"{arrive} hold = fmax(hold - 1.0, 0.0);"
         collect[system.neuron.refractory] = f"hold == 1.0 ? {_release(system, entries)} : 0.0"
     return Step(
         arrive=arrive,
-        update=_update(system, entries, [x for x in downstream if x not in lazy]),
+        update=_update(system, entries, [x for x in downstream if x not in system.inputs]),
         adjoint_update=_back(system, entries, downstream[::-1]),
         collect={
             name: renamed(text, {x: f"{x}_then" for x in (*system.variables, "hold")}) for name, text in collect.items()

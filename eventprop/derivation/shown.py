@@ -14,39 +14,21 @@ from eventprop.derivation.system import System
 
 __all__ = ["backward", "jump_of", "page", "parameter_gradients", "shown"]
 
-_R = symbol("R")
-
 
 def backward(system: System) -> dict[str, sympy.Expr]:
     """By variable, scale times the derivative of its adjoint by reversed time, without the loss's own drive."""
-    found = {}
-    for x in system.variables:
-        value = sum(
-            (system.scales[y] * system.adjoints[y] * row[x] for y, row in system.jacobian.items()), sympy.Integer(0)
-        )
-        found[x] = expanded(simplified(value))
-    return found
+    return {x: expanded(simplified(system.pulled_back(x, system.jacobian))) for x in system.variables}
 
 
 def jump_of(system: System) -> dict[str, sympy.Expr]:
     """By variable, its adjoint before a spike (in time) by those after it; R is what comes from the spike's targets,
     and the state that just before the spike."""
-    assert system.g is not None
-    x, f, scale, adjoint = system.variables, system.f, system.scales, system.adjoints
-    after = [(x[y], system.r[y]) for y in x]
-    slope = {y: sympy.diff(system.g, s) for y, s in x.items()}
-    error: sympy.Expr = _R
-    for y in x:
-        carried = sum((sympy.diff(system.r[y], x[z]) * f[z] for z in x), sympy.Integer(0))
-        held = y == "V" and bool(system.neuron.refractory)
-        error -= scale[y] * adjoint[y] * (carried - (0 if held else f[y].subs(after, simultaneous=True)))
-    if system.neuron.refractory:
-        error += symbol("release")
-    a = simplified(error / sum((slope[y] * f[y] for y in x), sympy.Integer(0)))
+    error = system.spike_error + (symbol("release") if system.neuron.refractory else 0)
+    a = simplified(error / system.rise)
     found = {}
-    for z in x:
-        base = sum((sympy.diff(system.r[y], x[z]) * scale[y] * adjoint[y] for y in x), sympy.Integer(0))
-        found[z] = simplified((base + a * slope[z]) / scale[z])
+    for x, scale in system.scales.items():
+        base = system.pulled_back(x, system.reset_jacobian)
+        found[x] = simplified((base + a * system.slope[x]) / scale)
     return found
 
 
@@ -54,17 +36,14 @@ def parameter_gradients(system: System) -> dict[str, tuple[sympy.Expr, sympy.Exp
     """By parameter, what its gradient has: under the integral over time; at each spike, of adjoints after it and, as
     ``lambda_V_before``, before it; at the start of a trial."""
     found = {}
-    x, scale, adjoint = system.variables, system.scales, system.adjoints
     for name, parameter in system.parameters.items():
-        flow = -sum((scale[y] * adjoint[y] * sympy.diff(system.f[y], parameter) for y in x), sympy.Integer(0))
-        start = -sum((scale[y] * adjoint[y] * sympy.diff(system.start[y], parameter) for y in x), sympy.Integer(0))
         spike = sympy.Integer(0)
         if system.g is not None:
-            before = symbol(f"{adjoint['V']}_before")
-            base = sum((sympy.diff(system.r[y], x["V"]) * scale[y] * adjoint[y] for y in x), sympy.Integer(0))
-            slope = sympy.diff(system.g, x["V"])
-            spike -= (scale["V"] * before - base) / slope * sympy.diff(system.g, parameter)
-            spike -= sum((scale[y] * adjoint[y] * sympy.diff(system.r[y], parameter) for y in x), sympy.Integer(0))
+            before = symbol(f"{system.adjoints['V']}_before")
+            base = system.pulled_back("V", system.reset_jacobian)
+            spike -= (system.scales["V"] * before - base) / system.slope["V"] * sympy.diff(system.g, parameter)
+            spike += system.by_parameter(system.r, parameter)
+        flow, start = (system.by_parameter(of, parameter) for of in (system.f, system.start))
         found[name] = (simplified(flow), simplified(spike), simplified(start))
     return found
 
@@ -175,9 +154,7 @@ def _synapses(system: System) -> str:
         kind = "" if len(system.inputs) == 1 else (" of a positive weight", " of a negative weight")[number]
         sign = -1 if number else 1
         gradient = -sign * system.scales[e] * system.adjoints[e]
-        carried = sum(
-            (system.scales[x] * system.adjoints[x] * row[e] for x, row in system.jacobian.items()), sympy.Integer(0)
-        )
+        carried = system.pulled_back(e, system.jacobian)
         lines.append(
             f"At an arrival{kind}: dL/dw = {gradient}, and R of its source grows by w ({expanded(sign * carried)})"
         )

@@ -5,6 +5,7 @@ Notation: state x, dx/dt = f(x), threshold g(x), reset r(x), initial state x0, `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -101,6 +102,45 @@ class System:
         usual = {"Isyn": "lambda_I"}
         names = {x: self.neuron.adjoints.get(x, (usual.get(x, f"lambda_{x}"), ""))[0] for x in self.variables}
         return {x: symbol(name) for x, name in names.items()}
+
+    def pulled_back(self, x: str, matrix: Mapping[str, Mapping[str, sympy.Expr]]) -> sympy.Expr:
+        """Sum over y of scale_y lambda_y matrix_yx: minus the derivative of the loss by ``x`` through a map whose
+        derivatives these are."""
+        terms = (self.scales[y] * self.adjoints[y] * row[x] for y, row in matrix.items())
+        return sum(terms, sympy.Integer(0))
+
+    def by_parameter(self, of: Mapping[str, sympy.Expr], parameter: sympy.Symbol) -> sympy.Expr:
+        """-sum over x of scale_x lambda_x d of_x / d parameter: the loss's derivative through what variables are."""
+        terms = (self.scales[x] * self.adjoints[x] * sympy.diff(e, parameter) for x, e in of.items())
+        return -sum(terms, sympy.Integer(0))
+
+    @cached_property
+    def reset_jacobian(self) -> dict[str, dict[str, sympy.Expr]]:
+        """dr_x/dy by x, then y."""
+        return {x: {y: sympy.diff(e, v) for y, v in self.variables.items()} for x, e in self.r.items()}
+
+    @cached_property
+    def slope(self) -> dict[str, sympy.Expr]:
+        """dg/dx by x; of a neuron that spikes."""
+        return {x: sympy.diff(self.g, v) for x, v in self.variables.items()}
+
+    @cached_property
+    def rise(self) -> sympy.Expr:
+        """dg/dt along the equations; of a neuron that spikes."""
+        return sum((self.slope[x] * e for x, e in self.f.items()), sympy.Integer(0))
+
+    @cached_property
+    def spike_error(self) -> sympy.Expr:
+        """The derivative of the loss by the time of a spike: what has come from its targets (R), and mu . (r_x f(x) -
+        f(r(x))), where V stands still in a refractory period."""
+        after = [(v, self.r[x]) for x, v in self.variables.items()]
+        error: sympy.Expr = symbol("R")
+        for x, row in self.reset_jacobian.items():
+            carried = sum((e * self.f[y] for y, e in row.items()), sympy.Integer(0))
+            held = x == "V" and bool(self.neuron.refractory)
+            later = sympy.Integer(0) if held else self.f[x].subs(after, simultaneous=True)
+            error -= self.scales[x] * self.adjoints[x] * (carried - later)
+        return error
 
     @cached_property
     def free_inputs(self) -> bool:

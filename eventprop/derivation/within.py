@@ -13,22 +13,20 @@ from eventprop.derivation.text import Constants, total
 __all__ = ["within_a_step"]
 
 
-def within_a_step(system: System, constants: Constants, linear: bool) -> dict[str, Any]:
+def within_a_step(system: System, constants: Constants) -> dict[str, Any]:
     """Fields of :class:`eventprop.derivation.model.NeuronModel`, by name."""
     found: dict[str, Any] = {}
     if system.g is not None:
-        rise = sum((sympy.diff(system.g, v) * system.f[x] for x, v in system.variables.items()), sympy.Integer(0))
-        found = {"level": total(system.g, constants), "climb": total(rise, constants)}
-    if not linear:
+        found = {"level": total(system.g, constants), "climb": total(system.rise, constants)}
+    if not system.linear:
         return found
-    x, scale, adjoint = system.variables, system.scales, system.adjoints
     flow, back, collect = {}, {}, {}
-    for y in x:
-        flow[y] = total(sum((e * x[z] for z, e in system.jacobian[y].items()), sympy.Integer(0)), constants)
-        value = sum((scale[z] * adjoint[z] * row[y] for z, row in system.jacobian.items()), sympy.Integer(0))
-        back[str(adjoint[y])] = total(expanded(simplified(value / scale[y])), constants)
+    for y, row in system.jacobian.items():
+        flow[y] = total(sum((e * system.variables[z] for z, e in row.items()), sympy.Integer(0)), constants)
+        value = system.pulled_back(y, system.jacobian) / system.scales[y]
+        back[str(system.adjoints[y])] = total(expanded(simplified(value)), constants)
     for name, parameter in system.parameters.items():
-        value = -sum((scale[y] * adjoint[y] * sympy.diff(system.f[y], parameter) for y in x), sympy.Integer(0))
+        value = system.by_parameter(system.f, parameter)
         if value != 0:
             collect[name] = total(expanded(simplified(value)), constants)
     drift = {y: total(e, constants) for y, e in system.offsets.items() if e != 0}
