@@ -72,7 +72,10 @@ ROOMS = (
     Room(
         "eventprop/files.py, streams.py, …",
         "whole files; random streams; texts",
-        tuple(f"eventprop/{name}.py" for name in ("__init__", "choice", "files", "streams", "terminal", "texts")),
+        tuple(
+            f"eventprop/{name}.py"
+            for name in ("__init__", "choice", "files", "snippets", "streams", "terminal", "texts")
+        ),
     ),
     Room(
         "models.py",

@@ -100,11 +100,13 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
     loss = meaning("LOSS_TYPE", s.loss_type, models.LOSSES)
     regulariser = meaning("REG_TYPE", "none" if plain else s.reg_type, models.REGULARISERS)
     copies = s.n_input_delay + 1
-    hidden = tuple(_hidden(s, f"hidden{i}", plain) for i in range(s.n_hid_layer))
-    output = _output(s, loss, num_output, plain)
-    neuron, _ = meaning("HIDDEN_NEURON_TYPE", s.hidden_neuron_type, hidden_neurons())
-    kinds = [*((neuron, layer) for layer in hidden), (output_neuron(s.output_neuron_type, loss)[0], output)]
-    bounds = list(_bounds(s, kinds))
+    neuron, own = meaning("HIDDEN_NEURON_TYPE", s.hidden_neuron_type, hidden_neurons())
+    trained = _trained_times(s, neuron, plain)
+    hidden = tuple(population(s, f"hidden{i}", s.num_hidden, neuron, trained, own, plain) for i in range(s.n_hid_layer))
+    outputs, own = output_neuron(s.output_neuron_type, loss)
+    trained = list(TIMES) if plain or s.train_tau_output else []
+    output = population(s, "output", num_output, outputs, trained, own, plain)
+    bounds = list(_bounds(s, [*((neuron, layer) for layer in hidden), (outputs, output)]))
     least = {name: s.values[key.lower()] for name, key in TIME_CONSTANTS.items()}
     return Network(
         num_input=num_input,
@@ -130,17 +132,11 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
     )
 
 
-def _hidden(s: NetworkSettings, name: str, plain: bool) -> Population:
-    neuron, drawn = meaning("HIDDEN_NEURON_TYPE", s.hidden_neuron_type, hidden_neurons())
-    trained = [n for n in TIMES if n in neuron.parameters] if plain or s.train_tau else []
-    trained += ["tau_b"] if "tau_b" in neuron.parameters and (plain or s.train_tau_b) else []
-    return population(s, name, s.num_hidden, neuron, trained, drawn, plain)
-
-
-def _output(s: NetworkSettings, loss: models.Loss, size: int, plain: bool) -> Population:
-    trained = list(TIMES) if plain or s.train_tau_output else []
-    neuron, drawn = output_neuron(s.output_neuron_type, loss)
-    return population(s, "output", size, neuron, trained, drawn, plain)
+def _trained_times(s: NetworkSettings, neuron: models.Neuron, plain: bool) -> list[str]:
+    """Time constants of hidden neurons that are trained, besides those of ``TRAIN_PARAMETERS``."""
+    trained = list(TIMES) if plain or s.train_tau else []
+    trained += ["tau_b"] if plain or s.train_tau_b else []
+    return [n for n in trained if n in neuron.parameters]
 
 
 def output_neuron(kind: str, loss: models.Loss) -> tuple[models.Neuron, tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,11 @@ from eventprop.certificate.drawing import INPUTS
 from eventprop.certificate.expressions import Array
 from eventprop.data.spikes import SpikeSet
 from eventprop.declarations import Neuron
-from eventprop.derivation import NeuronModel, derived
+from eventprop.derivation import derived
 from eventprop.description import has_exact_times
 from eventprop.network import SPIKE_TIMINGS, Network, Population, Projection
 
-__all__ = ["Found", "model_of", "population", "relative", "run", "spike_set", "timings", "trainable"]
+__all__ = ["Found", "network_of", "population", "relative", "run", "spike_set", "timings"]
 
 _NAMES = {INPUT: "in_to_hid", RECURRENT: "hid_to_hid0", OUTPUT: "hid_to_out"}
 _ENDS = {INPUT: ("input", "hidden0"), RECURRENT: ("hidden0", "hidden0"), OUTPUT: ("hidden0", "output")}
@@ -46,20 +47,10 @@ class Found:
     voltages: Array
 
 
-def model_of(neuron: Neuron) -> NeuronModel:
-    """The engine's model of a declared neuron."""
-    return derived(neuron)
-
-
 def timings(neuron: Neuron) -> list[str]:
     """Where in steps the engine can have this neuron's spikes."""
     able = {"exact": has_exact_times(neuron), "substep": not neuron.refractory}
     return [timing for timing in SPIKE_TIMINGS if able.get(timing, True)]
-
-
-def trainable(neuron: Neuron, timing: str) -> tuple[str, ...]:
-    """Parameters by which the engine has a gradient."""
-    return tuple(neuron.parameters)
 
 
 def run(
@@ -76,7 +67,7 @@ def run(
     Args:
         circuit, read_out: the circuit, and the outputs that it has here.
         loss: its name.
-        dt_ms, timing: the step, and where in it spikes are ("grid", "exact").
+        dt_ms, timing: the step, and where in it spikes are, of :data:`eventprop.network.SPIKE_TIMINGS`.
         real: "float" or "double".
         recorded: whether voltages are kept.
     """
@@ -105,16 +96,31 @@ def _weights(circuit: Circuit, read_out: ReadOut) -> dict[str, Array]:
 
 
 def _network(circuit: Circuit, read_out: ReadOut, loss: str, dt_ms: float, timing: str) -> Network:
+    hidden = population("hidden0", circuit.neuron, circuit.hidden, tuple(circuit.neuron.parameters))
+    output = population("output", read_out.neuron or models.LI, read_out.parameters, ())
+    steps = round(circuit.trial_ms / dt_ms)
+    return network_of(hidden, output, loss, dt_ms, steps, read_out.loss_parameters, timing)
+
+
+def network_of(
+    hidden: Population,
+    output: Population,
+    loss: str,
+    dt_ms: float,
+    num_steps: int,
+    loss_parameters: Mapping[str, float] = MappingProxyType({}),
+    timing: str = "grid",
+) -> Network:
+    """The engine's network of a recurrent hidden layer and outputs, with nothing beside the plain gradient."""
+    sizes = {"input": INPUTS, "hidden0": hidden.size, "output": output.size}
     declared = models.LOSSES[loss]
-    outputs = model_of(read_out.neuron or models.LI)
-    sizes = {name: w.shape for name, w in _weights(circuit, read_out).items()}
     return Network(
         num_input=INPUTS,
-        hidden=(population("hidden0", model_of(circuit.neuron), circuit.hidden, trainable(circuit.neuron, timing)),),
-        output=population("output", outputs, read_out.parameters, ()),
+        hidden=(hidden,),
+        output=output,
         projections=tuple(
-            Projection(_NAMES[name], *_ENDS[name], (int(shape[0]), int(shape[1])), 0.0, 0.0, trained=True)
-            for name, shape in sizes.items()
+            Projection(_NAMES[group], source, target, (sizes[source], sizes[target]), 0.0, 0.0, trained=True)
+            for group, (source, target) in _ENDS.items()
         ),
         loss=declared,
         regulariser=models.REGULARISERS["none"],
@@ -122,15 +128,15 @@ def _network(circuit: Circuit, read_out: ReadOut, loss: str, dt_ms: float, timin
         average_counts=False,
         loss_scale=1.0,
         dt_ms=dt_ms,
-        num_steps=round(circuit.trial_ms / dt_ms),
-        loss_parameters={name: read_out.loss_parameters[name] for name in declared.parameters},
+        num_steps=num_steps,
+        loss_parameters={name: loss_parameters[name] for name in declared.parameters},
         spike_timing=timing,
     )
 
 
-def population(name: str, model: NeuronModel, values: Mapping[str, Array], trained: tuple[str, ...]) -> Population:
+def population(name: str, neuron: Neuron, values: Mapping[str, Array], trained: tuple[str, ...]) -> Population:
     """A population with a value of each parameter for every neuron, and no bound on the denominator of jumps."""
-    size = len(next(iter(values.values())))
+    size, model = len(next(iter(values.values()))), derived(neuron)
     parameters = {n: values.get(n, _NO_BOUND) for n in model.parameters}
     return Population(name, size, model, parameters, trained)
 

@@ -30,12 +30,11 @@ class Equations:
         self.variables = list(neuron.state)
         self.voltage = self.variables.index("V")
         self.refractory = bool(neuron.refractory)
-        inputs = (neuron.input,) if isinstance(neuron.input, str) else neuron.input
-        self.inputs = [self.variables.index(name) for name in inputs]
+        self.inputs = [self.variables.index(name) for name in neuron.inputs]
         self._dynamics = [expression(neuron.dynamics[x]) for x in self.variables]
         self._threshold = expression(neuron.threshold or "-1.0")
         self._reset = [(self.variables.index(x), expression(text)) for x, text in neuron.reset.items()]
-        self.jumps = bool(neuron.threshold) and bool(names(neuron.threshold) & set(inputs))
+        self.jumps = bool(neuron.threshold) and bool(names(neuron.threshold) & set(neuron.inputs))
         """Whether what arrives changes the threshold's expression at once."""
         self._shape = next(iter(parameters.values())).shape
 

@@ -15,11 +15,10 @@ from eventprop import models
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.certificate.circuits import OUTPUT
 from eventprop.certificate.drawing import HIDDEN, INPUTS, OUTPUTS, Scale, drawn, first_size
-from eventprop.certificate.engine import model_of, population, relative, spike_set
+from eventprop.certificate.engine import network_of, population, relative, spike_set
 from eventprop.certificate.expressions import Array, names
 from eventprop.certificate.simulation import Events
 from eventprop.declarations import Neuron
-from eventprop.network import Network, Projection
 
 __all__ = ["smooth_errors"]
 
@@ -48,7 +47,9 @@ def _errors(neuron: Neuron, scale: Scale, dt_ms: float, rng: np.random.Generator
     times = np.sort(rng.choice(np.arange(1, int(0.6 * scale.trial_ms)), 3 * INPUTS, replace=False)).astype(float)
     spikes = spike_set(times, rng.permutation(np.repeat(np.arange(INPUTS), 3)), dt_ms, INPUTS, scale.trial_ms)
     trained = tuple(n for n in own if n in used)
-    network = _network(still, own, trained, scale, dt_ms)
+    relay = {n: np.full(HIDDEN, p.default) for n, p in models.LIF.parameters.items()}
+    populations = population("hidden0", models.LIF, relay, ()), population("output", still, own, trained)
+    network = network_of(*populations, "sum_weigh_exp", dt_ms, round(scale.trial_ms / dt_ms))
     engine = CpuEngine(network, 1, "double")
     drive = {"in_to_hid": _DRIVE * np.eye(INPUTS, HIDDEN) + 1.0, "hid_to_hid0": np.zeros((HIDDEN, HIDDEN))}
     pattern = rng.normal(1.0, 0.5, (HIDDEN, OUTPUTS))
@@ -90,25 +91,3 @@ def _differences(run: Callable[[dict[str, Array]], float], values: dict[str, Arr
             changed.append(run({**values, name: moved}))
         found[index] = (8.0 * (changed[0] - changed[1]) - (changed[2] - changed[3])) / (12.0 * step)
     return found
-
-
-def _network(neuron: Neuron, values: dict[str, Array], trained: tuple[str, ...], scale: Scale, dt_ms: float) -> Network:
-    relay = {n: np.full(HIDDEN, p.default) for n, p in models.LIF.parameters.items()}
-    ends = (
-        ("in_to_hid", "input", "hidden0", (INPUTS, HIDDEN)),
-        ("hid_to_hid0", "hidden0", "hidden0", (HIDDEN, HIDDEN)),
-        ("hid_to_out", "hidden0", "output", (HIDDEN, OUTPUTS)),
-    )
-    return Network(
-        num_input=INPUTS,
-        hidden=(population("hidden0", model_of(models.LIF), relay, ()),),
-        output=population("output", model_of(neuron), values, trained),
-        projections=tuple(Projection(*own, 0.0, 0.0, trained=True) for own in ends),
-        loss=models.LOSSES["sum_weigh_exp"],
-        regulariser=models.REGULARISERS["none"],
-        regulariser_parameters={},
-        average_counts=False,
-        loss_scale=1.0,
-        dt_ms=dt_ms,
-        num_steps=round(scale.trial_ms / dt_ms),
-    )

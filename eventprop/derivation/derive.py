@@ -14,8 +14,9 @@ from eventprop.derivation.linear import linear_step
 from eventprop.derivation.model import NeuronModel
 from eventprop.derivation.smooth import smooth_step
 from eventprop.derivation.system import System
-from eventprop.derivation.text import Constants, renamed, total
+from eventprop.derivation.text import Constants, total
 from eventprop.derivation.within import within_a_step
+from eventprop.snippets import renamed
 
 __all__ = ["derive"]
 

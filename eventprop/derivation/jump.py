@@ -24,7 +24,8 @@ import sympy
 
 from eventprop.derivation.expressions import code, expanded, simplified, symbol
 from eventprop.derivation.system import System
-from eventprop.derivation.text import Constants, grouped, renamed, total
+from eventprop.derivation.text import Constants, grouped, total
+from eventprop.snippets import renamed
 
 __all__ = ["Jump", "jump"]
 

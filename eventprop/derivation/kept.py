@@ -14,7 +14,7 @@ from eventprop.declarations import Neuron
 from eventprop.derivation.model import NeuronModel, Propagator
 from eventprop.files import cache_folder, write_bytes
 
-__all__ = ["declaration_key", "derived"]
+__all__ = ["derived"]
 
 _HELD: dict[str, NeuronModel] = {}
 
@@ -25,7 +25,7 @@ def derived(neuron: Neuron) -> NeuronModel:
     Raises:
         ValueError: the declaration is wrong; names the neuron, the field and what is wrong.
     """
-    key = declaration_key(neuron)
+    key = _key(neuron)
     if key not in _HELD:
         path = cache_folder() / "derived" / f"{_word(neuron.name)}_{key}.json"
         found = _read(path)
@@ -38,7 +38,7 @@ def derived(neuron: Neuron) -> NeuronModel:
     return _HELD[key]
 
 
-def declaration_key(neuron: Neuron) -> str:
+def _key(neuron: Neuron) -> str:
     """A digest of what a neuron does, not of what people are told about it, and of the code that derives."""
     told = ("sentence", "source", "hard")
     fields = {name: value for name, value in asdict(neuron).items() if name not in told}
@@ -49,9 +49,9 @@ def declaration_key(neuron: Neuron) -> str:
 
 @cache
 def _sources() -> str:
-    """A digest of the derivation's own code."""
-    found = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    """A digest of the derivation's own code, and of what it reads and writes expressions with."""
+    found, folder = hashlib.sha256(), Path(__file__).parent
+    for path in (*sorted(folder.glob("*.py")), folder.parent / "grammar.py", folder.parent / "snippets.py"):
         found.update(path.read_bytes())
     return found.hexdigest()
 

@@ -18,7 +18,8 @@ import sympy
 from eventprop.derivation.expressions import code, expanded, phi, simplified, symbol
 from eventprop.derivation.model import Propagator
 from eventprop.derivation.system import System
-from eventprop.derivation.text import Constants, renamed
+from eventprop.derivation.text import Constants
+from eventprop.snippets import renamed
 
 __all__ = ["Step", "linear_step"]
 

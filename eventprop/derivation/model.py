@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from eventprop.snippets import names_in
 
 __all__ = ["NeuronModel", "Propagator"]
 
@@ -35,7 +36,7 @@ class Propagator:
     @property
     def parameters(self) -> frozenset[str]:
         """What the matrix is of."""
-        return frozenset(n for row in self.matrix for e in row for n in re.findall(r"[A-Za-z_]\w*", e))
+        return frozenset(n for row in self.matrix for e in row for n in names_in(e))
 
 
 @dataclass(frozen=True)

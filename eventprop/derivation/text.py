@@ -13,7 +13,7 @@ import sympy
 
 from eventprop.derivation.expressions import code, expanded, simplified
 
-__all__ = ["Constants", "grouped", "renamed", "total"]
+__all__ = ["Constants", "grouped", "total"]
 
 
 class Constants:
@@ -56,11 +56,6 @@ class Constants:
         if independent == -1:
             return f"-{_atom(rest)}"
         return f"{self.name_of(independent)} * {_atom(rest)}"
-
-
-def renamed(code: str, names: Mapping[str, str]) -> str:
-    """``code`` with other expressions in the place of some variables."""
-    return re.sub(r"[A-Za-z_]\w*", lambda match: names.get(match[0], match[0]), code)
 
 
 def _atom(expression: sympy.Expr) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from eventprop import models
 from eventprop.network import Network
 from eventprop.parameters.declaration import Key
+from eventprop.parameters.neurons import with_own_neurons
 from eventprop.training import checkpoint
 from eventprop.training.checkpoint import TrainingState
 from eventprop.training.schedule import LearningRate, RateSettings
@@ -39,7 +40,7 @@ class Resuming:
     """
 
     def __init__(self, p: Mapping[str, Any], keys: Sequence[Key]) -> None:
-        self.p, self.keys = p, keys
+        self.p, self.keys = p, with_own_neurons(keys)
 
     def load(
         self,

@@ -22,7 +22,6 @@ from eventprop.data.presentation import Preparation
 from eventprop.data.splits import Subset, leave_speaker_out
 from eventprop.network import Network
 from eventprop.parameters.declaration import Key
-from eventprop.parameters.neurons import with_own_neurons
 from eventprop.reports import results, summary, timing
 from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
@@ -122,7 +121,7 @@ class Simulator(Inspection):
         run, self._as_given = self.resolve(p), p
         drawn = [key for key in SEEDS if run[key] is None]
         if drawn:
-            run |= {key: {**self.p, **Resuming(run, with_own_neurons(self.keys)).seeds()}[key] for key in drawn}
+            run |= {key: {**self.p, **Resuming(run, self.keys).seeds()}[key] for key in drawn}
         for key in (key.name for key in self.keys if key.loaded):
             if run[key] != self.p[key]:
                 raise ValueError(
@@ -140,7 +139,7 @@ class Simulator(Inspection):
         """
         drawn = {**p, "MODEL_SEED": self.p["MODEL_SEED"]}
         network, settings = self.network(drawn), Records.of(p)
-        state, path, _ = Resuming(p, with_own_neurons(self.keys)).load(p["NAME"], network, settings.loop.rate)
+        state, path, _ = Resuming(p, self.keys).load(p["NAME"], network, settings.loop.rate)
         if trained and (not (self._current or self._given) if state is None else path is not None and not state.epoch):
             where = "" if path is None else f" (no epoch of {path} is complete)"
             raise ValueError(
@@ -209,9 +208,7 @@ class Simulator(Inspection):
         name, network = p["NAME"] + fold, self.network(p)
         settings = Records.of(p, self._as_given, name)
         loop = settings.loop
-        loaded = Resuming(p, with_own_neurons(self.keys)).load(
-            name, network, loop.rate, to_train=True, missing_is_new=bool(fold)
-        )
+        loaded = Resuming(p, self.keys).load(name, network, loop.rate, to_train=True, missing_is_new=bool(fold))
         state = loaded.state or self._fresh(loop, network)
         samples = trainer.Samples(parts.training, parts.evaluation, Preparation(settings.samples, parts.training))
         recorder = Recorder(settings.recording, network)

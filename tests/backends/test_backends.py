@@ -9,8 +9,9 @@ import pytest
 
 import models
 import simulator_SHD
+from eventprop import snippets
 from eventprop.__main__ import main
-from eventprop.backends import Settings, build, devices, snippets
+from eventprop.backends import Settings, build, devices
 from eventprop.derivation import values
 from eventprop.parameters.shd import resolve_shd
 from eventprop.simulators.records import Records

@@ -20,8 +20,8 @@ from eventprop.backends.cpu.codegen_loss import losses_of, readout
 from eventprop.backends.cpu.codegen_neuron import Struct
 from eventprop.backends.cpu.codegen_substep import SubstepStruct
 from eventprop.backends.cpu.codegen_text import cpp, lane_loop, switch, values_of
-from eventprop.backends.snippets import names_in
 from eventprop.network import Network, Population
+from eventprop.snippets import names_in
 
 __all__ = ["generate", "trained_in_any"]
 
@@ -75,7 +75,7 @@ def generate(network: Network, real: str = "float") -> str:
     """The C++ source of an engine for networks of this kind; sizes and parameters are not part of it.
 
     Args:
-        real: "float", or "double" for checking.
+        real: "float" or "double".
     """
     kind = {"grid": Struct, "exact": ExactStruct, "substep": SubstepStruct}[network.spike_timing]
     hidden = kind("Hidden", _of_all(network.hidden))

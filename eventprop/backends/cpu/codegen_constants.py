@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from eventprop.backends.cpu.codegen_text import cpp
-from eventprop.backends.snippets import names_in
 from eventprop.derivation.model import NeuronModel, Propagator
+from eventprop.snippets import names_in
 
 __all__ = ["constants_function", "varying"]
 

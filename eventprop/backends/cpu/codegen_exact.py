@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from eventprop.backends.cpu.codegen_flow import FlowStruct
 from eventprop.backends.cpu.codegen_text import cpp
-from eventprop.backends.snippets import names_in
+from eventprop.snippets import names_in
 
 __all__ = ["ExactStruct"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eventprop.backends.cpu.codegen_neuron import Struct
-from eventprop.backends.cpu.codegen_text import cpp, fast, rows_of
-from eventprop.backends.snippets import names_in
+from eventprop.backends.cpu.codegen_text import boolean, cpp, fast, rows_of
+from eventprop.snippets import names_in
 
-__all__ = ["FlowStruct", "boolean"]
+__all__ = ["FlowStruct"]
 
 
 class FlowStruct(Struct):
@@ -99,8 +99,3 @@ def _pattern(name: str, variables: list[str], rates: Mapping[str, str]) -> str:
     rows = ", ".join("{" + ", ".join(boolean(y in follows[x]) for y in variables) + "}" for x in variables)
     n = len(variables)
     return f"    static constexpr bool {name}[{n}][{n}] = {{{rows}}};\n"
-
-
-def boolean(value: bool) -> str:
-    """The literal in C++."""
-    return "true" if value else "false"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from eventprop import models
 from eventprop.backends.cpu.codegen_neuron import Struct
 from eventprop.backends.cpu.codegen_text import changes, cpp, rows_of, switch, values_of
-from eventprop.backends.snippets import names_in, renamed
 from eventprop.network import Network
+from eventprop.snippets import names_in, renamed
 
 __all__ = ["losses_of", "readout"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eventprop.backends.cpu.codegen_constants import constants_function, varying
-from eventprop.backends.cpu.codegen_text import changes, cpp, fast, lane_loop, rows_of
-from eventprop.backends.snippets import names_in
+from eventprop.backends.cpu.codegen_text import boolean, changes, cpp, fast, lane_loop, rows_of
 from eventprop.network import Population
+from eventprop.snippets import names_in
 
 __all__ = ["Struct"]
 
@@ -71,8 +71,8 @@ class Struct:
             f"    static constexpr int v_row = {list(self.state).index('V')};\n"
             f"    static constexpr int n_state = {len(m.state)}, n_inputs = {m.inputs}, n_adjoint = {len(m.adjoint)}, "
             f"n_recorded = {max(1, len(m.recorded)) + self.recorded_besides}, n_collect = {len(self.trained)};\n"
-            f"    static constexpr bool spiking = {_bool(bool(m.threshold))}, jump_first = {_bool(m.jump_first)}, "
-            f"reads_state = {_bool(m.reads_state)}, collects_jumps = {_bool(bool(self.jumping()))},\n"
+            f"    static constexpr bool spiking = {boolean(bool(m.threshold))}, jump_first = {boolean(m.jump_first)}, "
+            f"reads_state = {boolean(m.reads_state)}, collects_jumps = {boolean(bool(self.jumping()))},\n"
             f"        jump_changes_gradient = {changes(m.jump, m.gradient[0])};\n"
             + constants_function(m)
             + self.forward()
@@ -237,7 +237,3 @@ class Struct:
                 f"{self.scalars(jumping)}{self.of_lane(jumping)}{after}{new}{replay}{silence}{jumping}",
             )
         )
-
-
-def _bool(value: bool) -> str:
-    return "true" if value else "false"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from eventprop.backends.cpu.codegen_flow import FlowStruct, boolean
-from eventprop.backends.cpu.codegen_text import cpp, fast, rows_of
-from eventprop.backends.snippets import names_in
+from eventprop.backends.cpu.codegen_flow import FlowStruct
+from eventprop.backends.cpu.codegen_text import boolean, cpp, fast, rows_of
 from eventprop.network import Population
+from eventprop.snippets import names_in
 
 __all__ = ["SubstepStruct"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from eventprop.backends.snippets import assigned, names_in
+from eventprop.snippets import assigned, names_in
 
-__all__ = ["changes", "cpp", "fast", "lane_loop", "rows_of", "switch", "values_of"]
+__all__ = ["boolean", "changes", "cpp", "fast", "lane_loop", "rows_of", "switch", "values_of"]
 
 _NUMBER = re.compile(r"(?<![\w.])(\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)(?![\w.])")
 _FUNCTIONS = ("exp", "expm1", "sqrt", "fabs", "log", "tanh", "sin", "cos", "pow", "floor")
@@ -26,9 +26,14 @@ def fast(code: str) -> str:
     return re.sub(r"\b(?:std|eventprop)::(expm1|exp|phi|phi_slope)\(", r"eventprop::fast_\1(", cpp(code))
 
 
+def boolean(value: bool) -> str:
+    """The literal in C++."""
+    return "true" if value else "false"
+
+
 def changes(code: str, expression: str) -> str:
     """Whether ``code`` assigns to a variable of ``expression``, in C++."""
-    return "true" if assigned(code) & names_in(expression) else "false"
+    return boolean(bool(assigned(code) & names_in(expression)))
 
 
 def values_of(names: Iterable[str], source: str, code: str, indent: int = 8) -> str:

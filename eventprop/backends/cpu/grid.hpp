@@ -208,7 +208,7 @@ template <class Model, class Extra> struct Reverse {
     void hold(int m) {
         recrossings.clear();
         auto take = [&](const SpikeLists &list, bool dropped) {
-            each(list, m, [&](uint32_t s, int p, int) { 
+            each(list, m, [&](uint32_t s, int p, int) {
                 recrossings.hold({list.id[s], dropped, s}, x(p), sum(p), recorded(dropped, s), dropped ? real(0) : trace.error[s]);
             });
         };

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from eventprop.backends.snippets import names_in, renamed
 from eventprop.derivation.model import NeuronModel
 from eventprop.derivation.values import constants_of as values_of
 from eventprop.network import Network, Population
+from eventprop.snippets import names_in, renamed
 
 __all__ = ["CLOCK", "Builder", "Dynamic", "Layout", "Neurons", "constants_of", "genn", "seen_by"]
 

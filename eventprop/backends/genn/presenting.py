@@ -8,10 +8,10 @@ import numpy as np
 
 from eventprop.backends.genn.memory import Memory
 from eventprop.backends.genn.random import drawn, keys_of, limit_of, normal_table
-from eventprop.backends.snippets import names_in
 from eventprop.data.spikes import SpikeSet
 from eventprop.derivation.values import evaluate
 from eventprop.network import Randomness
+from eventprop.snippets import names_in
 
 __all__ = ["Presenter"]
 

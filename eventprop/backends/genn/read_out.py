@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from eventprop.backends.genn.builder import Builder, Layout, genn
-from eventprop.backends.snippets import names_in, renamed
 from eventprop.network import Network, Population
+from eventprop.snippets import names_in, renamed
 
 __all__ = ["ReadOut"]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from eventprop.backends import BatchResult
 from eventprop.backends.genn.memory import Memory
-from eventprop.backends.snippets import added
 from eventprop.derivation.values import evaluate
+from eventprop.snippets import added
 
 __all__ = ["Scorer", "Shown"]
 

@@ -14,9 +14,9 @@ from eventprop.backends import Engine
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.backends.genn.builder import Layout
 from eventprop.backends.genn.neurons import neurons
-from eventprop.backends.snippets import names_in
 from eventprop.grammar import TAKEN
 from eventprop.network import Network, Randomness
+from eventprop.snippets import names_in
 from eventprop.training.optimiser import AdamSettings, adam_parameters
 from tests.backends.genn.test_engine import BACKEND  # skips this file, too, where there is no pygenn
 from tests.support.neuron_cases import BOUNDS, SIMPLE, Drive, batch_of, network_of, weights_of

@@ -1,4 +1,4 @@
-"""What the backends need to know about the snippets of GeNNCode in :mod:`models`: their names."""
+"""Snippets of GeNNCode, as :mod:`models` declares and :mod:`eventprop.derivation` derives them: names in them."""
 
 from __future__ import annotations
 
