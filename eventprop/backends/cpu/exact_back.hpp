@@ -15,12 +15,10 @@ template <class Model, bool errors> void rows_seen(const Layer &l, int p, const 
     if constexpr (shared<Model>) {
         std::memcpy(rows, adjoint, Model::n_carried * P * sizeof(real));
     } else {
-        alignas(64) real a[Model::n_adjoint * P];
         for (int q = 0; q < l.nodes.n; ++q) {
             const real *c = l.nodes.constants_of<Model>(q), *h = l.nodes.lanes_of<Model>(q, p, l.n_panels);
-            std::copy(adjoint, adjoint + Model::n_adjoint * P, a);
-            Model::back(c, h, a, rows + q * P);
-            if constexpr (errors) Model::transport(c, h, a, rows + q * P);
+            if constexpr (errors) Model::error_before(c, h, adjoint, rows + q * P);
+            else Model::collected_before(c, h, adjoint, rows + q * P);
         }
     }
 }
@@ -203,14 +201,13 @@ private:
         if constexpr (shared<Model>) {
             std::copy(jump, jump + n, to);
         } else {
-            alignas(64) real a[M * P], out[P];
+            alignas(64) real a[M * P] = {}, out[P];
+            for (int v = 0; v < M; ++v) a[v * P + lane] = jump[v];
             for (int q = 0; q < n; ++q) {
-                std::fill(a, a + M * P, real(0));
-                for (int v = 0; v < M; ++v) a[v * P + lane] = jump[v];
                 const real *cq = l.nodes.constants_of<Model>(q), *hq = l.nodes.lanes_of<Model>(q, p, l.n_panels);
-                Model::back(cq, hq, a, out);
+                Model::collected_before(cq, hq, a, out);
                 to[q] = out[lane];
-                Model::transport(cq, hq, a, out);
+                Model::error_before(cq, hq, a, out);
                 now[p * now_stride + q * P + lane] += out[lane];
             }
         }

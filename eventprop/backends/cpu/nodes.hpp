@@ -69,8 +69,8 @@ public:
             auto see = [&](int q, int v) {
                 std::fill(a, a + Model::n_adjoint * P, real(0));
                 a[v * P] = 1;
-                Model::back(to.constants_of<Model>(q), nullptr, a, out);
-                Model::transport(to.constants_of<Model>(q), nullptr, a, error);
+                Model::collected_before(to.constants_of<Model>(q), nullptr, a, out);
+                Model::error_before(to.constants_of<Model>(q), nullptr, a, error);
             };
             to.collected = of_rows(basis, Model::n_carried, [&](int q, int v) { see(q, v); return out[0]; });
             to.back = of_rows(basis, Model::n_carried, [&](int q, int v) { see(q, v); return error[0]; });
