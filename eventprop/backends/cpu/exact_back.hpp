@@ -24,7 +24,9 @@ template <class Model, bool errors> void rows_seen(const Layer &l, int p, const 
 }
 
 // Rows that are kept of each step, to gather gradients from.
-template <class Model> int rows_kept(const Layer &l) { return !Model::spiking ? l.nodes.n : shared<Model> ? Model::n_carried : Model::n_adjoint; }
+template <class Model> int rows_kept(const Layer &l) {
+    return shared<Model> || !Model::spiking ? rows_back<Model>(l) : Model::n_adjoint;
+}
 
 // R of a spike: sum over its targets of w times what goes back through a synapse; rows of panel p are at rows + p * stride.
 template <int ROWS> real error_of(Panels w, size_t source, const real *coefficient, const real *rows, int n, size_t stride, int n_panels) {
