@@ -65,7 +65,7 @@ public:
                     for (int r = 0; r < Model::n_lanes; ++r) own[r * P + j] = l.lanes_of<Model>(i / P)[r * P + i % P];
                 }
             }
-            with_flow<Model>(l, own, [&](auto &&f) {
+            with_flow<Model>(l, own, l.terms, [&](auto &&f) {
                 vec t[MOST_TERMS][M];
                 const vec u = *reinterpret_cast<const vec *>(left);
                 for (int w = 0; w < M; ++w) {
