@@ -51,16 +51,13 @@ public:
         for (;;) {
             int at = -1;
             time = never;
-            for (int b = 0; b < blocks(); ++b) {
-                const real least = least_of(vector(b * LANES, LEAST));
-                if (least < time) {
-                    time = least;
-                    at = b;
-                }
+            for (int j = 0; j < size(); ++j) {
+                const real least = *row(j, LEAST);
+                at = least < time ? j : at;
+                time = smaller(least, time);
             }
-            if (at < 0) return -1;
-            if (exact[at]) return at * LANES + int(std::find(row(at * LANES, LEAST), row(at * LANES, LEAST) + LANES, time) - row(at * LANES, LEAST));
-            solve(at);
+            if (at < 0 || exact[at / LANES]) return at;
+            solve(at / LANES);
         }
     }
     // act(neuron) of those that are known to cross in what is left of the step.
@@ -114,14 +111,6 @@ private:
     Buffer lanes;
     real now = 0;
 
-    // The least of a vector, by halves.
-    static real least_of(const vec &values) {
-        alignas(64) real v[LANES];
-        std::memcpy(v, &values, sizeof v);
-        for (int n = LANES / 2; n > 0; n /= 2)
-            for (int j = 0; j < n; ++j) v[j] = v[j + n] < v[j] ? v[j + n] : v[j];
-        return v[0];
-    }
     int blocks() const { return (size() + LANES - 1) / LANES; }
     real *row(int j, int r) const { return lanes.data + (size_t(j / P) * ROWS + r) * P + j % P; }
     real *x(int j) const { return row(j, 0); }
