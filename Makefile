@@ -3,13 +3,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 
-.PHONY: train test oldest lint docs notebooks bench robust venv clean
+.PHONY: train test whole oldest lint docs notebooks bench robust venv clean
 
 train: $(VENV)/.ready  ## train on synthetic spoken digits; a minute or two on two cores
 	$(BIN)/python train_SHD.py --recipe demo
 
 test: lint  ## lint, types, tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+whole: lint  ## all tests, also those that are marked as long; half an hour on two cores
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "long or not long"
 
 oldest: $(OLDEST)/.ready  ## the tests (or TESTS="...") with the lowest version of every dependency; see also PYTHON
 	$(OLDEST)/bin/python -m pytest --numprocesses auto --dist loadfile $(TESTS)

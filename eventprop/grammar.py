@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import difflib
 import keyword
+import re
 from collections.abc import Iterable
 
 __all__ = ["FUNCTIONS", "check_name", "parsed"]
@@ -30,6 +31,11 @@ _TAKEN = """
     void volatile voltages weight weight_back weights while written x
 """
 TAKEN = frozenset(_TAKEN.split()) | frozenset(FUNCTIONS)
+# What names that a derivation makes of a neuron's own begin or end with.
+_DERIVED = re.compile(
+    r"(lambda|new|decay|gain|offset|phi|z|P|s|s\d+|bar|base|rest|reset|constant|c|d|keep|minus)_|"
+    r"\w+_(then|spike|after|before|new|start|old|back|fall)$|\w+_by_\w+$|\w+_over_\w+$"
+)
 
 
 def check_name(name: object, what: str) -> None:
@@ -40,7 +46,7 @@ def check_name(name: object, what: str) -> None:
     """
     if not isinstance(name, str) or not name.isidentifier() or not name.isascii() or keyword.iskeyword(name):
         raise ValueError(f"{what} {name!r} is no name; letters, digits and _ make one")
-    if name in TAKEN or name.startswith("lambda_") or "__" in name:
+    if name in TAKEN or _DERIVED.match(name) or "__" in name:
         raise ValueError(f"{what} {name!r} has a name that is taken; another one would be right")
 
 

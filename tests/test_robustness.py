@@ -13,6 +13,9 @@ from benchmarks.robust import files, kills, left, worker
 from benchmarks.robust.kinds import Kind
 from eventprop.training.trainer import TrainingDiverged
 
+pytestmark = pytest.mark.long
+
+
 MUTANTS = 5
 CRASHING = "compiled engine, .so"  # what is wrong with it would end the tests, too
 

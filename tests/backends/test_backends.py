@@ -11,6 +11,7 @@ import models
 import simulator_SHD
 from eventprop.__main__ import main
 from eventprop.backends import Settings, build, devices, snippets
+from eventprop.derivation import values
 from eventprop.parameters.shd import resolve_shd
 from eventprop.simulators.records import Records
 from tests.support.small import random_case
@@ -112,10 +113,11 @@ def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 def test_values_of_snippets() -> None:
     """The host's values of a model's constants: in closed form, and where two time constants meet."""
     z = np.array([0.0, 0.5])
-    assert np.allclose(
-        snippets.evaluate("z == 0.0 ? 1.0 : expm1(z) / z", {"z": z + 1e-300}), [1.0, np.expm1(0.5) / 0.5]
-    )
-    assert snippets.evaluate("a > 2.0 ? 1.0 : a > 1.0 ? 2.0 : 3.0", {"a": 1.5}) == 2.0
+    assert np.allclose(values.evaluate("phi(z)", {"z": z}), [1.0, np.expm1(0.5) / 0.5])
+    slope = values.evaluate("phi_slope(z)", {"z": np.array([0.0, 0.2999, 0.3001])})
+    assert slope[0] == 0.5 and abs(slope[2] - slope[1]) < 1e-4
+    with pytest.raises(ValueError, match="is not a constant's expression"):
+        values.evaluate("a if b else c", {"a": 1.0, "b": 1.0, "c": 1.0})
     assert snippets.renamed("Isyn *= x; x_Isyn += Isyn;", {"Isyn": "I"}) == "I *= x; x_Isyn += I;"
     assert snippets.added("lambda_V += a / b;", "lambda_V") == "a / b"
     for code in ("lambda_I += a;", "lambda_V = a;", "lambda_V += a; b = c;"):

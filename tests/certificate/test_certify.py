@@ -34,12 +34,15 @@ models.NEURONS["cubic"] = Neuron(
 """
 
 
-@pytest.mark.parametrize("name", SPIKING)
+SHORT = ("LIF", "COBA")
+
+
+@pytest.mark.parametrize("name", [n if n in SHORT else pytest.param(n, marks=pytest.mark.long) for n in SPIKING])
 def test_every_neuron_on_board(name: str) -> None:
     """Fails if a gradient, by any weight or parameter, is not that of the neuron's equations."""
     whole = name in ("LIF", "AdEx")
     losses = ("sum", "sum_weigh_exp", "first_spike") if whole else ("sum",)
-    timings = ("grid", "exact", "substep") if whole else ("grid", "exact")
+    timings = ("grid", "exact", "substep") if whole else ("grid", *(["exact"] if name in ("ALIF", "RF") else []))
     found = certify(models.NEURONS[name], 2 if whole else 1, losses=losses, wanted=timings)
     assert not list(found.complaints()), report.table(found)
     assert set(found.groups) == {"input weights", "recurrent weights", OUTPUT, *models.NEURONS[name].parameters}

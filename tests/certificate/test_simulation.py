@@ -70,8 +70,8 @@ def test_quadratic_upstroke_has_its_closed_form() -> None:
     start, c, peak, tau = 0.6, 0.25, 50.0, 20.0
     neuron = replace(
         models.QIF,
-        state={"V": "v_start", "Isyn": "0"},
-        parameters=models.QIF.parameters | {"v_start": Parameter(start)},
+        state={"V": "v_init", "Isyn": "0"},
+        parameters=models.QIF.parameters | {"v_init": Parameter(start)},
     )
     values = {"v_c": c, "v_thresh": peak, "v_reset": -0.9, "tau_mem": tau}
     root = np.sqrt(c)

@@ -17,6 +17,9 @@ from eventprop.reports import plots
 from tests.parameters.test_parameters import MNIST, SEED, YINYANG
 from tests.simulators.test_mnist import write
 
+pytestmark = pytest.mark.long
+
+
 # Read by the GeNN backend alone (tests/backends/), or printed.
 ELSEWHERE = {"BUILD", "TIMING", "N_MAX_SPIKE", "SPK_REC_STEPS", "CUDA_VISIBLE_DEVICES", "EVALUATION"}
 TAKEN_AS_IT_IS = {"TEST_DATA_SEED"}  # SHD's test file; the key's sentence says so

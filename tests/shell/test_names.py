@@ -21,7 +21,10 @@ SETTINGS = ["N_TRAIN=64", "N_TEST=20", "N_EPOCH=1", "NUM_HIDDEN=10", "DT_MS=1.0"
 
 def test_there_is_one_instance_of_the_models() -> None:
     assert models is ours is sys.modules["eventprop.models"] is sys.modules["models"]
-    assert pickle.loads(pickle.dumps(ours.ADAM)) == models.ADAM and ours.ADAM.__class__.__module__ == "eventprop.models"
+    assert (
+        pickle.loads(pickle.dumps(ours.ADAM)) == models.ADAM
+        and ours.ADAM.__class__.__module__ == "eventprop.declarations"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,9 @@ import pytest
 
 from tests.support import notebook
 
+pytestmark = pytest.mark.long
+
+
 NAMES = ("inside_a_network", "quick_start", "yinyang")
 FIGURES = 3  # in each
 

@@ -17,6 +17,9 @@ from eventprop.scans import command, figures, reader, run, table
 from eventprop.scans.spec import Scan
 from tests.support.scanning import expand, rows, scan, start, states, under_way, without_seconds, write
 
+pytestmark = pytest.mark.long
+
+
 pytestmark = pytest.mark.usefixtures("these_sources")
 
 # The file

@@ -15,6 +15,9 @@ import pytest
 
 from tests.support.scanning import rows, scan, start, under_way, write
 
+pytestmark = pytest.mark.long
+
+
 pytestmark = pytest.mark.usefixtures("these_sources")
 
 

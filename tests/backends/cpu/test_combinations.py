@@ -27,6 +27,9 @@ from eventprop.parameters.shd import resolve_shd
 from eventprop.simulators.records import network_of
 from simulator_SHD import SHD_model
 
+pytestmark = pytest.mark.long
+
+
 HIDDEN = ("LIF", "hetLIF", "ALIF")
 OUTPUT = ("LI", "hetLI", "LIF")
 TIMING = ("grid", "exact")

@@ -18,6 +18,9 @@ from eventprop.network import Randomness
 from tests.support import grid_numpy
 from tests.support.small import KINDS, SIMPLE, THOMAS1, Case, Expected, clear, differences, random_case
 
+pytestmark = pytest.mark.long
+
+
 BOUND = 2e-7
 RANDOM = {
     "noise": Randomness(noise=0.08, noise_seed=5),

@@ -11,6 +11,8 @@ from tests.backends.cpu.test_exact import check
 from tests.support.few_spikes import differences_to_oracle, exact_cases, few_spikes_case
 from tests.support.small import Case, relative
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(("tau_mem", "scale"), [(20.0, 1.0), (20.0, 3.0), (6.0, 0.3), (6.0, 0.8)])
 @pytest.mark.parametrize("kind", ["LIF", "ALIF"])
