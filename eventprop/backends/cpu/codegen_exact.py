@@ -27,7 +27,22 @@ class ExactStruct(FlowStruct):
             + self.function(
                 "void travel(const real *c, const real *h, real *__restrict x)", self.loop(self.state, self.flow)
             )
+            + self._seen("collected_before", m.gradient[0])
+            + self._seen("error_before", m.transport[0])
             + (self.levels() + self._probe() if m.threshold else self._integrals())
+        )
+
+    def _seen(self, name: str, expression: str) -> str:
+        """What a synapse collects, or what goes back through it, a time before the adjoints that are given."""
+        m, code = self.model, f"{self.model.adjoint_update} {expression}"
+        used = names_in(code)
+        lanes = [f"const real {n} = {a}[l];" for n, a in self.per_lane().items() if n in used]
+        lanes += [f"real {v} = {a}[l]; (void){v};" for v, a in self.adjoint.items()]
+        lanes += [cpp(m.adjoint_update), f"out[l] = {cpp(expression)};"]
+        loop = f"        for (int l = 0; l < P; ++l) {{\n{_lines(lanes, 12)}        }}\n"
+        return self.function(
+            f"void {name}(const real *c, const real *h, const real *__restrict a, real *__restrict out)",
+            self.scalars(code) + loop,
         )
 
     def _carried(self) -> int:

@@ -263,11 +263,11 @@ private:
         return {weights_of_steps(slot), Readout::uses_traffic(which) ? slot.weight_slope.data() : slope_of_step.data()};
     }
     template <class Model> void read_out(const SpikeLists &source, Delays, Slot &slot, bool learn, Scratch &t) {
-        read_exact<Model>(output, K, source, step_weights(slot), slot, learn && Model::n_collect, t);
+        ExactReadOut<Model>(output, K, source, step_weights(slot), slot, t).forward(learn && Model::n_collect);
     }
     template <class Model> void reverse_read_out(Slot &slot, Scratch &t) {
         LayerTrace &last = slot.layers.back();
-        reverse_read_exact<Model>(output, K, last.spikes, step_weights(slot), slot, last.error, t);
+        ExactReadOut<Model>(output, K, last.spikes, step_weights(slot), slot, t).back(last.error);
     }
     template <class Model, class Extra>
     void reverse_layer(const Layer &l, size_t number, Slot &slot, Scratch &t, Extra &&extra) {

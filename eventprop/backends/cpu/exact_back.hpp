@@ -15,18 +15,18 @@ template <class Model, bool errors> void rows_seen(const Layer &l, int p, const 
     if constexpr (shared<Model>) {
         std::memcpy(rows, adjoint, Model::n_carried * P * sizeof(real));
     } else {
-        alignas(64) real a[Model::n_adjoint * P];
         for (int q = 0; q < l.nodes.n; ++q) {
             const real *c = l.nodes.constants_of<Model>(q), *h = l.nodes.lanes_of<Model>(q, p, l.n_panels);
-            std::copy(adjoint, adjoint + Model::n_adjoint * P, a);
-            Model::back(c, h, a, rows + q * P);
-            if constexpr (errors) Model::transport(c, h, a, rows + q * P);
+            if constexpr (errors) Model::error_before(c, h, adjoint, rows + q * P);
+            else Model::collected_before(c, h, adjoint, rows + q * P);
         }
     }
 }
 
 // Rows that are kept of each step, to gather gradients from.
-template <class Model> int rows_kept(const Layer &l) { return !Model::spiking ? l.nodes.n : shared<Model> ? Model::n_carried : Model::n_adjoint; }
+template <class Model> int rows_kept(const Layer &l) {
+    return shared<Model> || !Model::spiking ? rows_back<Model>(l) : Model::n_adjoint;
+}
 
 // R of a spike: sum over its targets of w times what goes back through a synapse; rows of panel p are at rows + p * stride.
 template <int ROWS> real error_of(Panels w, size_t source, const real *coefficient, const real *rows, int n, size_t stride, int n_panels) {
@@ -65,7 +65,7 @@ public:
                     for (int r = 0; r < Model::n_lanes; ++r) own[r * P + j] = l.lanes_of<Model>(i / P)[r * P + i % P];
                 }
             }
-            with_flow<Model>(l, own, [&](auto &&f) {
+            with_flow<Model>(l, own, l.terms, [&](auto &&f) {
                 vec t[MOST_TERMS][M];
                 const vec u = *reinterpret_cast<const vec *>(left);
                 for (int w = 0; w < M; ++w) {
@@ -203,14 +203,13 @@ private:
         if constexpr (shared<Model>) {
             std::copy(jump, jump + n, to);
         } else {
-            alignas(64) real a[M * P], out[P];
+            alignas(64) real a[M * P] = {}, out[P];
+            for (int v = 0; v < M; ++v) a[v * P + lane] = jump[v];
             for (int q = 0; q < n; ++q) {
-                std::fill(a, a + M * P, real(0));
-                for (int v = 0; v < M; ++v) a[v * P + lane] = jump[v];
                 const real *cq = l.nodes.constants_of<Model>(q), *hq = l.nodes.lanes_of<Model>(q, p, l.n_panels);
-                Model::back(cq, hq, a, out);
+                Model::collected_before(cq, hq, a, out);
                 to[q] = out[lane];
-                Model::transport(cq, hq, a, out);
+                Model::error_before(cq, hq, a, out);
                 now[p * now_stride + q * P + lane] += out[lane];
             }
         }

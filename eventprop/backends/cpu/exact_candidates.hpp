@@ -33,6 +33,7 @@ public:
         now = 0;
         lanes.reserve(size_t(panels(size())) * ROWS * P);
         exact.assign(size_t(blocks()), 0);
+        stiffness.assign(size_t(blocks()), l.stiffness * !Model::n_lanes);
         panel_of.resize(size_t(blocks()) * LANES);
         lane_of.resize(panel_of.size());
         for (int j = 0; j < blocks() * LANES; ++j) {
@@ -40,6 +41,7 @@ public:
             for (int v = 0; v < N; ++v) x(j)[v * P] = all[(size_t(p) * N + v) * P + lane];
             for (int v = 0; v < Model::n_lanes; ++v) own(j)[v * P] = l.lanes_of<Model>(p)[v * P + lane];
             *row(j, LEAST) = j < size() ? real(0) : never;
+            if (Model::n_lanes) stiffness[j / LANES] = std::max(stiffness[j / LANES], l.stiff[i]);
             panel_of[j] = uint32_t(p);
             lane_of[j] = uint32_t(lane);
         }
@@ -49,16 +51,13 @@ public:
         for (;;) {
             int at = -1;
             time = never;
-            for (int b = 0; b < blocks(); ++b) {
-                const real least = least_of(vector(b * LANES, LEAST));
-                if (least < time) {
-                    time = least;
-                    at = b;
-                }
+            for (int j = 0; j < size(); ++j) {
+                const real least = *row(j, LEAST);
+                at = least < time ? j : at;
+                time = smaller(least, time);
             }
-            if (at < 0) return -1;
-            if (exact[at]) return at * LANES + int(std::find(row(at * LANES, LEAST), row(at * LANES, LEAST) + LANES, time) - row(at * LANES, LEAST));
-            solve(at);
+            if (at < 0 || exact[at / LANES]) return at;
+            solve(at / LANES);
         }
     }
     // act(neuron) of those that are known to cross in what is left of the step.
@@ -68,7 +67,7 @@ public:
     }
     void move_to(real time) {
         for (int b = 0; b < blocks() * LANES; b += LANES)
-            with_flow<Model>(l, own(b), [&](auto &&f) { f.advance(x(b), vec{} + (time - now), x(b)); });
+            with_flow<Model>(l, own(b), terms(b, time - now), [&](auto &&f) { f.advance(x(b), vec{} + (time - now), x(b)); });
         now = time;
     }
     void arrive(const Weights &w, int source) {
@@ -107,17 +106,11 @@ private:
     std::vector<int> slot;                // of each neuron, -1 for none
     std::vector<uint8_t> exact;           // by vector: whether times are exact
     std::vector<uint32_t> panel_of, lane_of;
+    std::vector<double> stiffness;        // by vector: the largest of its neurons
+    int terms(int b, real time) const { return terms_for(stiffness[b / LANES] * double(time)); }
     Buffer lanes;
     real now = 0;
 
-    // The least of a vector, by halves.
-    static real least_of(const vec &values) {
-        alignas(64) real v[LANES];
-        std::memcpy(v, &values, sizeof v);
-        for (int n = LANES / 2; n > 0; n /= 2)
-            for (int j = 0; j < n; ++j) v[j] = v[j + n] < v[j] ? v[j + n] : v[j];
-        return v[0];
-    }
     int blocks() const { return (size() + LANES - 1) / LANES; }
     real *row(int j, int r) const { return lanes.data + (size_t(j / P) * ROWS + r) * P + j % P; }
     real *x(int j) const { return row(j, 0); }
@@ -125,7 +118,7 @@ private:
     vec &vector(int b, int r) const { return *reinterpret_cast<vec *>(row(b, r)); }
     void solve(int block) {
         const int b = block * LANES;
-        with_flow<Model>(l, own(b), [&](auto &&f) {
+        with_flow<Model>(l, own(b), terms(b, 1 - now), [&](auto &&f) {
             f.next_crossing(x(b), vec{} + (1 - now), row(b, LEAST), row(b, SLOPE), row(b, ROOM));
         });
         vector(b, LEAST) += now;

@@ -10,111 +10,158 @@ struct StepWeights {
     const real *start, *slope;
 };
 
-template <class Model>
-void read_exact(const Layer &l, int K, const SpikeLists &below, StepWeights w, Slot &slot, bool kept, Scratch &t) {
-    constexpr int VARS = Model::n_state;
-    const real h = real(l.dt), trial = real(K * l.dt), *c = l.constants.data();
-    const int n = l.nodes.n;
-    LayerTrace &trace = slot.output;
-    const size_t width = size_t(l.n_panels) * VARS * P, moments_width = size_t(l.n_panels) * n * P;
-    t.state.reserve(width);
-    t.moments.reserve(moments_width);
-    slot.readout.reserve(size_t(l.n_panels) * Readout::n_state * P);
-    std::fill(slot.readout.data, slot.readout.data + size_t(l.n_panels) * Readout::n_state * P, real(0));
-    if (kept) {
-        trace.kept.reserve(size_t(K) * width);
-        trace.moment_row.assign(K, -1);
+template <class Model> class ExactReadOut {
+public:
+    ExactReadOut(const Layer &l, int K, const SpikeLists &below, StepWeights w, Slot &slot, Scratch &t)
+        : l(l), K(K), n(l.nodes.n), below(below), w(w), trace(slot.output), error(slot.error.data()), t(t), c(l.constants.data()),
+          h(real(l.dt)), trial(real(K * l.dt)) {
+        slot.readout.reserve(size_t(l.n_panels) * Readout::n_state * P);
+        readout = slot.readout.data;
     }
-    auto x = [&](int p) { return t.state.data + size_t(p) * VARS * P; };
-    auto sums = [&](int p) { return slot.readout.data + size_t(p) * Readout::n_state * P; };
-    for (int p = 0; p < l.n_panels; ++p) Model::start(c, l.lanes_of<Model>(p), x(p));
-    Arrivals arrivals;
-    size_t rows = 0;
-    alignas(64) real y[VARS * P];
-    for (int k = 0; k < K; ++k) {
-        const real start = w.start[k] / trial, slope = w.slope[k] / trial;
-        if (kept) std::memcpy(trace.kept.data + k * width, t.state.data, width * sizeof(real));
-        arrivals.clear();
-        for (uint32_t s = below.step_start[k]; s < below.step_start[k + 1]; ++s)
-            arrivals.template add<Model>(l, l.forward, below.id[s], h - below.at[s]);
-        real *m = t.moments.data;
-        if (kept && arrivals.size()) {
-            trace.moment_row[k] = int32_t(rows);
-            trace.moments.grow((rows + 1) * moments_width);
-            m = trace.moments.data + rows++ * moments_width;
-        }
-        for (int p = 0; p < l.n_panels; ++p) {
-            Model::integrate(c, l.lanes_of<Model>(p), x(p), start, slope, h, sums(p));
-            if (!arrivals.size()) continue;
-            real *own = m + size_t(p) * n * P;
-            std::fill(own, own + n * P, real(0));
-            arrivals.deliver_rows(p, n, own, nullptr);
-            for (int q = 0; q < n; ++q) {
-                const real left = l.nodes.at[q];
-                of_moment<Model>(own, q, y);
-                Model::integrate(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), y, start + slope * (h - left),
-                                 slope, left, sums(p));
-                for (int i = 0; i < VARS * P; ++i) x(p)[i] += y[i];
-            }
-        }
-    }
-}
 
-// Its reverse; event s of the trace belongs to spike s from below.
-template <class Model>
-void reverse_read_exact(const Layer &l, int K, const SpikeLists &below, StepWeights w, Slot &slot, std::vector<real> &below_error,
-                        Scratch &t) {
-    constexpr int M = Model::n_adjoint, VARS = Model::n_state;
-    LayerTrace &trace = slot.output;
-    const real h = real(l.dt), trial = real(K * l.dt), *c = l.constants.data();
-    const int n = l.nodes.n;
-    const size_t stride = Panels::stride_of(size_t(K) * n);
-    trace.step_adjoint.reserve(stride * l.n_panels);
-    trace.seen.resize(below.id.size() * n);
-    trace.events.resize(below.id.size());
-    clear_adjoint(l, M, t);
-    t.seen.reserve(size_t(l.n_panels) * n * P);
-    real *errors = t.seen.data;
-    const Panels rows{trace.step_adjoint.data, stride};
-    auto x = [&](int p) { return t.adjoint.data + size_t(p) * M * P; };
-    auto error = [&](int p) { return slot.error.data() + p * P; };
-    auto sum = [&](int p) { return trace.collected.data + size_t(p) * Model::n_collect * P; };
-    alignas(64) real a[M * P], y[VARS * P];
-    for (int k = K - 1; k >= 0; --k) {
-        const real start = w.start[k] / trial, slope = w.slope[k] / trial, end = start + slope * h;
-        const uint32_t from = below.step_start[k], to = below.step_start[k + 1];
-        for (int p = 0; from < to && p < l.n_panels; ++p)
-            for (int q = 0; q < n; ++q) {
-                const real *cq = l.nodes.constants_of<Model>(q), *hq = l.nodes.lanes_of<Model>(q, p, l.n_panels);
-                std::copy(x(p), x(p) + M * P, a);
-                Model::back_driven(cq, hq, a, error(p), end, -slope, l.nodes.at[q]);
-                Model::gradient(cq, hq, a, rows.at(p, size_t(k) * n + q));
-                Model::transport(cq, hq, a, errors + (size_t(p) * n + q) * P);
-            }
-        for (uint32_t s = from; s < to; ++s) {
-            trace.events[s] = {0, h - below.at[s], BELOW, s, uint32_t(k)};
-            real *seen = &trace.seen[size_t(s) * n];
-            l.nodes.collected.at(n, n, NodeConstants::z_of(h - below.at[s], l.dt), seen);
-            below_error[s] += error_of_rows(l.forward.w, below.id[s], seen, errors, n, size_t(n) * P, l.n_panels);
+    void forward(bool kept) {
+        const size_t width = size_t(l.n_panels) * ROWS * P;
+        t.state.reserve(width);
+        std::fill(t.state.data, t.state.data + width, real(0));
+        t.moments.reserve(size_t(l.n_panels) * MOST_NODES * P);
+        if (kept) {
+            trace.kept.reserve(size_t(K) * l.n_panels * N * P);
+            trace.moment_row.assign(K, -1);
         }
-        for (int p = 0; p < l.n_panels; ++p) {
-            const real *hp = l.lanes_of<Model>(p);
-            if constexpr (Model::n_collect > 0) {
-                const real *keep = trace.kept.data + (size_t(k) * l.n_panels + p) * VARS * P;
-                Model::collect(c, hp, x(p), keep, sum(p));
-                Model::collect_integral(c, hp, keep, error(p), start, slope, h, sum(p));
-                for (int q = 0; trace.moment_row[k] >= 0 && q < n; ++q) {
-                    const real *cq = l.nodes.constants_of<Model>(q), *hq = l.nodes.lanes_of<Model>(q, p, l.n_panels), left = l.nodes.at[q];
-                    of_moment<Model>(trace.moments.data + (size_t(trace.moment_row[k]) * l.n_panels + p) * n * P, q, y);
-                    Model::collect(cq, hq, x(p), y, sum(p));
-                    Model::collect_integral(cq, hq, y, error(p), start + slope * (h - left), slope, left, sum(p));
-                }
+        for (int p = 0; p < l.n_panels; ++p) Model::start(c, l.lanes_of<Model>(p), x(p));
+        Arrivals arrivals;
+        size_t rows = 0;
+        for (int k = 0; k < K; ++k) {
+            const real start = w.start[k] / trial, slope = w.slope[k] / trial;
+            arrivals.clear();
+            for (uint32_t s = below.step_start[k]; s < below.step_start[k + 1]; ++s) {
+                real *own = arrivals.template add<Model>(l, l.forward, below.id[s], h - below.at[s]);
+                if (shared<Model>) own[N] = (start + slope * below.at[s]) * own[N] + slope * own[N + 1];
             }
-            Model::back_driven(c, hp, x(p), error(p), end, -slope, h);
+            real *moments = t.moments.data;
+            if (kept && arrivals.size()) {
+                trace.moment_row[k] = int32_t(rows);
+                trace.moments.grow((rows + 1) * l.n_panels * n * P);
+                moments = trace.moments.data + rows++ * l.n_panels * n * P;
+            }
+            for (int p = 0; p < l.n_panels; ++p) {
+                if (kept) std::memcpy(keep(p, k), x(p), N * P * sizeof(real));
+                Model::integrate(c, l.lanes_of<Model>(p), x(p), start, slope, h, x(p) + N * P);
+                if (arrivals.size()) arrive(arrivals, p, moments + size_t(p) * n * P, start, slope);
+            }
+        }
+        for (int p = 0; p < l.n_panels; ++p)
+            std::memcpy(readout + size_t(p) * Readout::n_state * P, x(p) + N * P, P * sizeof(real));
+    }
+
+    // Event s of the trace belongs to spike s from below.
+    void back(std::vector<real> &below_error) {
+        rows_n = rows_back<Model>(l);
+        rows = {nullptr, Panels::stride_of(size_t(K) * rows_n)};
+        trace.step_adjoint.reserve(rows.stride * l.n_panels);
+        rows.data = trace.step_adjoint.data;
+        trace.seen.resize(below.id.size() * rows_n);
+        trace.events.resize(below.id.size());
+        clear_adjoint(l, M, t);
+        t.seen.reserve(size_t(l.n_panels) * MOST_NODES * P);
+        for (int k = K - 1; k >= 0; --k) {
+            const real start = w.start[k] / trial, slope = w.slope[k] / trial, end = start + slope * h;
+            const uint32_t from = below.step_start[k], to = below.step_start[k + 1];
+            for (int p = 0; from < to && p < l.n_panels; ++p) rows_of(k, p, end, slope);
+            for (uint32_t s = from; s < to; ++s) event(k, s, end, slope, below_error);
+            for (int p = 0; p < l.n_panels; ++p) {
+                if constexpr (Model::n_collect > 0) collect(k, p, start, slope);
+                Model::back_driven(c, l.lanes_of<Model>(p), a(p), error + p * P, end, -slope, h);
+            }
+        }
+        if constexpr (Model::n_collect > 0)
+            for (int p = 0; p < l.n_panels; ++p) Model::collect_start(c, l.lanes_of<Model>(p), a(p), sum(p));
+    }
+
+private:
+    static constexpr int N = Model::n_state, M = Model::n_adjoint, ROWS = N + 1;
+    const Layer &l;
+    const int K, n;
+    const SpikeLists &below;
+    const StepWeights w;
+    LayerTrace &trace;
+    const real *error;
+    Scratch &t;
+    const real *c;
+    const real h, trial;
+    real *readout;
+    int rows_n = 0;
+    Panels rows{};
+
+    real *x(int p) const { return t.state.data + size_t(p) * ROWS * P; }  // state and integral
+    real *a(int p) const { return t.adjoint.data + size_t(p) * M * P; }
+    real *keep(int p, int k) const { return trace.kept.data + (size_t(k) * l.n_panels + p) * N * P; }
+    real *sum(int p) const { return trace.collected.data + size_t(p) * Model::n_collect * P; }
+    const real *constants(int q) const { return l.nodes.constants_of<Model>(q); }
+    const real *lanes(int q, int p) const { return l.nodes.lanes_of<Model>(q, p, l.n_panels); }
+
+    void arrive(const Arrivals &arrivals, int p, real *moments, real start, real slope) {
+        if constexpr (shared<Model>) {
+            arrivals.deliver_rows(p, ROWS, x(p), nullptr);
+            return;
+        }
+        alignas(64) real y[N * P];
+        std::fill(moments, moments + n * P, real(0));
+        arrivals.deliver_rows(p, n, moments, nullptr);
+        for (int q = 0; q < n; ++q) {
+            const real left = l.nodes.at[q];
+            of_moment<Model>(moments, q, y);
+            Model::integrate(constants(q), lanes(q, p), y, start + slope * (h - left), slope, left, x(p) + N * P);
+            for (int i = 0; i < N * P; ++i) x(p)[i] += y[i];
         }
     }
-    if constexpr (Model::n_collect > 0)
-        for (int p = 0; p < l.n_panels; ++p) Model::collect_start(c, l.lanes_of<Model>(p), x(p), sum(p));
-}
+    // What spikes of step k see in panel p.
+    void rows_of(int k, int p, real end, real slope) {
+        real *to = rows.at(p, size_t(k) * rows_n);
+        if constexpr (shared<Model>) {
+            std::memcpy(to, a(p), Model::n_carried * P * sizeof(real));
+            std::memcpy(to + Model::n_carried * P, error + p * P, P * sizeof(real));
+            return;
+        }
+        alignas(64) real b[M * P];
+        for (int q = 0; q < n; ++q) {
+            std::copy(a(p), a(p) + M * P, b);
+            Model::back_driven(constants(q), lanes(q, p), b, error + p * P, end, -slope, l.nodes.at[q]);
+            Model::gradient(constants(q), lanes(q, p), b, to + q * P);
+            Model::transport(constants(q), lanes(q, p), b, t.seen.data + (size_t(p) * n + q) * P);
+        }
+    }
+    void event(int k, uint32_t s, real end, real slope, std::vector<real> &below_error) {
+        const double z = NodeConstants::z_of(h - below.at[s], l.dt);
+        real *seen = &trace.seen[size_t(s) * rows_n];
+        trace.events[s] = {0, h - below.at[s], BELOW, s, uint32_t(k)};
+        if constexpr (shared<Model>) {
+            constexpr int E = Model::n_carried;
+            real own[MOST_NODES];
+            l.nodes.collected.at(n, E + 2, z, own);
+            std::copy(own, own + E, seen);
+            seen[E] = end * own[E] - slope * own[E + 1];
+            l.nodes.back.at(n, E + 2, z, own);
+            own[E] = end * own[E] - slope * own[E + 1];
+            below_error[s] += error_of_rows(l.forward.w, below.id[s], own, rows.at(0, size_t(k) * rows_n), rows_n, rows.stride, l.n_panels);
+        } else {
+            l.nodes.collected.at(n, n, z, seen);
+            below_error[s] += error_of_rows(l.forward.w, below.id[s], seen, t.seen.data, n, size_t(n) * P, l.n_panels);
+        }
+    }
+    void collect(int k, int p, real start, real slope) {
+        alignas(64) real y[N * P];
+        const real *hp = l.lanes_of<Model>(p);
+        Model::collect(c, hp, a(p), keep(p, k), sum(p));
+        Model::collect_integral(c, hp, keep(p, k), error + p * P, start, slope, h, sum(p));
+        const int32_t row = trace.moment_row[k];
+        for (int q = 0; row >= 0 && q < n; ++q) {
+            const real left = l.nodes.at[q];
+            of_moment<Model>(trace.moments.data + (size_t(row) * l.n_panels + p) * n * P, q, y);
+            Model::collect(constants(q), lanes(q, p), a(p), y, sum(p));
+            Model::collect_integral(constants(q), lanes(q, p), y, error + p * P, start + slope * (h - left), slope, left, sum(p));
+        }
+    }
+};
 
 }  // namespace eventprop

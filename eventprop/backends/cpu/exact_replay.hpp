@@ -36,7 +36,7 @@ public:
         states.reserve(size_t(end - first + 1) * N * P);
         for (int b = 0; b < int(neuron.size()); b += LANES) {
             const int m = std::min(LANES, int(neuron.size()) - b);
-            with_flow<Model>(l, at(b) + OWN_ROWS * P, [&](auto &&f) {
+            with_flow<Model>(l, at(b) + OWN_ROWS * P, l.terms, [&](auto &&f) {
                 forwards(f, trace, below, first, end, start, b, m);
                 real *a = at(b) + B * P, *sums = at(b) + SUM * P;
                 f.retreat(a, state(end - first), vec{} + tail / real(l.dt), sums);

@@ -11,6 +11,14 @@ namespace eventprop {
 // shortest time constant.
 constexpr int USUAL_TERMS = 8, MOST_TERMS = 40;
 
+// How many terms a movement takes, where theta is the sum of rates times its time: the first one left out is down to rounding.
+inline int terms_for(double theta) {
+    double next = theta;
+    int terms = 0;
+    while (terms < MOST_TERMS && (next > (sizeof(real) == 4 ? 2e-8 : 1e-16) || terms < 3)) next *= theta / (++terms + 1);
+    return terms;
+}
+
 // Whether a comparison of vectors holds in each lane.
 template <class Mask> bool all(const Mask &mask) {
     int64_t words[sizeof(Mask) / 8], both = -1;
@@ -19,15 +27,17 @@ template <class Mask> bool all(const Mask &mask) {
     return both == -1;
 }
 
-// TERMS 0: as many as the layer's.
+// TERMS 0: as many as are asked for, or the layer's.
 template <class Model, int TERMS> struct Flow {
     static constexpr int N = Model::n_state, M = Model::n_adjoint, MOST = TERMS ? TERMS : MOST_TERMS;
     const Layer &l;
     const real *c, *h;
     const real dt;
+    const int count;
 
-    Flow(const Layer &l, const real *h) : l(l), c(l.constants.data()), h(h), dt(real(l.dt)) {}
-    int terms() const { return TERMS ? TERMS : l.terms; }
+    Flow(const Layer &l, const real *h, int count) : l(l), c(l.constants.data()), h(h), dt(real(l.dt)), count(count) {}
+    Flow(const Layer &l, const real *h) : Flow(l, h, l.terms) {}
+    int terms() const { return TERMS ? TERMS : count; }
     static vec &row(real *y, int i) { return *reinterpret_cast<vec *>(y + i * P); }
     static const vec &row(const real *y, int i) { return *reinterpret_cast<const vec *>(y + i * P); }
 
@@ -244,9 +254,9 @@ template <class Model, int TERMS> struct Flow {
     }
 };
 
-// act(flow of a vector of neurons whose constants are h)
-template <class Model, class F> void with_flow(const Layer &l, const real *h, F &&act) {
-    if (!Model::linear || l.terms > USUAL_TERMS) act(Flow<Model, 0>(l, h));
+// act(flow of a vector of neurons whose constants are h), which takes `terms`.
+template <class Model, class F> void with_flow(const Layer &l, const real *h, int terms, F &&act) {
+    if (!Model::linear || terms > USUAL_TERMS) act(Flow<Model, 0>(l, h, terms));
     else act(Flow<Model, USUAL_TERMS>(l, h));
 }
 
@@ -271,6 +281,7 @@ template <class Model> void tabulate_series(Layer &l) {
     if constexpr (Model::linear) {
         constexpr int N = Model::n_state, M = Model::n_adjoint, L = Model::n_lanes;
         const real *c = l.constants.data();
+        if (L) l.stiff.assign(size_t(l.n), 0);
         double largest = 0, flow[N][N + 1] = {}, back[M][M] = {};
         for (int p = 0; p < (L ? l.n_panels : 1); ++p)
             for (int first = 0; first < (L ? P : 1); first += LANES) {
@@ -286,7 +297,14 @@ template <class Model> void tabulate_series(Layer &l) {
                         for (int lane = 0; lane < LANES; ++lane) sums[i][lane] += std::fabs(double(d[i * P + lane])) * l.dt;
                     }
                 }
-                for (auto &row : sums) largest = std::max(largest, *std::max_element(row, row + LANES));
+                for (auto &row : sums)
+                    for (int lane = 0; lane < LANES; ++lane) {
+                        largest = std::max(largest, row[lane]);
+                        if (L && p * P + first + lane < l.n) {
+                            double &own = l.stiff[p * P + first + lane];
+                            own = std::max(own, row[lane]);
+                        }
+                    }
                 std::fill(d, d + N * P, real(0));
                 Model::drift(c, h, unit, d);
                 for (int i = 0; i < N; ++i) flow[i][N] = d[i * P];
@@ -297,10 +315,8 @@ template <class Model> void tabulate_series(Layer &l) {
                     for (int i = 0; i < M; ++i) back[i][j] = d[i * P];
                 }
             }
-        double term = 1;
         l.stiffness = largest;
-        l.terms = 0;
-        while (l.terms < MOST_TERMS && (term > (sizeof(real) == 4 ? 2e-8 : 1e-16) || l.terms < 3)) term *= largest / ++l.terms;
+        l.terms = terms_for(largest);
         if (L) return;
         const int terms = std::max(l.terms, USUAL_TERMS);
         powers<N, N + 1>(flow, l.dt, terms, l.series);

@@ -70,6 +70,7 @@ struct Layer {
     std::vector<real> series, series_back;
 
     double stiffness = 0;                 // the largest sum of rates of a variable, times dt
+    std::vector<double> stiff;            // of each neuron, where they differ
     NodeConstants nodes;                  // with exact times
     real lift = 0, drop = 0;              // how far a unit weight takes a neuron to its threshold in a step, a negative one
     real steep = 0, steep_drop = 0;       // likewise at the most, by the part of a step that it has for it

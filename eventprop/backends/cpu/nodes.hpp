@@ -13,11 +13,12 @@
 
 namespace eventprop {
 
-template <class Model> constexpr bool shared = Model::n_lanes == 0 && Model::spiking;
+template <class Model> constexpr bool shared = Model::n_lanes == 0;
 
-// Rows of coefficients that a spike has for what it brings, and for what it sees.
-template <class Model> int rows_ahead(const Layer &l) { return shared<Model> ? Model::n_state : l.nodes.n; }
-template <class Model> int rows_back(const Layer &l) { return shared<Model> ? Model::n_carried : l.nodes.n; }
+// Rows of coefficients that a spike has for what it brings, and for what it sees. The read-out has its integral besides, and
+// its error, which drives adjoints.
+template <class Model> int rows_ahead(const Layer &l) { return shared<Model> ? Model::n_state + !Model::spiking : l.nodes.n; }
+template <class Model> int rows_back(const Layer &l) { return shared<Model> ? Model::n_carried + !Model::spiking : l.nodes.n; }
 
 // How many nodes make interpolation good to rounding, or 1e-7 of what arrives in single precision, where |A| h = theta: the
 // error is 2 (theta / 4)^n / n!.
@@ -69,13 +70,14 @@ public:
             auto see = [&](int q, int v) {
                 std::fill(a, a + Model::n_adjoint * P, real(0));
                 a[v * P] = 1;
-                Model::back(to.constants_of<Model>(q), nullptr, a, out);
-                Model::transport(to.constants_of<Model>(q), nullptr, a, error);
+                Model::collected_before(to.constants_of<Model>(q), nullptr, a, out);
+                Model::error_before(to.constants_of<Model>(q), nullptr, a, error);
             };
             to.collected = of_rows(basis, Model::n_carried, [&](int q, int v) { see(q, v); return out[0]; });
             to.back = of_rows(basis, Model::n_carried, [&](int q, int v) { see(q, v); return error[0]; });
         }
         if constexpr (Model::spiking) bounds();
+        else if constexpr (shared<Model>) driven(basis);
     }
 
 private:
@@ -96,6 +98,32 @@ private:
                 for (int k = 0; k < l.nodes.n; ++k) c.table[k][r] += basis.table[k][q] * f;
             }
         return c;
+    }
+    // Of the read-out: the integral of its response with a weight of 1, and with one that grows by 1 per ms; and what synapses see
+    // of a unit error with such weights in reversed time.
+    void driven(const Coefficients &basis) {
+        alignas(64) real sums[P], a[Model::n_adjoint * P], one[P], out[P];
+        std::fill(one, one + P, real(1));
+        auto integral = [&](int q, int r) {
+            std::fill(x, x + Model::n_state * P, real(0));
+            std::fill(x, x + P, real(1));
+            std::fill(sums, sums + P, real(0));
+            Model::integrate(l.nodes.constants_of<Model>(q), nullptr, x, real(r == 0), real(r == 1), l.nodes.at[q], sums);
+            return sums[0];
+        };
+        auto see = [&](int q, int r, bool error) {
+            const real *c = l.nodes.constants_of<Model>(q);
+            std::fill(a, a + Model::n_adjoint * P, real(0));
+            Model::back_driven(c, nullptr, a, one, real(r == 0), real(r == 1), l.nodes.at[q]);
+            error ? Model::transport(c, nullptr, a, out) : Model::gradient(c, nullptr, a, out);
+            return out[0];
+        };
+        put(l.nodes.ahead, Model::n_state, of_rows(basis, 2, integral));
+        put(l.nodes.collected, Model::n_carried, of_rows(basis, 2, [&](int q, int r) { return see(q, r, false); }));
+        put(l.nodes.back, Model::n_carried, of_rows(basis, 2, [&](int q, int r) { return see(q, r, true); }));
+    }
+    static void put(Coefficients &to, int first, const Coefficients &rows) {
+        for (auto &own : to.table) std::copy(rows.table[&own - to.table], rows.table[&own - to.table] + 2, own + first);
     }
     // How much a unit weight lifts a neuron towards its threshold within a step, or takes it away, at the most.
     void bounds() {
@@ -149,14 +177,16 @@ struct Arrivals {
         drop.clear();
     }
     size_t size() const { return row.size(); }
-    // A spike of `source` when y is left of the step.
-    template <class Model> void add(const Layer &l, const Weights &w, int source, real y) {
+    // A spike of `source` when y is left of the step; the last one's coefficients are returned.
+    template <class Model> real *add(const Layer &l, const Weights &w, int source, real y) {
         row.push_back(w.w.at(0, source));
         stride.push_back(w.w.stride);
         lift.push_back(smaller(l.lift, l.steep * y / real(l.dt)));
         drop.push_back(smaller(l.drop, l.steep_drop * y / real(l.dt)));
         if (share.size() < size() * MOST_NODES) share.resize(2 * size() * MOST_NODES);
-        l.nodes.ahead.at(l.nodes.n, rows_ahead<Model>(l), l.nodes.z_of(y, l.dt), share.data() + (size() - 1) * MOST_NODES);
+        real *own = share.data() + (size() - 1) * MOST_NODES;
+        l.nodes.ahead.at(l.nodes.n, rows_ahead<Model>(l) + (shared<Model> && !Model::spiking), l.nodes.z_of(y, l.dt), own);
+        return own;
     }
     // ROWS 0: as many as `rows`.
     template <int ROWS> void deliver(int p, int rows, real *x, real *bound) const {

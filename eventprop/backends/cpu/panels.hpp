@@ -192,18 +192,6 @@ inline void gather_gradient_by_sign(const SpikeLists &spikes, int n_pre, int row
     }
 }
 
-// gradient[p][pre] += sum of the rows of trace[p] that belong to pre's spikes, below `live`
-inline void gather_events(const SpikeLists &spikes, int n_pre, const std::vector<uint32_t> &rows, uint32_t live, const real *trace,
-                          real *gradient) {
-    for (int pre = 0; pre < n_pre; ++pre) {
-        uint32_t s = spikes.id_start[pre], end = spikes.id_start[pre + 1];
-        while (end > s && rows[end - 1] >= live) --end;
-        if (s == end) continue;
-        real *g = gradient + size_t(pre) * P;
-        store(g, sum_rows(load(g), trace, rows.data(), s, end));
-    }
-}
-
 // sum over panels and lanes of w[p][row] * t[p]
 inline real dot_row(Panels w, size_t row, const real *t, size_t t_stride, int n_panels) {
     vec_sum a{};
