@@ -337,7 +337,7 @@ private:
         LayerTrace &trace = slot.layers[l];
         const Layer &above = last ? output : hidden[l + 1];
         LayerTrace &theirs = last ? slot.output : slot.layers[l + 1];
-        const real *transport = transport_of(above, theirs, t).data;
+        real *transport = transport_of(above, theirs, t).data;
         if (last) errors_from_above<Output::n_inputs>(trace, above, transport, theirs.rows, K);
         else errors_from_above<Hidden::n_inputs>(trace, above, transport, theirs.rows, K);
         if (last && Readout::has_cusps(which)) add_cusps(output, slot.error.data(), slot.readout.data, which, trace, K);

@@ -157,10 +157,11 @@ inline void add_cusps(const Layer &output, const real *error, const real *readou
 
 // R of each spike from the layer above, of whose transport rows the first `rows` are not 0.
 template <int inputs>
-void errors_from_above(LayerTrace &trace, const Layer &above, const real *transport, int rows, int K) {
+void errors_from_above(LayerTrace &trace, const Layer &above, real *transport, int rows, int K) {
     const SpikeLists &spikes = trace.spikes;
     const size_t stride = Panels::stride_of(size_t(K) * inputs);
     const Weights &w = above.forward;
+    if (w.delayed) end_rows(above.n_panels, inputs, transport, stride, rows);
     for (int k = 0; k + 1 < rows; ++k)
         for (uint32_t s = spikes.step_start[k]; s < spikes.step_start[k + 1]; ++s)
             trace.error[s] = w.delayed ? delayed_dot<inputs>(w, spikes.id[s], transport, stride, above.n_panels, k + 1, rows)
@@ -279,6 +280,7 @@ void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, bool
     if (keep_transport) transport_of(l, trace, t).reserve(stride * l.n_panels);
     t.transport_row.reserve(size_t(l.n_panels) * INPUTS * P);
     Reverse<Model, Extra &> r(l, trace, K, t, extra);
+    if (l.recurrent.delayed) end_rows(l.n_panels, INPUTS, r.d.data, stride, trace.rows);
     const auto &start = trace.spikes.step_start;
     for (int m = trace.rows - 1; m >= 0; --m) {
 #if SUBSTEPS
