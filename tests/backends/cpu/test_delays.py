@@ -114,7 +114,7 @@ def test_single_precision() -> None:
 def one_spike(dt_ms: float, delay_ms: float, trial_ms: float = 100.0, at_ms: float = 20.0) -> DelayedCase:
     """An input spike makes a hidden neuron spike at ``at_ms``, which two outputs (20 and 5 ms) hear later."""
     stamp = round(at_ms / dt_ms) - 2
-    hidden = Layer(np.array([[30000.0]]), np.array([20.0]), np.array([0.001]))
+    hidden = Layer(np.array([[300.0 / dt_ms]]), np.array([20.0]), np.array([dt_ms / 10]))
     output = Layer(np.array([[0.3, -0.2]]), np.array([20.0, 20.0]), np.array([5.0, 5.0]), v_thresh=np.inf)
     net = oracle.Network((hidden,), output, trial_ms)
     case = Case(net, ([(stamp, 0)],), np.array([0], np.int32), dt_ms, "sum", taus="own")
@@ -122,12 +122,12 @@ def one_spike(dt_ms: float, delay_ms: float, trial_ms: float = 100.0, at_ms: flo
 
 
 def test_worked_out_by_hand() -> None:
-    """Sign and size, to first order in the step: an output's V after a spike at t is w r(s - t), its mean over
-    the trial of T falls with the delay by w r(T - t - d) / T, and the loss by that times softmax minus one-hot label."""
+    """Sign and size, to first order in the step: an output's V after a spike at t is w r(s - t), so that its mean over
+    a trial of T falls with the delay by w r(T - t - d) / T, and the loss by softmax less one-hot label times that."""
     at, delay, trial = 20.0, 50.0, 100.0
     r = (
         (np.exp(-30.0 / 20.0) - np.exp(-30.0 / 5.0)) * 5.0 / (20.0 - 5.0)
-    )  # at the end of the trial, 30 ms after arrival
+    )  # 30 ms after arrival, at the end of the trial
     assert r == pytest.approx(0.07355, abs=1e-5)
     charge = (20.0 * (1 - np.exp(-30.0 / 20.0)) - 5.0 * (1 - np.exp(-30.0 / 5.0))) * 5.0 / (20.0 - 5.0)
     w, label = np.array([0.3, -0.2]), np.array([1.0, 0.0])
