@@ -49,8 +49,10 @@ def places(net: oracle.Network) -> dict[str, tuple[str, str]]:
 
 
 def flat(net: oracle.Network, gradients: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
-    """Gradients of the oracle or the NumPy version under the engine's names."""
-    return {key: gradients[name][parameter] for key, (name, parameter) in places(net).items()}
+    """Gradients of the oracle or the NumPy version under the engine's names; delays where there are some."""
+    named = {key: (gradients[name], parameter) for key, (name, parameter) in places(net).items()}
+    delays = {f"{key}.delay": own[f"delay of {n}"] for key, (own, n) in named.items() if f"delay of {n}" in own}
+    return {key: own[parameter] for key, (own, parameter) in named.items()} | delays
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:
@@ -155,6 +157,10 @@ class Case:
         samples = tuple([(round((k + 1) * self.dt_ms / dt_ms) - 1, i) for k, i in own] for own in self.samples)
         return replace(self, dt_ms=dt_ms, samples=samples)
 
+    def steps(self) -> grid_numpy.Delays:
+        """Delays of synapses in steps, by population and parameter; none here."""
+        return {}
+
     def events(self, sample: int = 0) -> oracle.InputEvents:
         """The oracle's input: a spike stamped k comes at the end of step k."""
         own = [((k + 1) * self.dt_ms, i) for k, i in self.samples[sample] if k < self.num_steps - 1]
@@ -229,7 +235,7 @@ class Case:
     def expected(self, random: Randomness | None = None, first: int = 0, dtype: Any = np.float64) -> Expected:
         """What the NumPy version finds for the batch, with states of type ``dtype``."""
         random = random or Randomness()
-        line: dict[str, int] = {"copies": self.copies, "delay_steps": self.delay_steps}
+        line: dict[str, Any] = {"copies": self.copies, "delay_steps": self.delay_steps, "delays": self.steps()}
         records = []
         for i, stamps in enumerate(self.samples):
             kept = [s for s in stamps if not is_dropped(random.input_dropout, random.input_seed, first + i, 0, *s)]

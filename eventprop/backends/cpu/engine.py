@@ -265,6 +265,8 @@ class CpuEngine:
                 first=first + start,
             )
             check(self._lib.engine_run(self._handle, ctypes.byref(view)))
+        if learn:
+            check(self._lib.engine_share_gradients(self._handle))
         result.predictions[:] = np.where(silent, -1, result.scores.argmax(axis=1))
         self._held = range((n - 1) // chunk * chunk, n) if n else range(0)
         self._traced = (n, bool(record), learn)

@@ -139,20 +139,24 @@ template <class F> void each_arrival(const Weights &w, const SpikeLists &spikes,
     }
 }
 
-// Adds the cusps' share to the errors: a maximum of output j at the arrival of spikes moves with those that end the
-// rise of V, the ones with negative weight onto j, in proportion to it.
+// act(spike, share) where the maximum of output j is a cusp: at the arrival of spikes it moves with those that end the rise
+// of V, the ones with negative weight onto j, in proportion to it; with delays as with what spiked.
+template <class F>
+void each_at_cusp(const Layer &output, int j, const real *error, const real *readout, int which, const SpikeLists &spikes, int K,
+                  F &&act) {
+    const int p = j / P, lane = j % P;
+    const real *r = readout + size_t(p) * Readout::n_state * P;
+    const real cusp = Readout::cusp(which, r, lane, error[j]);
+    const int m = Readout::cusp_step(which, r, lane);
+    if (cusp == 0 || m < 1 || m >= K) return;
+    real sum = 0;
+    each_arrival(output.forward, spikes, p, lane, m, [&](uint32_t, real w) { sum += w; });
+    if (sum < 0) each_arrival(output.forward, spikes, p, lane, m, [&](uint32_t s, real w) { act(s, cusp * w / sum); });
+}
+// Adds the cusps' share to the errors.
 inline void add_cusps(const Layer &output, const real *error, const real *readout, int which, LayerTrace &hidden, int K) {
-    for (int j = 0; j < output.n; ++j) {
-        const int p = j / P, lane = j % P;
-        const real *r = readout + size_t(p) * Readout::n_state * P;
-        const real cusp = Readout::cusp(which, r, lane, error[j]);
-        const int m = Readout::cusp_step(which, r, lane);
-        if (cusp == 0 || m < 1 || m >= K) continue;
-        real sum = 0;
-        each_arrival(output.forward, hidden.spikes, p, lane, m, [&](uint32_t, real w) { sum += w; });
-        if (sum < 0)
-            each_arrival(output.forward, hidden.spikes, p, lane, m, [&](uint32_t s, real w) { hidden.error[s] += cusp * w / sum; });
-    }
+    for (int j = 0; j < output.n; ++j)
+        each_at_cusp(output, j, error, readout, which, hidden.spikes, K, [&](uint32_t s, real share) { hidden.error[s] += share; });
 }
 
 // R of each spike from the layer above, of whose transport rows the first `rows` are not 0.
