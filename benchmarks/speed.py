@@ -3,7 +3,7 @@
 The whole training step is timed: forward sweep, loss, backward sweep, gradients, Adam. Data: 700 channels, 9,000
 spikes a sample within the first 700 ms, weights such that a hidden neuron fires about 9 times. The calibration line
 says how fast the machine is at what the engine is bound by. With --kinds, neuron types, trained time constants, delays
-and exact spike times are compared with plain LIF, each in turn within every repeat, so that other load falls on all alike.
+and exact spike times are compared with plain LIF, each in turn within every repeat: other load falls on all alike.
 Run: python benchmarks/speed.py [--kinds] [--json FILE]
 """
 
