@@ -33,20 +33,30 @@ class Prediction(NamedTuple):
     scores: np.ndarray
 
 
-class Gradients(NamedTuple):
-    """Mean loss over the samples and its derivatives.
+class _Three(NamedTuple):
+    loss: float
+    grads: dict[str, np.ndarray]
+    time_constants: TimeConstants
+
+
+class Gradients(_Three):
+    """Mean loss over the samples and its derivatives; as a tuple it is ``(loss, grads, time_constants)``.
 
     Attributes:
         loss: the mean loss.
         grads: by every weight, ``(n_pre, n_post)`` for each synapse population.
-        delays: likewise by every delay (1 / ms), of synapse populations that have some.
         time_constants: by every neuron's time constants, ``(size,)`` for each population and name.
+        delays: by every delay (1 / ms), as ``grads``, of synapse populations that have some.
     """
 
-    loss: float
-    grads: dict[str, np.ndarray]
-    time_constants: dict[str, dict[str, np.ndarray]]
-    delays: dict[str, np.ndarray]
+    delays: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, loss: float, synaptic: Mapping[str, np.ndarray], time_constants: TimeConstants) -> Gradients:
+        """From what an engine gives: weights and delays under the names that they have there."""
+        made = cls(loss, {name: g for name, g in synaptic.items() if not name.endswith(DELAY)}, time_constants)
+        made.delays = {name.removesuffix(DELAY): g for name, g in synaptic.items() if name.endswith(DELAY)}
+        return made
 
 
 class Inspection(ABC):
@@ -158,10 +168,7 @@ class Inspection(ABC):
         engine = self._ready(p, plain=True)
         result = engine.run(spikes, np.arange(len(spikes)), labels, learn=True)
         result.check()
-        found = engine.gradients()
-        delays = {name.removesuffix(DELAY): g for name, g in found.items() if name.endswith(DELAY)}
-        weights = {name: g for name, g in found.items() if not name.endswith(DELAY)}
-        return Gradients(float(result.loss.mean()), weights, engine.time_constant_gradients(), delays)
+        return Gradients.of(float(result.loss.mean()), engine.gradients(), engine.time_constant_gradients())
 
     def spikes(
         self, p: Mapping[str, Any], subset: Subset, population: str = "hidden0"

@@ -187,7 +187,7 @@ def test_bad_delays_are_refused(delays: dict[str, Any]) -> None:
     for message, values in bad.items():
         with pytest.raises(ValueError, match=message):
             mn.set_delays(values)
-    with pytest.raises(ValueError, match="unknown: in_to_hid.delay"):
+    with pytest.raises(ValueError, match=r"unknown: in_to_hid\.delay"):
         mn.set_weights({**mn.weights(), "in_to_hid.delay": now["in_to_hid"]})
     assert bits(mn.delays()) == bits(now)
     with pytest.raises(ValueError, match="this network has no delays"):
