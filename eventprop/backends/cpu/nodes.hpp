@@ -188,24 +188,28 @@ struct Arrivals {
         l.nodes.ahead.at(l.nodes.n, rows_ahead<Model>(l) + (shared<Model> && !Model::spiking), l.nodes.z_of(y, l.dt), own);
         return own;
     }
-    // ROWS 0: as many as `rows`.
+    // ROWS 0: as many as `rows`. As many vectors at a time as registers hold the sums of.
     template <int ROWS> void deliver(int p, int rows, real *x, real *bound) const {
-        constexpr int MOST = ROWS ? ROWS : MOST_NODES;
+        constexpr int MOST = ROWS ? ROWS : MOST_NODES, TOGETHER = ROWS && ROWS <= 4 ? VECTORS : (ROWS && ROWS <= 8 && VECTORS > 1 ? 2 : 1);
         const int n = ROWS ? ROWS : rows;
-        for (int j = 0; j < VECTORS; ++j) {
-            vec a[MOST], s{};
-            for (int v = 0; v < n; ++v) a[v] = reinterpret_cast<const vec *>(x + v * P)[j];
+        for (int first = 0; first < VECTORS; first += TOGETHER) {
+            vec a[MOST][TOGETHER], s[TOGETHER] = {};
+            for (int v = 0; v < n; ++v)
+                for (int j = 0; j < TOGETHER; ++j) a[v][j] = reinterpret_cast<const vec *>(x + v * P)[first + j];
             for (size_t e = 0; e < size(); ++e) {
-                const vec w = reinterpret_cast<const vec *>(row[e] + p * stride[e])[j];
-                const real *f = share.data() + e * MOST_NODES;
-                for (int v = 0; v < n; ++v) a[v] += f[v] * w;
-                if (bound) {
-                    const vec up = w * lift[e], down = w * -drop[e];
-                    s += up > down ? up : down;
+                const vec *w = reinterpret_cast<const vec *>(row[e] + p * stride[e]) + first;
+                const real *f = share.data() + e * MOST_NODES, up = lift[e], down = -drop[e];
+                for (int j = 0; j < TOGETHER; ++j) {
+                    for (int v = 0; v < n; ++v) a[v][j] += f[v] * w[j];
+                    if (bound) {
+                        const vec higher = w[j] * up, lower = w[j] * down;
+                        s[j] += higher > lower ? higher : lower;
+                    }
                 }
             }
-            for (int v = 0; v < n; ++v) reinterpret_cast<vec *>(x + v * P)[j] = a[v];
-            if (bound) reinterpret_cast<vec *>(bound)[j] = s;
+            for (int v = 0; v < n; ++v)
+                for (int j = 0; j < TOGETHER; ++j) reinterpret_cast<vec *>(x + v * P)[first + j] = a[v][j];
+            for (int j = 0; bound && j < TOGETHER; ++j) reinterpret_cast<vec *>(bound)[first + j] = s[j];
         }
     }
     void deliver_rows(int p, int rows, real *x, real *bound) const {
