@@ -158,14 +158,11 @@ private:
     }
     // What parameters collect in step k where no neuron spikes: of the state at its start, and of what arrives.
     void collect(int k) {
-        alignas(64) real y[N * P];
         const int32_t row = trace.moment_row[k];
         for (int p = 0; p < l.n_panels; ++p) {
             Model::collect(c, l.lanes_of<Model>(p), x(p), trace.kept.data + (size_t(k) * l.n_panels + p) * N * P, sum(p));
-            for (int q = 0; row >= 0 && q < l.nodes.n; ++q) {
-                of_moment<Model>(trace.moments.data + (size_t(row) * l.n_panels + p) * l.nodes.n * P, q, y);
-                Model::collect(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), x(p), y, sum(p));
-            }
+            if (row >= 0)
+                collect_moments(l.nodes, p, trace.moments.data + (size_t(row) * l.n_panels + p) * l.nodes.n * P, x(p), sum(p));
         }
     }
     void event(uint32_t number, int j) {

@@ -50,6 +50,9 @@ struct NodeConstants {
     std::vector<real> constants;          // [node][constant]
     Buffer lanes;                         // [node][panel][lane row][P]
     Coefficients ahead, collected, back;  // of what arrives, what its synapse collects and what goes back through it
+    struct Pair { int parameter, adjoint; };
+    std::vector<Pair> pairs;              // what each parameter collects of what arrives, by adjoint variable
+    Buffer slopes;                        // likewise, for a unit weight, [panel][pair][node][P]
     template <class Model> const real *constants_of(int q) const { return constants.data() + size_t(q) * Model::n_constants; }
     template <class Model> const real *lanes_of(int q, int p, int n_panels) const {
         return lanes.data + (size_t(q) * n_panels + p) * Model::n_lanes * P;

@@ -76,6 +76,7 @@ public:
             to.collected = of_rows(basis, Model::n_carried, [&](int q, int v) { see(q, v); return out[0]; });
             to.back = of_rows(basis, Model::n_carried, [&](int q, int v) { see(q, v); return error[0]; });
         }
+        if constexpr (Model::spiking && Model::n_collect > 0) slopes();
         if constexpr (Model::spiking) bounds();
         else if constexpr (shared<Model>) driven(basis);
     }
@@ -98,6 +99,38 @@ private:
                 for (int k = 0; k < l.nodes.n; ++k) c.table[k][r] += basis.table[k][q] * f;
             }
         return c;
+    }
+    // What parameters collect of a unit weight that arrives at a node, for unit adjoints.
+    void slopes() {
+        constexpr int M = Model::n_adjoint, C = Model::n_collect;
+        NodeConstants &to = l.nodes;
+        alignas(64) real a[M * P], one[Model::n_state * P] = {}, sum[C * P];
+        std::fill(one, one + P, real(1));
+        auto collect = [&](int q, int p, int v) {
+            std::fill(a, a + M * P, real(0));
+            std::fill(a + v * P, a + (v + 1) * P, real(1));
+            std::fill(sum, sum + C * P, real(0));
+            Model::collect(to.constants_of<Model>(q), to.lanes_of<Model>(q, p, l.n_panels), a, one, sum);
+        };
+        bool found[C][M] = {};
+        for (int p = 0; p < l.n_panels; ++p)
+            for (int q = 0; q < to.n; ++q)
+                for (int v = 0; v < M; ++v) {
+                    collect(q, p, v);
+                    for (int i = 0; i < C * P; ++i) found[i / P][v] |= sum[i] != 0;
+                }
+        to.pairs.clear();
+        for (int i = 0; i < C; ++i)
+            for (int v = 0; v < M; ++v)
+                if (found[i][v]) to.pairs.push_back({i, v});
+        const size_t width = to.pairs.size() * size_t(to.n) * P;
+        to.slopes.reserve(std::max(size_t(1), width * l.n_panels));
+        for (int p = 0; p < l.n_panels; ++p)
+            for (size_t j = 0; j < to.pairs.size(); ++j)
+                for (int q = 0; q < to.n; ++q) {
+                    collect(q, p, to.pairs[j].adjoint);
+                    std::copy_n(sum + to.pairs[j].parameter * P, P, to.slopes.data + p * width + (j * to.n + q) * P);
+                }
     }
     // Of the read-out: the integral of its response with a weight of 1, and with one that grows by 1 per ms; and what synapses see
     // of a unit error with such weights in reversed time.
@@ -221,6 +254,17 @@ struct Arrivals {
 template <class Model> void of_moment(const real *m, int q, real *x) {
     std::copy(m + q * P, m + (q + 1) * P, x);
     std::fill(x + P, x + Model::n_state * P, real(0));
+}
+// What parameters collect of a panel's moments m, where `adjoint` are those at the end of the step.
+inline void collect_moments(const NodeConstants &nodes, int p, const real *m, const real *adjoint, real *sum) {
+    const real *slope = nodes.slopes.data + size_t(p) * nodes.pairs.size() * nodes.n * P;
+    for (const NodeConstants::Pair &pair : nodes.pairs) {
+        vec_sum all{};
+        for (int q = 0; q < nodes.n; ++q, slope += P)
+            for (int i = 0; i < VECTORS; ++i) all.v[i] += reinterpret_cast<const vec *>(slope)[i] * reinterpret_cast<const vec *>(m + q * P)[i];
+        for (int i = 0; i < VECTORS; ++i)
+            reinterpret_cast<vec *>(sum + pair.parameter * P)[i] += all.v[i] * reinterpret_cast<const vec *>(adjoint + pair.adjoint * P)[i];
+    }
 }
 // What the moments of a panel bring to its state x at the end of the step.
 template <class Model> void bring(const Layer &l, int p, const real *m, real *x) {
