@@ -48,7 +48,7 @@ template <int ROWS> real error_of(Panels w, size_t source, const real *coefficie
 }
 inline real error_of_rows(Panels w, size_t source, const real *coefficient, const real *rows, int n, size_t stride, int n_panels) {
     real error = 0;
-    with_count<2, 8>(n, [&](auto count) { error = error_of<count.value>(w, source, coefficient, rows, n, stride, n_panels); });
+    with_count<2, 5>(n, [&](auto count) { error = error_of<count.value>(w, source, coefficient, rows, n, stride, n_panels); });
     return error;
 }
 
@@ -245,7 +245,7 @@ public:
         : l(l), trace(trace), kind(kind), source(source), starts(starts), stride(Panels::stride_of(size_t(K) * rows_kept<Model>(l))) {}
 
     void panel(int steps, int p, Panels g) const {
-        with_count<1, 8>(rows_back<Model>(l), [&](auto n) { gather<n.value>(steps, p, g); });
+        with_count<2, 5>(rows_back<Model>(l), [&](auto n) { gather<n.value>(steps, p, g); });
     }
 
 private:

@@ -5,7 +5,8 @@
 // polynomials l_q(y) that are 1 at one node and 0 at the others, f(y) = sum_q l_q(y) f(y_q). So all spikes of a step
 // together bring sum_q f(y_q) m_q, where the moments m_q = sum w l_q(y) need a few products for each spike and neuron,
 // and f at the nodes is computed once, whenever a parameter changes. Backwards what a synapse collects of its target, and
-// what goes back through it, are sums of l_q(y) times what they would be at the nodes.
+// what goes back through it, are sums of l_q(y) times what they would be at the nodes. Time constants of the neurons of
+// a layer are not that different, so that a few of the nodes tell the values at the others (nodes_fewer.hpp).
 //
 // Where neurons share their constants so they do f: then a spike has coefficients of its own for the state variables.
 #pragma once
@@ -50,7 +51,7 @@ public:
     explicit NodeMaker(Layer &l) : l(l) {}
 
     // After the layer's series has been tabulated.
-    void make() {
+    [[gnu::cold]] void make() {
         NodeConstants &to = l.nodes;
         const int n = to.n = nodes_for(l.stiffness);
         double z[MOST_NODES];
@@ -78,7 +79,7 @@ private:
     Layer &l;
     alignas(64) real x[Model::n_state * P], a[Model::n_adjoint * P], out[P], sums[(Model::n_collect ? Model::n_collect : 1) * P];
 
-    void place(const double *z) {
+    [[gnu::cold]] void place(const double *z) {
         NodeConstants &to = l.nodes;
         to.constants.assign(size_t(to.n) * Model::n_constants, real(0));
         to.lanes.reserve(std::max(size_t(1), size_t(to.n) * l.n_panels * Model::n_lanes * P));
@@ -89,7 +90,7 @@ private:
         }
     }
     // Keeps those of the nodes that tell what all neurons of the layer do at any time.
-    void fewer(const double *z, Coefficients &basis) {
+    [[gnu::cold]] void fewer(const double *z, Coefficients &basis) {
         constexpr int M = Model::n_adjoint, C = Model::n_collect;
         const int n = l.nodes.n;
         std::vector<double> values;
@@ -153,7 +154,7 @@ private:
             }
         return c;
     }
-    void responses() {
+    [[gnu::cold]] void responses() {
         constexpr int N = Model::n_state, E = Model::n_carried;
         NodeConstants &to = l.nodes;
         const size_t rows = size_t(l.n_panels) * to.n * P;
@@ -177,7 +178,7 @@ private:
         Model::collect(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), a, x, sums);
         return sums;
     }
-    void slopes() {
+    [[gnu::cold]] void slopes() {
         constexpr int M = Model::n_adjoint, C = Model::n_collect;
         NodeConstants &to = l.nodes;
         bool found[C][M] = {};
@@ -226,7 +227,7 @@ private:
         for (auto &own : to.table) std::copy(rows.table[&own - to.table], rows.table[&own - to.table] + 2, own + first);
     }
     // How much a unit weight lifts a neuron towards its threshold within a step, or takes it away, at the most.
-    void bounds() {
+    [[gnu::cold]] void bounds() {
         const real *c = l.constants.data();
         alignas(64) real none[Model::n_state * P] = {}, rest[P], level[P], rate[P];
         l.lift = l.drop = l.steep = l.steep_drop = 0;
@@ -313,7 +314,7 @@ struct Arrivals {
         }
     }
     void deliver_rows(int p, int rows, real *x, real *bound) const {
-        with_count<2, 8>(rows, [&](auto n) { deliver<n.value>(p, rows, x, bound); });
+        with_count<2, 5>(rows, [&](auto n) { deliver<n.value>(p, rows, x, bound); });
     }
 };
 
