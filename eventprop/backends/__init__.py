@@ -6,13 +6,15 @@ update; read and set weights and optimiser state; report gradients, spikes, scor
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from eventprop.backends.devices import choose, problem_with
+from eventprop.backends.devices import choose, passed_over, problem_with
 from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Randomness
 
@@ -167,6 +169,12 @@ class Settings:
     first_device: bool = True
 
 
+@functools.cache
+def _say_once(line: str | None) -> None:
+    if line:
+        print(line, file=sys.stderr)
+
+
 def build(network: Network, settings: Settings | None = None) -> Engine:
     """An engine for ``network``; without ``settings`` on the best backend that is installed.
 
@@ -178,6 +186,8 @@ def build(network: Network, settings: Settings | None = None) -> Engine:
     if problem:
         raise ValueError(problem)
     backend = choose(settings.backend, network.spike_timing)
+    if settings.backend == "auto" and network.spike_timing == "grid":
+        _say_once(passed_over())
     if backend == "cpu":
         from eventprop.backends.cpu.engine import CpuEngine
 

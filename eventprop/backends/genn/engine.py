@@ -9,8 +9,10 @@ and errors, which are small, in the same way as the CPU backend.
 from __future__ import annotations
 
 import functools
+import time
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
@@ -19,8 +21,9 @@ import numpy as np
 from eventprop import models
 from eventprop.backends import BatchResult
 from eventprop.backends.genn.builder import Dynamic, Layout, constants_of
+from eventprop.backends.genn.built import load
 from eventprop.backends.genn.memory import Memory, pulled, pushed
-from eventprop.backends.genn.model import GennModel
+from eventprop.backends.genn.model import GennModel, preferences
 from eventprop.backends.genn.presenting import Presenter
 from eventprop.backends.genn.scoring import Scorer, Shown
 from eventprop.data.spikes import SpikeSet
@@ -56,7 +59,7 @@ class GennEngine:
         pipeline: whether one batch runs backwards while the next one runs forwards; not on GeNN's CPU backend with
             batches of more than one sample.
         build: whether code may be built.
-        timing: whether GeNN measures the time of its kernels.
+        timing: whether times are taken. On a GPU the host takes them, by batch: GeNN would wait in every step.
         record_steps: size of GeNN's buffer of recorded spikes, in steps; it divides a trial. None for a trial.
         first_device: whether the first visible GPU is used, and not the one that GeNN finds best.
         real: "float" or "double", where it is not the network's precision.
@@ -92,12 +95,11 @@ class GennEngine:
         self._layout = Layout(1 if alone else batch, 2 if self.pipeline else 1, max_spikes)
         real = real or network.precision
         self._real: Any = np.float32 if real == "float" else np.float64
-        made = GennModel(
-            network, backend, self._layout, real=real, build=build, timing=timing, first_device=first_device
-        )
-        self._made, self._genn = made, made.genn
         self._record = record_steps or network.num_steps
-        self._genn.load(num_recording_timesteps=self._record)
+        options = preferences(backend, first_device)
+        made = GennModel(network, backend, self._layout, real=real, timing=timing and alone, options=options)
+        load(made, build, self._record)
+        self._made, self._genn = made, made.genn
         self._half = 0
         self._pending: Shown | None = None
         self.has_gradient = False
@@ -116,6 +118,7 @@ class GennEngine:
                 least, most = network.bounds_of(name.split(".")[1])
                 group.set_dynamic_param_value("least", least)
                 group.set_dynamic_param_value("most", most)
+        self._seconds = dict.fromkeys(("input", "trials", "updates"), 0.0) if timing and not alone else {}
         self.set_time_constants(network.initial_time_constants())
 
     # Weights, time constants, moments
@@ -170,6 +173,10 @@ class GennEngine:
         return float(np.sqrt(np.sum(squares)))
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0) -> None:
+        with self._counted("updates"):
+            self._update(parameters, factor)
+
+    def _update(self, parameters: Mapping[str, float], factor: float) -> None:
         for group in self._made.learning.values():
             for parameter in models.ADAM.parameters:
                 group.set_dynamic_param_value(parameter, float(parameters[parameter]))
@@ -263,13 +270,21 @@ class GennEngine:
 
     def times(self) -> dict[str, float]:
         if not self._genn.timing_enabled:
-            return {}
+            return dict(self._seconds)
         groups = ["Reduce", "Learn"] if self._made.learning else []
         return {
             "neurons": self._genn.neuron_update_time,
             "synapses": self._genn.presynaptic_update_time,
             "updates": sum(self._genn.get_custom_update_time(g) for g in groups),
         }
+
+    @contextmanager
+    def _counted(self, part: str) -> Iterator[None]:
+        """Adds to the seconds of a part; what the host has started on a device is in the part that waits for it."""
+        start = time.perf_counter()
+        yield
+        if self._seconds:
+            self._seconds[part] += time.perf_counter() - start
 
     def spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
         if index in self._spikes_of:
@@ -359,10 +374,12 @@ class GennEngine:
         """Present samples, while the batch ``before`` runs backwards."""
         if self.pipeline:
             self._half = 1 - self._half
-        self._presenter.show(spikes, samples, random, first, self._half)
+        with self._counted("input"):
+            self._presenter.show(spikes, samples, random, first, self._half)
         shown = Shown(samples.size, self._half, labels, averaged)
-        self._trial(shown, before)
-        return self._scorer.read(shown)
+        with self._counted("trials"):
+            self._trial(shown, before)
+            return self._scorer.read(shown)
 
     def _trial(self, forward: Shown | None, backward: Shown | None) -> None:
         """Run all steps of a trial, and take the variables that are recorded, of the trial that runs alone."""
