@@ -7,7 +7,6 @@ taken instead, with two samples at once: batches are then full, or not, as cases
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -66,12 +65,14 @@ def watched(engine: GennEngine, *names: tuple[str, str]) -> dict[tuple[str, str]
     return seen
 
 
-def every_two() -> Iterator[Any]:
+def every_two() -> list[Any]:
     """All neurons with all losses, each with one of the regularisers, in turn; the rest takes long."""
+    cases = []
     for number, (neurons, (turn, loss)) in enumerate(itertools.product(TYPES, enumerate(models.LOSSES))):
         for place, regulariser in enumerate(STRENGTHS):
             marks = [] if place == (turn + number // len(models.LOSSES)) % len(STRENGTHS) else [pytest.mark.long]
-            yield pytest.param(neurons, loss, regulariser, marks=marks)
+            cases.append(pytest.param(neurons, loss, regulariser, marks=marks))
+    return cases
 
 
 @pytest.mark.parametrize(("neurons", "loss", "regulariser"), every_two())
