@@ -170,7 +170,8 @@ class Settings:
 
 
 @functools.cache
-def _say_once(line: str | None) -> None:
+def say_once(line: str | None) -> None:
+    """Tell the user something, once in a process."""
     if line:
         print(line, file=sys.stderr)
 
@@ -187,7 +188,7 @@ def build(network: Network, settings: Settings | None = None) -> Engine:
         raise ValueError(problem)
     backend = choose(settings.backend, network.spike_timing)
     if settings.backend == "auto" and network.spike_timing == "grid":
-        _say_once(passed_over())
+        say_once(passed_over())
     if backend == "cpu":
         from eventprop.backends.cpu.engine import CpuEngine
 

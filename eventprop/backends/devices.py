@@ -32,6 +32,7 @@ BACKENDS = ("auto", "cpu", *GENN_BACKENDS)
 """All values of ``BACKEND``."""
 
 TESTED = "5.4"
+USUAL_TOOLKIT = "/usr/local/cuda"
 _GUIDE = "https://genn-team.github.io/genn/"
 _INSTALL = (
     f'GeNN\'s guide ({_GUIDE}) says how to install it with its backends, and the extra "genn" of this package does so; '
@@ -70,7 +71,7 @@ def architectures(backend: str) -> list[str]:
 def cuda_toolkit() -> Path | None:
     """The folder that ``CUDA_PATH`` should name: that, or where nvcc is found; None where there is no nvcc."""
     found = shutil.which("nvcc")
-    places = [os.environ.get("CUDA_PATH"), "/usr/local/cuda", found and Path(found).resolve().parents[1]]
+    places = [os.environ.get("CUDA_PATH"), USUAL_TOOLKIT, found and Path(found).resolve().parents[1]]
     return next((Path(place) for place in places if place and _has_nvcc(Path(place))), None)
 
 

@@ -74,7 +74,7 @@ GENERAL = (
         "General",
         "bool",
         True,
-        "Whether time per epoch (on GeNN, also its kernels') is reported after training.",
+        "Whether time per epoch (on GeNN, also of its parts) is reported after training.",
     ),
     of_machine(
         "BACKEND",

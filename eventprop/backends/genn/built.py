@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 import time
 import weakref
@@ -21,7 +22,7 @@ from eventprop.backends.devices import cuda_toolkit
 from eventprop.backends.genn.kept import facts_of_builds, finish_build, is_damaged, is_finished, output_to
 from eventprop.backends.genn.model import GennModel
 
-__all__ = ["load"]
+__all__ = ["load", "prepare"]
 
 _SHOWN = 4000  # characters of what a build that failed has printed
 _ORDER = "order.pickle"
@@ -40,9 +41,7 @@ def load(made: GennModel, build: bool, record_steps: int) -> None:
         ValueError: ``build`` is False and the code of this network has not been built; says what differs.
         CompilerError: GeNN or the compiler failed.
     """
-    find_toolkit()
-    folder = cache_folder() / f"genn_{made.key}"
-    _see_to(made, folder, build)
+    folder = prepare(made, build)
     with _not_in_use(folder) as place:
         with output_to(Path(os.devnull)):
             made.genn.build(str(place), never_rebuild=True)
@@ -69,17 +68,19 @@ def _not_in_use(folder: Path) -> Iterator[Path]:
         yield copy
 
 
-def _see_to(made: GennModel, folder: Path, build: bool) -> None:
-    """Code of the model is in ``folder``."""
+def prepare(made: GennModel, build: bool = True) -> Path:
+    """The folder with a model's code, which is built where it is not there; raises what :func:`load` does."""
+    find_toolkit()
+    folder = cache_folder() / f"genn_{made.key}"
     if is_finished(folder):
-        return
+        return folder
     check_cache(folder.parent)
     with alone_with(folder):
-        if is_finished(folder):  # meanwhile another process has built it
-            return
-        if not build:
-            raise ValueError(f"BUILD=False, but there is no code for this network: {_why_not(made, folder)}")
-        _build_anew(made, folder)
+        if not is_finished(folder):  # else another process has built it meanwhile
+            if not build:
+                raise ValueError(f"BUILD=False, but there is no code for this network: {_why_not(made, folder)}")
+            _build_anew(made, folder)
+    return folder
 
 
 def _build_anew(made: GennModel, folder: Path) -> None:
@@ -114,7 +115,11 @@ def build_in(folder: str) -> None:
     # GeNN's own flags for a CPU are either none or -ffast-math, which moves spikes.
     os.environ["CXX"] = f"{os.environ.get('CXX') or 'c++'} -O2"
     given, options = pickle.loads((Path(folder) / _ORDER).read_bytes())
-    GennModel(*given, **options).genn.build(folder)
+    model = GennModel(*given, **options)
+    try:
+        model.genn.build(folder)
+    except subprocess.CalledProcessError as error:  # the compiler has said what was wrong
+        sys.exit(f"{error.cmd[0]} ended with {error.returncode}")
 
 
 def _why_not(made: GennModel, folder: Path) -> str:

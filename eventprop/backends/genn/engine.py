@@ -25,6 +25,7 @@ from eventprop.backends.genn.built import load
 from eventprop.backends.genn.memory import Memory, pulled, pushed
 from eventprop.backends.genn.model import GennModel, preferences
 from eventprop.backends.genn.presenting import Presenter
+from eventprop.backends.genn.recorder import Recorder
 from eventprop.backends.genn.scoring import Scorer, Shown
 from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Population, Randomness
@@ -95,21 +96,16 @@ class GennEngine:
         self._layout = Layout(1 if alone else batch, 2 if self.pipeline else 1, max_spikes)
         real = real or network.precision
         self._real: Any = np.float32 if real == "float" else np.float64
-        self._record = record_steps or network.num_steps
         options = preferences(backend, first_device)
         made = GennModel(network, backend, self._layout, real=real, timing=timing and alone, options=options)
-        load(made, build, self._record)
+        load(made, build, record_steps or network.num_steps)
         self._made, self._genn = made, made.genn
         self._half = 0
         self._pending: Shown | None = None
         self.has_gradient = False
-        self._recorded: list[Any] | None = None
-        self._held = range(0)
-        self._traces: dict[tuple[str, str], np.ndarray] = {}
-        self._recorded_from = 0
-        self._spikes_of: dict[int, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
         self._memory = Memory(made)
         self._presenter, self._scorer = Presenter(self._memory, self._real), Scorer(self._memory)
+        self._recorder = Recorder(self._memory, self._presenter, record_steps or network.num_steps)
         for name, constants in made.constants.items():
             for constant, value in constants.items():
                 self._memory.set_dynamic(name, constant, value)
@@ -225,20 +221,20 @@ class GennEngine:
         parts = [
             slice(i, min(samples.size, i + self._layout.batch)) for i in range(0, samples.size, self._layout.batch)
         ]
-        self._traces, self._spikes_of = {}, {}
+        self._recorder.clear()
         together = learn and self.network.average_counts
         means = self._mean_counts(spikes, samples, parts, random, first) if together and len(parts) > 1 else None
         late = learn and self.pipeline and len(parts) == 1
         results = []
-        self._traces = self._empty_traces(samples.size, record or ())
+        self._recorder.begin(samples.size, record or ())
         for part in parts:
             own = None if labels is None else labels[part]
             before, self._pending = self._pending, None
-            self._recorded_from = part.start
+            self._recorder.part = part
             result, shown = self._forward(spikes, samples[part], own, random, first + part.start, samples.size, before)
             results.append(result)
             if record is not None:
-                self._keep_spikes(part)
+                self._recorder.keep_spikes()
             if learn:
                 if together:
                     shown = replace(shown, mean_counts=means or [c.mean(axis=0) for c in shown.counts])
@@ -250,11 +246,11 @@ class GennEngine:
             self.has_gradient = before is not None or not late
             if self.has_gradient:
                 self._genn.custom_update("Reduce")
-            if late and self._traces:
+            if late and self._recorder.traces:
                 # The batch's own backward pass comes with the next one: show it, and forget what it adds.
                 self._trial(None, shown)
                 self._clear_gradients()
-        self._held = range(parts[-1].start, samples.size) if parts and not learn else range(0)
+        self._recorder.held = range(parts[-1].start, samples.size) if parts and not learn else range(0)
         return BatchResult(*(np.concatenate([getattr(r, n) for r in results]) for n in _RESULTS))
 
     def flush(self) -> bool:
@@ -262,7 +258,7 @@ class GennEngine:
         if self._pending is None:
             return False
         pending, self._pending = self._pending, None
-        self._traces = {}
+        self._recorder.traces = {}
         self._trial(None, pending)
         self._genn.custom_update("Reduce")
         self.has_gradient = True
@@ -287,69 +283,20 @@ class GennEngine:
             self._seconds[part] += time.perf_counter() - start
 
     def spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
-        if index in self._spikes_of:
-            return self._spikes_of[index][population]
-        if index not in self._held:
-            raise IndexError(
-                f"sample {index} of the last batch is not held; held, if it was not learned from: "
-                f"{self._held.start} to {self._held.stop - 1}"
-            )
-        if population == "output" and not self.network.loss.spiking:
-            raise ValueError("the outputs of this network do not spike")
-        number = index - self._held.start
-        if population == "input":
-            slots, steps, channels = self._presenter.shown
-            return steps[slots == number].astype(np.uint16), channels[slots == number].astype(np.uint16)
-        pieces = self._recorded if self._recorded is not None else [self._recording()]
-        times, ids = (np.concatenate(part) for part in zip(*(p[population][number] for p in pieces), strict=True))
-        return np.round(times / self.network.dt_ms).astype(np.uint16), ids.astype(np.uint16)
+        return self._recorder.spikes(index, population)
 
     def spike_times(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
         steps, ids = self.spikes(index, population)
         return (steps + 1.0) * self.network.dt_ms, ids
 
     def trace(self, population: str, variable: str) -> np.ndarray:
-        if (population, variable) not in self._traces:
-            raise RuntimeError(f"{variable} of {population} was not recorded in the last batch")
-        return self._traces[population, variable]
-
-    def _empty_traces(self, n: int, record: Collection[tuple[str, str]]) -> dict[tuple[str, str], np.ndarray]:
-        sizes = {q.name: q.size for q in self.network.populations}
-        return {(q, v): np.full((n, self.network.num_steps, sizes[q]), np.nan, np.float32) for q, v in record}
-
-    def _adjoints_of(self, population: str) -> tuple[str, ...]:
-        return next(q.model.adjoint for q in self.network.populations if q.name == population)
-
-    def _trace_step(self, step: int, n: int, backward: bool) -> None:
-        """Take the recorded variables after a step of a trial."""
-        k = self.network.num_steps - 2 - step if backward else step
-        for (population, variable), values in self._traces.items():
-            if (variable in self._adjoints_of(population)) is not backward:
-                continue
-            rows = values[self._recorded_from : self._recorded_from + n]
-            if backward and step == 0:
-                rows[:, -1] = 0.0  # at the end of the trial all adjoints are 0
-            if k >= 0:
-                rows[:, k] = self._memory.of_samples(population, "I" if variable == "Isyn" else variable, n)
-
-    def _keep_spikes(self, part: slice) -> None:
-        """Hold the spikes of samples whose batch is presented part by part."""
-        self._held = range(part.start, part.stop)
-        spiking = ["input", *(q.name for q in self.network.populations if q.model.threshold)]
-        for index in self._held:
-            self._spikes_of[index] = {q: self.spikes(index, q) for q in spiking}
+        return self._recorder.trace(population, variable)
 
     def _clear_gradients(self) -> None:
         for name in self._made.reduced:
             population, dot, parameter = name.partition(".")
             group = self._made.populations[population] if dot else self._made.synapses[name]
             pushed(group.vars[f"d_{parameter}" if dot else "gradient"], 0)
-
-    def _recording(self) -> Any:
-        """By population and sample, what GeNN has recorded since the start of its buffer."""
-        self._genn.pull_recording_buffers_from_device()
-        spiking = [q.name for q in self.network.populations if q.model.threshold]
-        return {q: self._made.populations[q].spike_recording_data for q in spiking}
 
     def _mean_counts(
         self, spikes: SpikeSet, samples: np.ndarray, parts: list[slice], random: Randomness, first: int
@@ -397,15 +344,11 @@ class GennEngine:
             for parameter in Dynamic:
                 self._memory.set_dynamic(name, parameter, values[parameter])
         self._genn.timestep = 0
-        self._recorded = [] if self._record < self.network.num_steps and backward is None else None
-        for k in range(1, self.network.num_steps + 1):
+        self._recorder.start_trial(backward is not None)
+        n = forward.n if forward is not None else backward.n if backward is not None else 0
+        for k in range(self.network.num_steps):
             self._genn.step_time()
-            if self._traces and forward is not None:
-                self._trace_step(k - 1, forward.n, False)
-            elif self._traces and backward is not None:
-                self._trace_step(k - 1, backward.n, True)
-            if self._recorded is not None and k % self._record == 0:
-                self._recorded.append(self._recording())
+            self._recorder.after_step(k, n, forward is None)
 
     def _copy_weights(self) -> None:
         """Twins have the weights of the synapses whose they are."""
