@@ -187,7 +187,7 @@ def build(network: Network, settings: Settings | None = None) -> Engine:
     if problem:
         raise ValueError(problem)
     backend = choose(settings.backend, network.spike_timing)
-    if settings.backend == "auto" and network.spike_timing == "grid":
+    if settings.backend == "auto" and network.spike_timing != "exact":
         say_once(passed_over())
     if backend == "cpu":
         from eventprop.backends.cpu.engine import CpuEngine

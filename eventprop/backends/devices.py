@@ -84,7 +84,7 @@ def choose(backend: str, spike_timing: str = "grid") -> str:
     CPU backend."""
     if backend != "auto":
         return backend
-    if spike_timing == "grid":
+    if spike_timing != "exact":
         for name in ("cuda", "hip"):
             if devices_of(name) and name in genn_backends() and missing(name) is None:
                 return name
@@ -123,8 +123,8 @@ def problem_with(backend: str, spike_timing: str = "grid") -> str | None:
     """Why ``backend`` cannot be used here, as an error message with its key; None where it can."""
     if backend not in BACKENDS:
         return f"BACKEND={backend!r} is not there; there are: {', '.join(map(repr, BACKENDS))}"
-    if backend in GENN_BACKENDS and spike_timing != "grid":
-        return f'BACKEND="{backend}" has spikes on the grid; SPIKE_TIMING="{spike_timing}" needs BACKEND="cpu"'
+    if backend in GENN_BACKENDS and spike_timing == "exact":
+        return f'BACKEND="{backend}" has no exact spike times; SPIKE_TIMING="exact" needs BACKEND="cpu"'
     lack = missing(backend)
     return f'BACKEND="{backend}": {lack}. {_INSTALL}' if lack else None
 

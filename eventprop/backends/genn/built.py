@@ -90,7 +90,7 @@ def _build_anew(made: GennModel, folder: Path) -> None:
     print("Building GeNN code (once for this network) ...", end=" ", file=sys.stderr, flush=True)
     start, log = time.perf_counter(), folder / "build.log"
     folder.mkdir()
-    (folder / _ORDER).write_bytes(pickle.dumps(made.arguments))
+    (folder / _ORDER).write_bytes(pickle.dumps((made.key, made.arguments)))
     code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import build_in; build_in({str(folder)!r})"
     try:
         done = run([sys.executable, "-c", code], folder)
@@ -114,8 +114,10 @@ def build_in(folder: str) -> None:
     find_toolkit()
     # GeNN's own flags for a CPU are either none or -ffast-math, which moves spikes.
     os.environ["CXX"] = f"{os.environ.get('CXX') or 'c++'} -O2"
-    given, options = pickle.loads((Path(folder) / _ORDER).read_bytes())
+    key, (given, options) = pickle.loads((Path(folder) / _ORDER).read_bytes())
     model = GennModel(*given, **options)
+    if model.key != key:  # it would be loaded as something else
+        sys.exit("the code of this package is not what it was when the process that builds was started")
     try:
         model.genn.build(folder)
     except subprocess.CalledProcessError as error:  # the compiler has said what was wrong

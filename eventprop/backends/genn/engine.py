@@ -52,7 +52,7 @@ class GennEngine:
     gradients are added up.
 
     Args:
-        network: what to build; spikes on the grid.
+        network: what to build; spikes leave at the ends of steps.
         backend: "cuda", "hip" or "single_threaded_cpu".
         batch: samples to present at once, where the backend can.
         max_spikes: length of each neuron's ring of spikes, over two trials. Later spikes have no gradient; they are
@@ -84,17 +84,17 @@ class GennEngine:
         first_device: bool = True,
         real: str | None = None,
     ) -> None:
-        if network.spike_timing != "grid":
+        if network.spike_timing == "exact":
             raise ValueError(
-                f'SPIKE_TIMING="{network.spike_timing}" runs on BACKEND="cpu" only; on GeNN spikes are on the grid'
+                'SPIKE_TIMING="exact" runs on BACKEND="cpu" only; on GeNN spikes leave at the ends of steps'
             )
         self.name, self.network = backend, network
         alone = backend == "single_threaded_cpu"
         if alone and batch > 1:
             say_slow(batch)
         self.pipeline = pipeline and not (alone and batch > 1)
-        self._layout = Layout(1 if alone else batch, 2 if self.pipeline else 1, max_spikes)
         real = real or network.precision
+        self._layout = Layout(1 if alone else batch, 2 if self.pipeline else 1, max_spikes, real)
         self._real: Any = np.float32 if real == "float" else np.float64
         options = preferences(backend, first_device)
         made = GennModel(network, backend, self._layout, real=real, timing=timing and alone, options=options)

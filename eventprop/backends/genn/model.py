@@ -81,6 +81,7 @@ class GennModel:
             "PIPELINE": self.layout.halves == 2,
             "TIMING": timing,
             "DT_MS": network.dt_ms,
+            "SPIKE_TIMING": network.spike_timing,
             "steps of a trial": network.num_steps,
             "input neurons": network.num_input * network.copies,
             "neurons": [

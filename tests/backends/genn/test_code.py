@@ -159,6 +159,21 @@ def test_a_compiler_that_fails(what: str, monkeypatch: pytest.MonkeyPatch, capfd
     monkeypatch.undo()
 
 
+def test_a_package_that_changes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if code that another version of the package builds is loaded as that of this one, and runs as something
+    else."""
+    monkeypatch.setenv("EVENTPROP_CACHE", "cache")
+    usual = model.input_neurons
+
+    def other(network: Any, layout: Any) -> Any:
+        made = usual(network, layout)
+        return replace(made, sim_code=f"{made.sim_code} ")
+
+    monkeypatch.setattr(model, "input_neurons", other)
+    with pytest.raises(CompilerError, match="not what it was when the process that builds was started"):
+        small_build()
+
+
 def test_genns_cpu_backend_is_optimised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails if it is built without -O2, a third as fast, or with -ffast-math, which moves spikes."""
     monkeypatch.setenv("EVENTPROP_CACHE", str(Path("cache").absolute()))
