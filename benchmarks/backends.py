@@ -4,7 +4,7 @@ Data and network as in ``speed.py``: 700 channels, 9,000 spikes a sample, recurr
 times. Forward and backward pass, gradients, their norm and Adam; the median of some batches, after two that warm up.
 GeNN on a GPU is timed with and without its pipeline, the CPU backend with one thread and with all. GeNN's CPU backend
 takes one sample at a time and is given few of them. What a GPU needs is built first, all at once.
-Run: python benchmarks/backends.py [--backends cpu cuda single_threaded_cpu] [--batches 32 128 512] [--json FILE]
+Run: python benchmarks/backends.py [--backends cpu cuda] [--batches 32 128 512] [--substep] [--json FILE]
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network
 
 MAX_SPIKES, FEW = 200, 4
-HEAD = f"{'backend':>20s} neurons steps batch threads pipeline  ms/batch ms/sample  s/epoch  batches"
+HEAD = f"{'backend':>20s} neurons steps batch threads pipeline  timing  ms/batch ms/sample  s/epoch  batches"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class Setting:
     batch: int
     threads: int | None = None
     pipeline: bool = False
+    timing: str = "grid"
+
+    def network(self) -> Network:
+        return network_of(self.neurons, self.steps, SPIKE_TIMING=self.timing)
 
     def settings(self) -> Settings:
         at_once = 1 if self.backend == "single_threaded_cpu" else self.batch
@@ -52,11 +56,12 @@ class Setting:
         each = statistics.median(times)
         return (
             f"{self.backend:>20s} {self.neurons:7d} {self.steps:5d} {self.batch:5d} {self.threads or '':>7} "
-            f"{self.pipeline!s:>8s} {each * self.batch:9.1f} {each:9.3f} {each * EPOCH / 1e3:8.1f} {len(times):8d}"
+            f"{self.pipeline!s:>8s} {self.timing:>7s} {each * self.batch:9.1f} {each:9.3f} {each * EPOCH / 1e3:8.1f} "
+            f"{len(times):8d}"
         )
 
 
-def lines(backends: list[str], batches: list[int], neurons: int, steps: int) -> Iterator[Setting]:
+def lines(backends: list[str], batches: list[int], neurons: int, steps: int, substep: bool) -> Iterator[Setting]:
     for backend in backends:
         if backend == "single_threaded_cpu":
             yield Setting(backend, neurons, steps, FEW)
@@ -64,10 +69,14 @@ def lines(backends: list[str], batches: list[int], neurons: int, steps: int) -> 
             for threads in sorted({1, available_threads()}):
                 for batch in batches if threads > 1 else batches[:1]:
                     yield Setting(backend, neurons, steps, batch, threads)
+                if substep:
+                    yield Setting(backend, neurons, steps, batches[0], threads, timing="substep")
         else:
             for batch in batches:
                 for pipeline in (False, True):
                     yield Setting(backend, neurons, steps, batch, pipeline=pipeline)
+                if substep:
+                    yield Setting(backend, neurons, steps, batch, pipeline=True, timing="substep")
 
 
 def build_all(settings: list[Setting]) -> None:
@@ -78,7 +87,7 @@ def build_all(settings: list[Setting]) -> None:
 
     made = [
         GennModel(
-            network_of(s.neurons, s.steps),
+            s.network(),
             s.backend,
             Layout(s.settings().batch, 2 if s.pipeline else 1, MAX_SPIKES),
             options=preferences(s.backend, True),
@@ -101,11 +110,11 @@ def timed(engine: Engine, data: SpikeSet, batch: int, seconds: float) -> list[fl
     return times
 
 
-def measure(setting: Setting, network: Network, weights: dict[str, np.ndarray], data: SpikeSet, seconds: float) -> Any:
+def measure(setting: Setting, weights: dict[str, np.ndarray], data: SpikeSet, seconds: float) -> dict[str, Any]:
     """Print a line, and return what it says."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        engine = build(network, setting.settings())
+        engine = build(setting.network(), setting.settings())
         engine.set_weights(weights)
         times = timed(engine, data, setting.batch, seconds)
         engine.flush()
@@ -123,8 +132,9 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=10.0, help="for each line")
     options.add_argument("--json", type=Path, help="also write the numbers to this file")
     options.add_argument("--build", action="store_true", help="only build what a GPU needs")
+    options.add_argument("--substep", action="store_true", help='also SPIKE_TIMING="substep"')
     given = options.parse_args()
-    sizes = [(size, list(lines(given.backends, given.batches, *size))) for size in SIZES]
+    sizes = [(size, list(lines(given.backends, given.batches, *size, given.substep))) for size in SIZES]
     build_all([line for _, own in sizes for line in own])
     if given.build:
         return
@@ -136,7 +146,7 @@ def main() -> None:
         ours = build(network, Settings(backend="cpu"))
         firing_weights(ours, data, np.random.default_rng(1), 0.0)
         for line in own:
-            found.append(measure(line, network, ours.weights(), data, given.seconds))
+            found.append(measure(line, ours.weights(), data, given.seconds))
             if given.json:
                 given.json.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -153,7 +153,7 @@ class Settings:
         max_spikes: (N_MAX_SPIKE) length of GeNN's buffer of each neuron's spikes.
         pipeline: (PIPELINE) whether, on GeNN, a batch runs backwards while the next one runs forwards.
         build: (BUILD) whether GeNN's code may be built.
-        timing: (TIMING) whether GeNN measures its kernels.
+        timing: (TIMING) whether times of its parts are taken, on GeNN.
         record_steps: (SPK_REC_STEPS) size of GeNN's buffer of recorded spikes; None for a trial.
         first_device: (CUDA_VISIBLE_DEVICES) whether the first visible GPU is taken, and not the one that GeNN chooses.
     """

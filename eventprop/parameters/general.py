@@ -82,7 +82,7 @@ GENERAL = (
         "str",
         "auto",
         "What computes the network: this project's own CPU backend (cpu), or GeNN; auto takes GeNN where it is "
-        "installed and finds a GPU, else cpu.",
+        "installed and finds a GPU and its compiler, else cpu.",
         choices=devices.BACKENDS,
     ),
     of_genn(
