@@ -110,7 +110,7 @@ def test_a_backend_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_exact_times_are_the_cpu_backends(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "5.4.0", ("cuda",), ("cuda",))
     with pytest.raises(
-        ValueError, match='BACKEND="cuda" has spikes on the grid; SPIKE_TIMING="exact" needs BACKEND="cpu"'
+        ValueError, match='BACKEND="cuda" has no exact spike times; SPIKE_TIMING="exact" needs BACKEND="cpu"'
     ):
         simulator_SHD.SHD_model({**simulator_SHD.p, "BACKEND": "cuda", "SPIKE_TIMING": "exact"})
 

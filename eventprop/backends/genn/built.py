@@ -113,7 +113,8 @@ def build_in(folder: str) -> None:
     """Build the model that another process has ordered."""
     find_toolkit()
     # GeNN's own flags for a CPU are either none or -ffast-math, which moves spikes.
-    os.environ["CXX"] = f"{os.environ.get('CXX') or 'c++'} -O2"
+    compiler = os.environ.get("CXX") or ("c++" if shutil.which("c++") else "g++")
+    os.environ["CXX"] = f"{compiler} -O2"
     key, (given, options) = pickle.loads((Path(folder) / _ORDER).read_bytes())
     model = GennModel(*given, **options)
     if model.key != key:  # it would be loaded as something else

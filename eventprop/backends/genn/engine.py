@@ -66,7 +66,7 @@ class GennEngine:
         real: "float" or "double", where it is not the network's precision.
 
     Raises:
-        ValueError: spikes are not on the grid, or ``build`` is False where there is no code.
+        ValueError: spikes have exact times, or ``build`` is False where there is no code.
         CompilerError: GeNN or the compiler failed.
     """
 
