@@ -48,8 +48,8 @@ def test_all_gradients_in_double_precision(name: str) -> None:
 
 @pytest.mark.parametrize("name", ABLE)
 def test_spikes_and_gradients_in_single_precision(name: str) -> None:
-    """Fails if spikes are not those of the CPU backend, or gradients not right to 1e-4: they are not where a crossing in a
-    steep upstroke is not found to rounding. The first layer trains no parameter and keeps no state for that."""
+    """Fails if spikes are not those of the CPU backend, or gradients not right to 1e-4, for which crossings of a steep
+    upstroke must be found to rounding. The first layer trains no parameter and keeps no state for that."""
     both = pair(name, network_of(models.NEURONS[name], "some"), "float")
     exact = CpuEngine(both[0].network, 1, "double")
     exact.set_weights(both[1].weights())
