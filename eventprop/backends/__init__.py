@@ -6,13 +6,15 @@ update; read and set weights and optimiser state; report gradients, spikes, scor
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from eventprop.backends.devices import choose, problem_with
+from eventprop.backends.devices import choose, passed_over, problem_with
 from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Randomness
 
@@ -153,7 +155,7 @@ class Settings:
         max_spikes: (N_MAX_SPIKE) length of GeNN's buffer of each neuron's spikes.
         pipeline: (PIPELINE) whether, on GeNN, a batch runs backwards while the next one runs forwards.
         build: (BUILD) whether GeNN's code may be built.
-        timing: (TIMING) whether GeNN measures its kernels.
+        timing: (TIMING) whether times of its parts are taken, on GeNN.
         record_steps: (SPK_REC_STEPS) size of GeNN's buffer of recorded spikes; None for a trial.
         first_device: (CUDA_VISIBLE_DEVICES) whether the first visible GPU is taken, and not the one that GeNN chooses.
     """
@@ -169,6 +171,13 @@ class Settings:
     first_device: bool = True
 
 
+@functools.cache
+def say_once(line: str | None) -> None:
+    """Tell the user something, once in a process."""
+    if line:
+        print(line, file=sys.stderr)
+
+
 def build(network: Network, settings: Settings | None = None) -> Engine:
     """An engine for ``network``; without ``settings`` on the best backend that is installed.
 
@@ -179,7 +188,9 @@ def build(network: Network, settings: Settings | None = None) -> Engine:
     problem = problem_with(settings.backend, network.spike_timing, bool(network.delays))
     if problem:
         raise ValueError(problem)
-    backend = choose(settings.backend, network.spike_timing, bool(network.delays))
+    backend = choose(settings.backend, network.spike_timing)
+    if settings.backend == "auto" and network.spike_timing != "exact":
+        say_once(passed_over())
     if backend == "cpu":
         from eventprop.backends.cpu.engine import CpuEngine
 

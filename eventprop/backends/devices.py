@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 __all__ = [
     "BACKENDS",
     "GENN_BACKENDS",
+    "architectures",
     "choose",
+    "cuda_toolkit",
     "devices_of",
     "genn_backends",
     "genn_version",
     "missing",
+    "passed_over",
     "problem_with",
 ]
 
@@ -23,6 +32,7 @@ BACKENDS = ("auto", "cpu", *GENN_BACKENDS)
 """All values of ``BACKEND``."""
 
 TESTED = "5.4"
+USUAL_TOOLKIT = "/usr/local/cuda"
 _GUIDE = "https://genn-team.github.io/genn/"
 _INSTALL = (
     f'GeNN\'s guide ({_GUIDE}) says how to install it with its backends, and the extra "genn" of this package does so; '
@@ -50,11 +60,23 @@ def genn_backends() -> tuple[str, ...]:
 
 def devices_of(backend: str) -> list[str]:
     """Names of the GPUs that "cuda" or "hip" can use, by the driver's own library; empty where there is none."""
-    if backend == "cuda":
-        return _cuda_devices()
-    if backend == "hip":
-        return _hip_devices()
-    return []
+    return [name for name, _ in _found(backend)]
+
+
+def architectures(backend: str) -> list[str]:
+    """What code for each of these GPUs is compiled for: code for one does not run on another."""
+    return [kind for _, kind in _found(backend)]
+
+
+def cuda_toolkit() -> Path | None:
+    """The folder that ``CUDA_PATH`` should name: that, or where nvcc is found; None where there is no nvcc."""
+    found = shutil.which("nvcc")
+    places = [os.environ.get("CUDA_PATH"), USUAL_TOOLKIT, found and Path(found).resolve().parents[1]]
+    return next((Path(place) for place in places if place and _has_nvcc(Path(place))), None)
+
+
+def _has_nvcc(folder: Path) -> bool:
+    return any((folder / "bin" / name).is_file() for name in ("nvcc", "nvcc.exe"))
 
 
 def choose(backend: str, spike_timing: str = "grid", delays: bool = False) -> str:
@@ -62,11 +84,20 @@ def choose(backend: str, spike_timing: str = "grid", delays: bool = False) -> st
     CPU backend."""
     if backend != "auto":
         return backend
-    if spike_timing == "grid" and not delays:
+    if spike_timing != "exact":
         for name in ("cuda", "hip"):
-            if devices_of(name) and name in genn_backends():
+            if devices_of(name) and name in genn_backends() and missing(name) is None:
                 return name
     return "cpu"
+
+
+def passed_over() -> str | None:
+    """Why "auto" does not take a GPU although GeNN is installed for it; None where there is nothing to be said."""
+    for name in ("cuda", "hip"):
+        if devices_of(name) and name in genn_backends():
+            lack = missing(name)
+            return lack and f'BACKEND="auto" takes the CPU backend and not {", ".join(devices_of(name))}: {lack}'
+    return None
 
 
 def missing(backend: str) -> str | None:
@@ -80,6 +111,11 @@ def missing(backend: str) -> str | None:
         return f"pygenn {version} was built without it (with {', '.join(genn_backends())})"
     if backend != "single_threaded_cpu" and not devices_of(backend):
         return "there is no GPU that it could use"
+    if backend == "cuda" and cuda_toolkit() is None:
+        return (
+            "nvcc, the compiler that GeNN needs for a GPU, is not found: install CUDA's toolkit, or name its folder in "
+            "the environment variable CUDA_PATH"
+        )
     return None
 
 
@@ -87,40 +123,58 @@ def problem_with(backend: str, spike_timing: str = "grid", delays: bool = False)
     """Why ``backend`` cannot be used here, as an error message with its key; None where it can."""
     if backend not in BACKENDS:
         return f"BACKEND={backend!r} is not there; there are: {', '.join(map(repr, BACKENDS))}"
-    if backend in GENN_BACKENDS and spike_timing != "grid":
-        return f'BACKEND="{backend}" has spikes on the grid; SPIKE_TIMING="{spike_timing}" needs BACKEND="cpu"'
-    if backend in GENN_BACKENDS and delays:
-        return f'BACKEND="{backend}" has no delays of synapses (..._DELAY_MAX above 0); they need BACKEND="cpu"'
+    if backend in GENN_BACKENDS and spike_timing == "exact":
+        return f'BACKEND="{backend}" has no exact spike times; SPIKE_TIMING="exact" needs BACKEND="cpu"'
     lack = missing(backend)
     return f'BACKEND="{backend}": {lack}. {_INSTALL}' if lack else None
 
 
-def _cuda_devices() -> list[str]:
-    for library in ("libcuda.so.1", "nvcuda.dll", "libcuda.dylib"):
-        try:
-            cuda = ctypes.CDLL(library)
-        except OSError:
-            continue
-        count = ctypes.c_int()
-        if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
-            return []
-        names = []
-        for number in range(count.value):
-            device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
-            if not cuda.cuDeviceGet(ctypes.byref(device), number) and not cuda.cuDeviceGetName(name, 256, device):
-                names.append(name.value.decode(errors="replace"))
-        return names
+def _found(backend: str) -> list[tuple[str, str]]:
+    """Name and kind of each GPU."""
+    if backend == "cuda":
+        return _cuda_devices()
+    if backend == "hip":
+        return _hip_devices()
     return []
 
 
-def _hip_devices() -> list[str]:
-    for library in ("libamdhip64.so", "amdhip64.dll"):
-        try:
-            hip = ctypes.CDLL(library)
-        except OSError:
+def _library(names: Sequence[str]) -> Any:
+    """The first of the libraries that is there; None if none is."""
+    for name in names:
+        with contextlib.suppress(OSError):
+            return ctypes.CDLL(name)
+    return None
+
+
+_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_...
+
+
+def _cuda_devices() -> list[tuple[str, str]]:
+    cuda = _library(("libcuda.so.1", "nvcuda.dll", "libcuda.dylib"))
+    count = ctypes.c_int()
+    if cuda is None or cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    found = []
+    for number in range(count.value):
+        device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+        if cuda.cuDeviceGet(ctypes.byref(device), number) or cuda.cuDeviceGetName(name, 256, device):
             continue
-        count = ctypes.c_int()
-        if hip.hipGetDeviceCount(ctypes.byref(count)):
-            return []
-        return [f"HIP device {number}" for number in range(count.value)]
-    return []
+        version = [ctypes.c_int(), ctypes.c_int()]
+        for value, attribute in zip(version, (_MAJOR, _MINOR), strict=True):
+            cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
+        found.append((name.value.decode(errors="replace"), f"sm_{version[0].value}{version[1].value}"))
+    return found
+
+
+def _hip_devices() -> list[tuple[str, str]]:
+    hip = _library(("libamdhip64.so", "amdhip64.dll"))
+    count = ctypes.c_int()
+    if hip is None or hip.hipGetDeviceCount(ctypes.byref(count)):
+        return []
+    found = []
+    for number in range(count.value):
+        name = ctypes.create_string_buffer(256)
+        hip.hipDeviceGetName(name, 256, number)
+        shown = name.value.decode(errors="replace") or f"HIP device {number}"
+        found.append((shown, shown))
+    return found

@@ -74,7 +74,7 @@ GENERAL = (
         "General",
         "bool",
         True,
-        "Whether time per epoch (on GeNN, also its kernels') is reported after training.",
+        "Whether time per epoch (on GeNN, also of its parts) is reported after training.",
     ),
     of_machine(
         "BACKEND",
@@ -82,7 +82,7 @@ GENERAL = (
         "str",
         "auto",
         "What computes the network: this project's own CPU backend (cpu), or GeNN; auto takes GeNN where it is "
-        "installed and finds a GPU, else cpu.",
+        "installed and finds a GPU and its compiler, else cpu.",
         choices=devices.BACKENDS,
     ),
     of_genn(

@@ -9,7 +9,7 @@ import pytest
 
 import models
 import simulator_SHD
-from eventprop import snippets
+from eventprop import backends, snippets
 from eventprop.__main__ import main
 from eventprop.backends import Settings, build, devices
 from eventprop.derivation import values
@@ -19,9 +19,14 @@ from tests.support.small import random_case
 
 
 def pretend(
-    monkeypatch: pytest.MonkeyPatch, version: str | None, built: tuple[str, ...], gpus: tuple[str, ...]
+    monkeypatch: pytest.MonkeyPatch,
+    version: str | None,
+    built: tuple[str, ...],
+    gpus: tuple[str, ...],
+    toolkit: Path | None = Path("cuda"),
 ) -> None:
-    """As if pygenn were installed, or not, and these GPUs were there."""
+    """As if pygenn were installed, or not, and these GPUs and CUDA's compiler were there."""
+    monkeypatch.setattr(devices, "cuda_toolkit", lambda: toolkit)
     monkeypatch.setattr(devices, "genn_version", lambda: version)
     monkeypatch.setattr(devices, "genn_backends", lambda: built)
     monkeypatch.setattr(devices, "devices_of", lambda backend: ["a GPU"] if backend in gpus else [])
@@ -43,6 +48,38 @@ def test_auto(built: tuple[str, ...], gpus: tuple[str, ...], chosen: str, monkey
     pretend(monkeypatch, "5.4.0" if built else None, built, gpus)
     assert devices.choose("auto") == chosen
     assert devices.choose("auto", "exact") == devices.choose("cpu") == "cpu"
+
+
+def test_a_gpu_without_a_compiler(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fails if "auto" takes a GPU that GeNN cannot compile for, or does not say why it takes none; `info` says it."""
+    pretend(monkeypatch, "5.4.0", ("cuda", "single_threaded_cpu"), ("cuda",), None)
+    assert devices.choose("auto") == "cpu"
+    backends.say_once.cache_clear()
+    for _ in range(2):
+        assert build(random_case().network()).name == "cpu"
+    said = capsys.readouterr().err
+    assert said.count('BACKEND="auto" takes the CPU backend and not a GPU: nvcc, the compiler') == 1
+    assert "CUDA_PATH" in said
+    with pytest.raises(ValueError, match=r'BACKEND="cuda": nvcc, the compiler that GeNN needs.*CUDA_PATH'):
+        build(random_case().network(), Settings(backend="cuda"))
+    main(["info"])
+    assert "cuda: no, nvcc, the compiler" in capsys.readouterr().out
+
+
+def test_where_the_compiler_for_gpus_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Fails if nvcc that is only on the PATH, as it mostly is, or where CUDA_PATH says, is not found."""
+    for name in ("own", "other"):
+        (tmp_path / name / "bin").mkdir(parents=True)
+        (tmp_path / name / "bin" / "nvcc").write_text("#!/bin/sh\n")
+        (tmp_path / name / "bin" / "nvcc").chmod(0o755)
+    monkeypatch.setattr(devices, "USUAL_TOOLKIT", str(tmp_path / "none"))
+    monkeypatch.setenv("PATH", str(tmp_path / "other" / "bin"))
+    monkeypatch.setenv("CUDA_PATH", str(tmp_path / "own"))
+    assert devices.cuda_toolkit() == tmp_path / "own"
+    monkeypatch.setenv("CUDA_PATH", str(tmp_path / "gone"))
+    assert devices.cuda_toolkit() == tmp_path / "other"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert devices.cuda_toolkit() is None
 
 
 def test_a_backend_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +110,7 @@ def test_a_backend_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_exact_times_are_the_cpu_backends(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "5.4.0", ("cuda",), ("cuda",))
     with pytest.raises(
-        ValueError, match='BACKEND="cuda" has spikes on the grid; SPIKE_TIMING="exact" needs BACKEND="cpu"'
+        ValueError, match='BACKEND="cuda" has no exact spike times; SPIKE_TIMING="exact" needs BACKEND="cpu"'
     ):
         simulator_SHD.SHD_model({**simulator_SHD.p, "BACKEND": "cuda", "SPIKE_TIMING": "exact"})
 

@@ -41,11 +41,13 @@ class Layout:
         batch: samples that are simulated at once.
         halves: 2 where one batch runs forwards while another runs backwards.
         max_spikes: length of each neuron's ring of spikes.
+        real: "float" or "double", of all that is computed.
     """
 
     batch: int
     halves: int
     max_spikes: int
+    real: str = "float"
 
 
 @dataclass
@@ -108,6 +110,7 @@ class Builder(ABC):
         if self.model.inputs == 2:
             self.inputs.append("arriving_1")
         self.has(f"d_{n}" for n in self.trained)
+        self.keeps_state = bool(self.trained) or self.model.reads_state
 
     def has(self, names: Any, kind: str = "scalar", access: str = "READ_WRITE") -> None:
         """Declare variables that start at 0."""
@@ -151,11 +154,15 @@ class Builder(ABC):
     def step_forward(self) -> str:
         """From the arrival of spikes to the state at the end of the step."""
         keep = ""
-        if self.trained or self.model.reads_state:
+        if self.keeps_state:
             keep = "".join(f"{self.keeps(f'keep_{n}')}[{self.at_step('half', 'k')}] = {n};\n" for n in self.state)
         arriving = dict(zip(list(self.state)[: self.model.inputs], ("Isyn", "arriving_1"), strict=False))
         arrive = " ".join(f"{n} += {what};" for n, what in arriving.items())
-        return f"{genn(self.model.arrive)}\n{arrive}\n{keep}{genn(self.model.update)}\n"
+        return f"{genn(self.model.arrive)}\n{arrive}\n{keep}{self.before_update()}{genn(self.model.update)}\n"
+
+    def before_update(self) -> str:
+        """What is done with the state after arrivals."""
+        return ""
 
     def start_backward(self) -> str:
         return " ".join(f"{n} = 0.0;" for n in self.model.adjoint)
@@ -169,7 +176,7 @@ class Builder(ABC):
 
     def kept_state(self) -> str:
         """The state at the start of the step that is taken back, where the backward pass reads it."""
-        if not (self.trained or self.model.reads_state):
+        if not self.keeps_state:
             return ""
         at = self.at_step("half_back", "m")
         return "".join(f"const scalar {n}_then = keep_{n}[{at}];\n" for n in self.state)

@@ -9,8 +9,10 @@ and errors, which are small, in the same way as the CPU backend.
 from __future__ import annotations
 
 import functools
+import time
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
@@ -19,9 +21,11 @@ import numpy as np
 from eventprop import models
 from eventprop.backends import BatchResult
 from eventprop.backends.genn.builder import Dynamic, Layout, constants_of
+from eventprop.backends.genn.built import load
 from eventprop.backends.genn.memory import Memory, pulled, pushed
-from eventprop.backends.genn.model import GennModel
+from eventprop.backends.genn.model import GennModel, preferences
 from eventprop.backends.genn.presenting import Presenter
+from eventprop.backends.genn.recorder import Recorder
 from eventprop.backends.genn.scoring import Scorer, Shown
 from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Population, Randomness
@@ -48,7 +52,7 @@ class GennEngine:
     gradients are added up.
 
     Args:
-        network: what to build; spikes on the grid.
+        network: what to build; spikes leave at the ends of steps.
         backend: "cuda", "hip" or "single_threaded_cpu".
         batch: samples to present at once, where the backend can.
         max_spikes: length of each neuron's ring of spikes, over two trials. Later spikes have no gradient; they are
@@ -56,13 +60,13 @@ class GennEngine:
         pipeline: whether one batch runs backwards while the next one runs forwards; not on GeNN's CPU backend with
             batches of more than one sample.
         build: whether code may be built.
-        timing: whether GeNN measures the time of its kernels.
+        timing: whether times are taken. On a GPU the host takes them, by batch: GeNN would wait in every step.
         record_steps: size of GeNN's buffer of recorded spikes, in steps; it divides a trial. None for a trial.
         first_device: whether the first visible GPU is used, and not the one that GeNN finds best.
         real: "float" or "double", where it is not the network's precision.
 
     Raises:
-        ValueError: spikes are not on the grid, or ``build`` is False where there is no code.
+        ValueError: spikes have exact times, or ``build`` is False where there is no code.
         CompilerError: GeNN or the compiler failed.
     """
 
@@ -80,34 +84,28 @@ class GennEngine:
         first_device: bool = True,
         real: str | None = None,
     ) -> None:
-        if network.spike_timing != "grid":
+        if network.spike_timing == "exact":
             raise ValueError(
-                f'SPIKE_TIMING="{network.spike_timing}" runs on BACKEND="cpu" only; on GeNN spikes are on the grid'
+                'SPIKE_TIMING="exact" runs on BACKEND="cpu" only; on GeNN spikes leave at the ends of steps'
             )
         self.name, self.network = backend, network
         alone = backend == "single_threaded_cpu"
         if alone and batch > 1:
             say_slow(batch)
         self.pipeline = pipeline and not (alone and batch > 1)
-        self._layout = Layout(1 if alone else batch, 2 if self.pipeline else 1, max_spikes)
         real = real or network.precision
+        self._layout = Layout(1 if alone else batch, 2 if self.pipeline else 1, max_spikes, real)
         self._real: Any = np.float32 if real == "float" else np.float64
-        made = GennModel(
-            network, backend, self._layout, real=real, build=build, timing=timing, first_device=first_device
-        )
+        options = preferences(backend, first_device)
+        made = GennModel(network, backend, self._layout, real=real, timing=timing and alone, options=options)
+        load(made, build, record_steps or network.num_steps)
         self._made, self._genn = made, made.genn
-        self._record = record_steps or network.num_steps
-        self._genn.load(num_recording_timesteps=self._record)
         self._half = 0
         self._pending: Shown | None = None
         self.has_gradient = False
-        self._recorded: list[Any] | None = None
-        self._held = range(0)
-        self._traces: dict[tuple[str, str], np.ndarray] = {}
-        self._recorded_from = 0
-        self._spikes_of: dict[int, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
         self._memory = Memory(made)
         self._presenter, self._scorer = Presenter(self._memory, self._real), Scorer(self._memory)
+        self._recorder = Recorder(self._memory, self._presenter, record_steps or network.num_steps)
         for name, constants in made.constants.items():
             for constant, value in constants.items():
                 self._memory.set_dynamic(name, constant, value)
@@ -116,6 +114,7 @@ class GennEngine:
                 least, most = network.bounds_of(name.split(".")[1])
                 group.set_dynamic_param_value("least", least)
                 group.set_dynamic_param_value("most", most)
+        self._seconds = dict.fromkeys(("input", "trials", "updates"), 0.0) if timing and not alone else {}
         self.set_time_constants(network.initial_time_constants())
 
     # Weights, time constants, moments
@@ -170,6 +169,10 @@ class GennEngine:
         return float(np.sqrt(np.sum(squares)))
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0, delay_rate: float = 0.0) -> None:
+        with self._counted("updates"):
+            self._update(parameters, factor)
+
+    def _update(self, parameters: Mapping[str, float], factor: float) -> None:
         for group in self._made.learning.values():
             for parameter in models.ADAM.parameters:
                 group.set_dynamic_param_value(parameter, float(parameters[parameter]))
@@ -218,20 +221,20 @@ class GennEngine:
         parts = [
             slice(i, min(samples.size, i + self._layout.batch)) for i in range(0, samples.size, self._layout.batch)
         ]
-        self._traces, self._spikes_of = {}, {}
+        self._recorder.clear()
         together = learn and self.network.average_counts
         means = self._mean_counts(spikes, samples, parts, random, first) if together and len(parts) > 1 else None
         late = learn and self.pipeline and len(parts) == 1
         results = []
-        self._traces = self._empty_traces(samples.size, record or ())
+        self._recorder.begin(samples.size, record or ())
         for part in parts:
             own = None if labels is None else labels[part]
             before, self._pending = self._pending, None
-            self._recorded_from = part.start
+            self._recorder.part = part
             result, shown = self._forward(spikes, samples[part], own, random, first + part.start, samples.size, before)
             results.append(result)
             if record is not None:
-                self._keep_spikes(part)
+                self._recorder.keep_spikes()
             if learn:
                 if together:
                     shown = replace(shown, mean_counts=means or [c.mean(axis=0) for c in shown.counts])
@@ -243,11 +246,11 @@ class GennEngine:
             self.has_gradient = before is not None or not late
             if self.has_gradient:
                 self._genn.custom_update("Reduce")
-            if late and self._traces:
+            if late and self._recorder.traces:
                 # The batch's own backward pass comes with the next one: show it, and forget what it adds.
                 self._trial(None, shown)
                 self._clear_gradients()
-        self._held = range(parts[-1].start, samples.size) if parts and not learn else range(0)
+        self._recorder.held = range(parts[-1].start, samples.size) if parts and not learn else range(0)
         return BatchResult(*(np.concatenate([getattr(r, n) for r in results]) for n in _RESULTS))
 
     def flush(self) -> bool:
@@ -255,7 +258,7 @@ class GennEngine:
         if self._pending is None:
             return False
         pending, self._pending = self._pending, None
-        self._traces = {}
+        self._recorder.traces = {}
         self._trial(None, pending)
         self._genn.custom_update("Reduce")
         self.has_gradient = True
@@ -263,7 +266,7 @@ class GennEngine:
 
     def times(self) -> dict[str, float]:
         if not self._genn.timing_enabled:
-            return {}
+            return dict(self._seconds)
         groups = ["Reduce", "Learn"] if self._made.learning else []
         return {
             "neurons": self._genn.neuron_update_time,
@@ -271,70 +274,29 @@ class GennEngine:
             "updates": sum(self._genn.get_custom_update_time(g) for g in groups),
         }
 
+    @contextmanager
+    def _counted(self, part: str) -> Iterator[None]:
+        """Adds to the seconds of a part; what the host has started on a device is in the part that waits for it."""
+        start = time.perf_counter()
+        yield
+        if self._seconds:
+            self._seconds[part] += time.perf_counter() - start
+
     def spikes(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
-        if index in self._spikes_of:
-            return self._spikes_of[index][population]
-        if index not in self._held:
-            raise IndexError(
-                f"sample {index} of the last batch is not held; held, if it was not learned from: "
-                f"{self._held.start} to {self._held.stop - 1}"
-            )
-        if population == "output" and not self.network.loss.spiking:
-            raise ValueError("the outputs of this network do not spike")
-        number = index - self._held.start
-        if population == "input":
-            slots, steps, channels = self._presenter.shown
-            return steps[slots == number].astype(np.uint16), channels[slots == number].astype(np.uint16)
-        pieces = self._recorded if self._recorded is not None else [self._recording()]
-        times, ids = (np.concatenate(part) for part in zip(*(p[population][number] for p in pieces), strict=True))
-        return np.round(times / self.network.dt_ms).astype(np.uint16), ids.astype(np.uint16)
+        return self._recorder.spikes(index, population)
 
     def spike_times(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
         steps, ids = self.spikes(index, population)
         return (steps + 1.0) * self.network.dt_ms, ids
 
     def trace(self, population: str, variable: str) -> np.ndarray:
-        if (population, variable) not in self._traces:
-            raise RuntimeError(f"{variable} of {population} was not recorded in the last batch")
-        return self._traces[population, variable]
-
-    def _empty_traces(self, n: int, record: Collection[tuple[str, str]]) -> dict[tuple[str, str], np.ndarray]:
-        sizes = {q.name: q.size for q in self.network.populations}
-        return {(q, v): np.full((n, self.network.num_steps, sizes[q]), np.nan, np.float32) for q, v in record}
-
-    def _adjoints_of(self, population: str) -> tuple[str, ...]:
-        return next(q.model.adjoint for q in self.network.populations if q.name == population)
-
-    def _trace_step(self, step: int, n: int, backward: bool) -> None:
-        """Take the recorded variables after a step of a trial."""
-        k = self.network.num_steps - 2 - step if backward else step
-        for (population, variable), values in self._traces.items():
-            if (variable in self._adjoints_of(population)) is not backward:
-                continue
-            rows = values[self._recorded_from : self._recorded_from + n]
-            if backward and step == 0:
-                rows[:, -1] = 0.0  # at the end of the trial all adjoints are 0
-            if k >= 0:
-                rows[:, k] = self._memory.of_samples(population, "I" if variable == "Isyn" else variable, n)
-
-    def _keep_spikes(self, part: slice) -> None:
-        """Hold the spikes of samples whose batch is presented part by part."""
-        self._held = range(part.start, part.stop)
-        spiking = ["input", *(q.name for q in self.network.populations if q.model.threshold)]
-        for index in self._held:
-            self._spikes_of[index] = {q: self.spikes(index, q) for q in spiking}
+        return self._recorder.trace(population, variable)
 
     def _clear_gradients(self) -> None:
         for name in self._made.reduced:
             population, dot, parameter = name.partition(".")
             group = self._made.populations[population] if dot else self._made.synapses[name]
             pushed(group.vars[f"d_{parameter}" if dot else "gradient"], 0)
-
-    def _recording(self) -> Any:
-        """By population and sample, what GeNN has recorded since the start of its buffer."""
-        self._genn.pull_recording_buffers_from_device()
-        spiking = [q.name for q in self.network.populations if q.model.threshold]
-        return {q: self._made.populations[q].spike_recording_data for q in spiking}
 
     def _mean_counts(
         self, spikes: SpikeSet, samples: np.ndarray, parts: list[slice], random: Randomness, first: int
@@ -359,10 +321,12 @@ class GennEngine:
         """Present samples, while the batch ``before`` runs backwards."""
         if self.pipeline:
             self._half = 1 - self._half
-        self._presenter.show(spikes, samples, random, first, self._half)
+        with self._counted("input"):
+            self._presenter.show(spikes, samples, random, first, self._half)
         shown = Shown(samples.size, self._half, labels, averaged)
-        self._trial(shown, before)
-        return self._scorer.read(shown)
+        with self._counted("trials"):
+            self._trial(shown, before)
+            return self._scorer.read(shown)
 
     def _trial(self, forward: Shown | None, backward: Shown | None) -> None:
         """Run all steps of a trial, and take the variables that are recorded, of the trial that runs alone."""
@@ -380,15 +344,11 @@ class GennEngine:
             for parameter in Dynamic:
                 self._memory.set_dynamic(name, parameter, values[parameter])
         self._genn.timestep = 0
-        self._recorded = [] if self._record < self.network.num_steps and backward is None else None
-        for k in range(1, self.network.num_steps + 1):
+        self._recorder.start_trial(backward is not None)
+        n = forward.n if forward is not None else backward.n if backward is not None else 0
+        for k in range(self.network.num_steps):
             self._genn.step_time()
-            if self._traces and forward is not None:
-                self._trace_step(k - 1, forward.n, False)
-            elif self._traces and backward is not None:
-                self._trace_step(k - 1, backward.n, True)
-            if self._recorded is not None and k % self._record == 0:
-                self._recorded.append(self._recording())
+            self._recorder.after_step(k, n, forward is None)
 
     def _copy_weights(self) -> None:
         """Twins have the weights of the synapses whose they are."""

@@ -6,16 +6,15 @@ import contextlib
 import hashlib
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from eventprop.backends.building import FINISHED, run
+from eventprop.backends.building import FINISHED
 from eventprop.files import write_json
 
-__all__ = ["facts_of_builds", "finish_build", "is_damaged", "is_finished", "make_in", "output_to"]
+__all__ = ["facts_of_builds", "finish_build", "is_damaged", "is_finished", "output_to"]
 
 _CHECKSUMS = "checksums"
 
@@ -64,26 +63,6 @@ def _facts(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return facts if isinstance(facts, dict) else None
-
-
-@contextlib.contextmanager
-def make_in(folder: Path) -> Iterator[None]:
-    """GeNN's calls of ``make``, in ``folder``, end with this process."""
-    from pygenn import genn_model
-
-    def call(command: Sequence[str], **_: Any) -> int:
-        done = run(command, folder)
-        os.write(1, done.stdout.encode())
-        if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, list(command))
-        return 0
-
-    usual = genn_model.check_call
-    genn_model.check_call = call
-    try:
-        yield
-    finally:
-        genn_model.check_call = usual
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A GeNN model from a network's description: populations, synapses and custom updates; how it is built and kept.
+"""A GeNN model from a network's description: populations, synapses and custom updates.
 
 Custom update groups: ``Reduce`` sums gradients over the batch and clears them; ``Learn`` is a step of the optimiser.
 """
@@ -7,38 +7,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eventprop import models
-from eventprop.backends.building import alone_with
-from eventprop.backends.cache import CompilerError, cache_folder, check_cache
+from eventprop.backends.devices import architectures
 from eventprop.backends.genn.builder import Layout, Neurons
-from eventprop.backends.genn.kept import facts_of_builds, finish_build, is_damaged, is_finished, make_in, output_to
 from eventprop.backends.genn.neurons import input_neurons, neurons
 from eventprop.network import Network, Projection
 
-__all__ = ["GennModel"]
+__all__ = ["GennModel", "preferences"]
 
 
 class GennModel:
-    """Makes and builds a GeNN model; ``genn`` is pygenn's own object, ``constants`` what must be set once it is loaded.
+    """Makes a GeNN model; ``genn`` is pygenn's own object, ``constants`` what must be set once it is loaded.
 
     Args:
         backend: "cuda", "hip" or "single_threaded_cpu".
-        first_device: whether the first visible GPU is used, and not the one that GeNN finds best.
         real: "float" or "double".
-        build: whether code may be built; if not, it must have been built before.
+        timing: whether GeNN measures the time of its kernels.
+        options: GeNN's preferences.
 
-    Raises:
-        ValueError: ``build`` is False and the code of this network has not been built; says what differs.
-        CompilerError: GeNN or the compiler failed.
+    Attributes:
+        arguments: all that it was made from; another process makes the same of them.
+        facts: what a user would call the network.
+        key: another one for other code.
     """
 
     def __init__(
@@ -48,12 +44,13 @@ class GennModel:
         layout: Layout,
         *,
         real: str = "float",
-        build: bool = True,
         timing: bool = False,
-        first_device: bool = True,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         import pygenn
 
+        options = dict(options or {})
+        self.arguments = (network, backend, layout), {"real": real, "timing": timing, "options": options}
         self._pygenn, self.network, self.layout, self.real = pygenn, network, layout, real
         self.populations: dict[str, Any] = {}
         self.constants: dict[str, dict[str, float]] = {}
@@ -63,21 +60,20 @@ class GennModel:
         self.learning: dict[str, Any] = {}
         described = [input_neurons(network, layout)]
         described += [neurons(network, population, layout) for population in network.populations]
-        self._facts = self._describe(backend, timing)
+        self.facts = self._describe(backend, timing, options)
         code = [Path(__file__).read_text(), repr(models.ADAM), *(d.described() for d in described)]
-        key = hashlib.sha256(json.dumps([self._facts, first_device, code]).encode()).hexdigest()[:24]
-        self.folder = cache_folder() / f"genn_{key}"
-        options = _preferences(backend) if first_device else {}
+        words = json.dumps([self.facts, repr(sorted(options.items())), code])
+        self.key = hashlib.sha256(words.encode()).hexdigest()[:24]
         self.genn = pygenn.GeNNModel(real, "eventprop", backend=backend, time_precision=real, **options)
         self.genn.batch_size, self.genn.dt, self.genn.timing_enabled = layout.batch, network.dt_ms, timing
         self._make(described)
-        self._build(build)
 
-    def _describe(self, backend: str, timing: bool) -> dict[str, Any]:
+    def _describe(self, backend: str, timing: bool, options: Mapping[str, Any]) -> dict[str, Any]:
         """What a user would call the network; the names of what differs from others that were built."""
-        network = self.network
+        network, chips = self.network, architectures(backend)
         return {
             "BACKEND": backend,
+            "GPU": chips[:1] if "manual_device_id" in options else chips,  # where GeNN chooses, it may be any of them
             "pygenn": self._pygenn.__version__,
             "precision": self.real,
             "samples at once (N_BATCH)": self.layout.batch,
@@ -85,6 +81,7 @@ class GennModel:
             "PIPELINE": self.layout.halves == 2,
             "TIMING": timing,
             "DT_MS": network.dt_ms,
+            "SPIKE_TIMING": network.spike_timing,
             "steps of a trial": network.num_steps,
             "input neurons": network.num_input * network.copies,
             "neurons": [
@@ -249,51 +246,16 @@ class GennModel:
             learning.set_param_dynamic(parameter, True)
         self.reduced[name], self.learning[name] = reduced, learning
 
-    def _build(self, build: bool) -> None:
-        if not is_finished(self.folder):
-            check_cache(self.folder.parent)
-            with alone_with(self.folder):
-                if not is_finished(self.folder):  # meanwhile another process may have built it
-                    if not build:
-                        raise ValueError(f"BUILD=False, but there is no code for this network: {self._why_not()}")
-                    self._build_anew()
-                    return
-        with output_to(Path(os.devnull)):
-            self.genn.build(str(self.folder), never_rebuild=True)
 
-    def _build_anew(self) -> None:
-        if is_damaged(self.folder):
-            print(f"{self.folder.name} in {self.folder.parent} is damaged and is not used", file=sys.stderr)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        print("Building GeNN code (once for this network) ...", end=" ", file=sys.stderr, flush=True)
-        start, log = time.perf_counter(), self.folder / "build.log"
-        try:
-            self.folder.mkdir()
-            with output_to(log), make_in(self.folder):
-                self.genn.build(str(self.folder))
-            finish_build(self.folder, self._facts)
-        except Exception as error:
-            print("failed", file=sys.stderr)
-            printed = log.read_text(errors="replace").strip()[-4000:] if log.exists() else ""
-            raise CompilerError(f"GeNN could not build this network in {self.folder} ({error}):\n{printed}") from error
-        print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+def preferences(backend: str, first_device: bool) -> dict[str, Any]:
+    """GeNN's preferences: which of the GPUs that the environment (CUDA_VISIBLE_DEVICES, HIP_VISIBLE_DEVICES) shows.
 
-    def _why_not(self) -> str:
-        if is_damaged(self.folder):
-            return f"what is there, {self.folder}, is damaged. Set BUILD=True"
-        others = facts_of_builds(cache_folder())
-        if not others:
-            return f"nothing has been built yet in {cache_folder()}. Set BUILD=True"
-        changes = [{k: o.get(k) for k in self._facts if o.get(k) != self._facts[k]} for o in others]
-        nearest = min(changes, key=len)
-        words = [f"{k} was {v!r}, is {self._facts[k]!r}" for k, v in nearest.items()]
-        return f"what was built is other in {'; '.join(words) or 'its parameters'}. Set BUILD=True"
-
-
-def _preferences(backend: str) -> dict[str, Any]:
-    """The first of the GPUs that the environment (CUDA_VISIBLE_DEVICES, HIP_VISIBLE_DEVICES) lets us see."""
+    Args:
+        first_device: whether it is the first one, and not the one that GeNN finds best; with HIP it always is.
+    """
     if backend == "cuda":
         from pygenn.cuda_backend import DeviceSelect
 
-        return {"device_select_method": DeviceSelect.MANUAL, "manual_device_id": 0}
+        first = {"device_select_method": DeviceSelect.MANUAL, "manual_device_id": 0}
+        return first if first_device else {"device_select_method": DeviceSelect.OPTIMAL}
     return {"manual_device_id": 0} if backend == "hip" else {}

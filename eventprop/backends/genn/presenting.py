@@ -15,6 +15,8 @@ from eventprop.snippets import names_in
 
 __all__ = ["Presenter"]
 
+_BITS = np.left_shift(np.uint32(1), np.arange(32, dtype=np.uint32))
+
 
 class Presenter:
     """Shows samples to a model.
@@ -37,20 +39,14 @@ class Presenter:
         """Write the input's spikes and the keys of the random streams."""
         chosen = spikes.select(samples)
         slots = np.repeat(np.arange(samples.size), np.diff(chosen.offsets))
-        steps, channels = chosen.steps.astype(np.int64), chosen.channels.astype(np.int64)
+        steps, channels = chosen.steps, chosen.channels
         places = np.arange(first, first + samples.size)
         if random.input_dropout > 0:
             numbers = drawn(keys_of(random.input_seed, places)[slots], steps, channels)
             keep = numbers >= limit_of(random.input_dropout)
             slots, steps, channels = slots[keep], steps[keep], channels[keep]
         self.shown = slots, steps, channels
-        raster = self.memory.array("input", "raster").reshape(
-            self.layout.halves, self.layout.batch, spikes.num_steps, -1
-        )
-        raster[half] = 0
-        bits = np.left_shift(np.uint32(1), (channels % 32).astype(np.uint32))
-        np.bitwise_or.at(raster[half], (slots, steps, channels // 32), bits)
-        self.memory.push("input", "raster")
+        self._show_spikes(slots, steps, channels, half)
         for number, layer in enumerate(self.network.hidden):
             for name, seed, used in (
                 ("dropout_key", random.hidden_seed, random.hidden_dropout > 0),
@@ -63,6 +59,18 @@ class Presenter:
             self.memory.set_dynamic(layer.name, "noise_amplitude", random.noise * np.sqrt(self.network.dt_ms))
         if self._per_sample:
             self._show_weights(slots, steps, samples.size, half)
+
+    def _show_spikes(self, slots: np.ndarray, steps: np.ndarray, channels: np.ndarray, half: int) -> None:
+        """A bit for each channel, step and sample."""
+        words = -(-self.network.num_input // 32)
+        raster = self.memory.array("input", "raster").reshape(self.layout.halves, -1)[half]
+        raster[:] = 0
+        places = slots * self.network.num_steps
+        places += steps
+        places *= words
+        places += channels >> 5
+        np.add.at(raster, places, _BITS[channels & 31])  # numpy's fast one; no spike is there twice
+        self.memory.push("input", "raster")
 
     def _show_weights(self, slots: np.ndarray, steps: np.ndarray, n: int, half: int) -> None:
         """The loss's weights by the smoothed number of input spikes at the start of each step."""

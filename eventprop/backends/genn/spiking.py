@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from eventprop.backends.genn.builder import Builder, Layout, genn
 from eventprop.backends.genn.random import draw
+from eventprop.backends.genn.within import Within
 from eventprop.network import Network, Population
 from eventprop.snippets import names_in, renamed
 
@@ -24,30 +27,50 @@ class Spiking(Builder):
         self.sizes["max_spikes"] = layout.max_spikes
         size = layout.batch * population.size * layout.max_spikes
         self.arrays["ring_step"] = ("int", size)
-        self.arrays |= {f"ring_{n}": ("scalar", size) for n in self.model.recorded}
+        self.within: Within | None = None
+        in_ring = list(self.model.recorded)
+        if network.spike_timing == "substep":
+            self.within = Within(self.model, self.trained, layout.real)
+            self.keeps_state |= self.within.keeps_start
+            in_ring.append("part__")
+        self.arrays |= {f"ring_{n}": ("scalar", size) for n in in_ring}
 
     def in_ring(self, slot: str) -> str:
         return f"((batch * num_neurons + id) * max_spikes + ({slot}) % max_spikes)"
 
     def backward(self) -> str:
         last = self.in_ring("back_first + left - 1")
-        recorded = "".join(f"const scalar {n} = ring_{n}[last];\n" for n in self.model.recorded)
         return f"""
             if (k == 0) {{ {self.start_backward()} left = written; back_first = first; {self.at_start()} }}
-            {self.kept_state()}{"" if self.model.jump_first else self.step_backward()}
-            if (back_spike != 0) {{
-                const int last = {last};
-                {recorded}{self.before_jump()}{self.jump()}
-                {self.after_jump()}left -= 1;
-            }}
+            {self.kept_state()}{self.within_step() if self.within else self.at_its_end()}
             back_spike = 0;
-            {self.step_backward() if self.model.jump_first else ""}{self.at_trial_start()}
+            {self.step_backward() if self.model.jump_first and not self.within else ""}{self.at_trial_start()}
             if (left > 0) {{
                 const int stamp = ring_step[{last}];
                 if (stamp / 2 == m - 1) back_spike = stamp % 2 == 0 ? 1 : 2;
             }}
             {self.sample()}
         """
+
+    def at_its_end(self) -> str:
+        """The jump of a spike at the end of the step, after or before all of this has been taken back."""
+        return f"""{"" if self.model.jump_first else self.step_backward()}
+            if (back_spike != 0) {{ {self.from_ring(self.model.recorded)}{self.jump_there()}left -= 1; }}"""
+
+    def within_step(self) -> str:
+        """As if without a spike, or by both parts of the step with the jump between them."""
+        assert self.within is not None
+        there = self.from_ring([*self.model.recorded, "part__"])
+        return f"""if (back_spike == 0) {{ {self.step_backward()} }}
+            else {{ {there}{self.within.back(self.jump_there())}left -= 1; }}"""
+
+    def from_ring(self, names: Iterable[str]) -> str:
+        """What was kept with the last spike that has not been replayed yet."""
+        values = "".join(f"const scalar {n} = ring_{n}[last];\n" for n in names)
+        return f"const int last = {self.in_ring('back_first + left - 1')};\n{values}"
+
+    def jump_there(self) -> str:
+        return f"{self.before_jump()}{self.jump()}\n{self.after_jump()}"
 
     def before_jump(self) -> str:
         return "".join(f"const scalar {v}_after = {v};\n" for v in self.model.adjoint) if self.jumping() else ""
@@ -61,8 +84,15 @@ class Spiking(Builder):
         sums = self.jumping()
         return "".join(f"const scalar {v}_new = {v};\n" for v in self.model.adjoint) + sums if sums else ""
 
+    def before_update(self) -> str:
+        return self.within.start() if self.within else ""
+
     def forward(self) -> str:
-        put = "".join(f"ring_{n}[at] = {genn(e)};\n" for n, e in self.model.recorded.items())
+        within = self.within
+        recorded = {n: genn(e) for n, e in self.model.recorded.items()} if not within else within.recorded()
+        put = "".join(
+            f"ring_{n}[at] = {e};\n" for n, e in (recorded | ({"part__": "part__"} if within else {})).items()
+        )
         return f"""
             spike = 0;
             if (k == 0) taken = backward && batch < num_back ? written : 0;
@@ -76,13 +106,14 @@ class Spiking(Builder):
                     {self.dropped()}
                     tried += 1;
                     if (taken + tried > most) most = taken + tried;
+                    {within.cross() if within else ""}
                     if (written + taken < max_spikes) {{
                         const int at = {self.in_ring("first + written")};
                         ring_step[at] = 2 * k + dropped;
                         {put}written += 1;
                     }}
                     else {{ lost += 1; }}
-                    {genn(self.model.reset)}
+                    {within.reset() + within.finish() if within else genn(self.model.reset)}
                     if (dropped == 0) {{ spike = 1; count += 1.0; {self.on_spike()} }}
                 }}
             }}

@@ -20,7 +20,7 @@ SCANNED: dict[str, Any] = {"DUPLICATE": False, "INPUT_HIDDEN_MEAN": 0.3, "INPUT_
 
 @pytest.mark.filterwarnings("ignore:GeNN's CPU backend takes one sample")
 @pytest.mark.parametrize(
-    ("benchmark", "change"),
+    ("data", "change"),
     [
         ("gestures", {"AUGMENTATION": {"random_shift_xy": 2}}),
         ("gestures", {"DOWNSAMPLE": 16, "LOSS_TYPE": "first_spike", "HIDDEN_OUTPUT_MEAN": 0.5}),
@@ -28,9 +28,9 @@ SCANNED: dict[str, Any] = {"DUPLICATE": False, "INPUT_HIDDEN_MEAN": 0.3, "INPUT_
         ("scan", {**SCANNED, "ENCODING": "rows", "PERMUTE": 1, "N_INPUT_DELAY": 2, "HIDDEN_NEURON_TYPE": "hetLIF"}),
     ],
 )
-def test_trained_alike(benchmark: str, change: dict[str, Any]) -> None:
+def test_trained_alike(data: str, change: dict[str, Any]) -> None:
     """Fails if what a benchmark presents differs between the backends, or what comes of it."""
-    if benchmark == "gestures":
+    if data == "gestures":
         test_dvs_gesture.write(users=2)
         model, p = DVSG_model, test_dvs_gesture.params(**{**SHORT, **change})
     else:

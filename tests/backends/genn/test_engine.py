@@ -1,11 +1,12 @@
 """The GeNN backend against the NumPy version and the CPU backend; skipped where pygenn is not installed.
 
 GeNN's CPU backend takes one sample at a time, so all of this runs without a GPU; where there is one, its backend is
-taken instead.
+taken instead, with two samples at once: batches are then full, or not, as cases have it.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,7 @@ pytest.importorskip("pygenn", reason="pygenn 5.4 is not installed: the GeNN back
 from eventprop.backends.genn.engine import GennEngine
 
 BACKEND = "cuda" if devices.problem_with("cuda") is None else "single_threaded_cpu"
+AT_ONCE = 1 if BACKEND == "single_threaded_cpu" else 2
 ADAM = AdamSettings(0.9, 0.999, 1e-8)
 STRENGTHS: dict[str, dict[str, float]] = {"none": {}, "simple": SIMPLE, "Thomas1": THOMAS1}
 # Neuron type, and whether its time constants are shared, own or trained.
@@ -44,7 +46,7 @@ TYPES["ALIF"] = ("ALIF", "trained")
 
 def engine_of(case: Case, real: str = "double", **options: Any) -> GennEngine:
     """GeNN, one sample at a time where it cannot do more."""
-    engine = GennEngine(case.network(), BACKEND, real=real, **{"batch": 1, "max_spikes": 150, **options})
+    engine = GennEngine(case.network(), BACKEND, real=real, **{"batch": AT_ONCE, "max_spikes": 150, **options})
     case.load(engine)
     return engine
 
@@ -63,9 +65,17 @@ def watched(engine: GennEngine, *names: tuple[str, str]) -> dict[tuple[str, str]
     return seen
 
 
-@pytest.mark.parametrize("regulariser", STRENGTHS)
-@pytest.mark.parametrize("loss", models.LOSSES)
-@pytest.mark.parametrize("neurons", TYPES)
+def every_two() -> list[Any]:
+    """All neurons with all losses, each with one of the regularisers, in turn; the rest takes long."""
+    cases = []
+    for number, (neurons, (turn, loss)) in enumerate(itertools.product(TYPES, enumerate(models.LOSSES))):
+        for place, regulariser in enumerate(STRENGTHS):
+            marks = [] if place == (turn + number // len(models.LOSSES)) % len(STRENGTHS) else [pytest.mark.long]
+            cases.append(pytest.param(neurons, loss, regulariser, marks=marks))
+    return cases
+
+
+@pytest.mark.parametrize(("neurons", "loss", "regulariser"), every_two())
 def test_every_neuron_loss_regulariser_and_time_constant(neurons: str, loss: str, regulariser: str) -> None:
     """Fails if any term of the forward or backward pass is wrong on GeNN: double precision, all gradients, losses,
     scores, predictions, also for a sample without input and one whose label never spikes."""
