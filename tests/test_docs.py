@@ -49,6 +49,7 @@ WORDS = {
     "LI",
     "LIF",
 }
+WORDS |= {"EVENTPROP_TEST_CACHE", "CUDA_PATH", "PATH"}
 WORDS |= {"COBA", "EIF", "MPLBACKEND", "QIF", "RF", "OF_OTHERS", "TESTS", "SHD", "SSC"}
 
 

@@ -18,8 +18,9 @@ from eventprop.snippets import names_in, renamed
 
 __all__ = ["Within"]
 
-_ROUNDING = {"float": ("2e-8", "2e-6"), "double": ("1e-17", "4e-15")}
-"""By precision: terms of a series are left out below this part of its sum; a crossing is as close as that."""
+_ROUNDING = {"float": ("2e-8", "2e-6", "1e-13"), "double": ("1e-17", "4e-15", "1e-24")}
+"""By precision: terms of a series are left out below this part of its sum; a crossing of a linear neuron is as close as
+that; that of another one is found when the square of the last change is as small as that."""
 _MOST_TERMS, _MOST_SEARCHED = 40, 60
 # Gauss's formula with three points, as conditions on the number of the point.
 _WHERE = "(q__ == 0 ? 0.11270166537925831 : (q__ == 1 ? 0.5 : 0.8872983346207417))"
@@ -42,7 +43,7 @@ class Within:
         self.state = [genn(n) for n in model.state]
         self.adjoint = list(model.adjoint)
         self.linear = bool(model.flow)
-        self.negligible, self.close = _ROUNDING[real]
+        self.negligible, self.close, self.settled = _ROUNDING[real]
         self.keeps_start = bool(trained) or not self.linear
         # Currents of linear neurons decay where spikes arrive, in the next step: until then they are as at the start.
         self.moving = self.state[model.inputs :] if model.arrive else self.state
@@ -71,9 +72,13 @@ class Within:
 
     def _search(self) -> str:
         """Newton's method within brackets, from the inverse cubic with the values and slopes of both ends, each step
-        corrected by the cubic's curvature."""
+        corrected by the cubic's curvature. The cubic leaves a twentieth of it at most where the neuron is linear; a
+        map over a steep upstroke has any curvature."""
+        found = f"change__ * change__ <= {self.settled}"
+        if self.linear:
+            found = f"change__ * change__ * 0.05 * fabs(climb_last__ - climb_first__) <= {self.close} * climb__"
         return f"""
-            const scalar rise__ = last__ - first__, bend__ = 0.05 * fabs(climb_last__ - climb_first__);
+            const scalar rise__ = last__ - first__;
             const scalar c2__ = 3.0 * rise__ - 2.0 * climb_first__ - climb_last__;
             const scalar c3__ = 3.0 * (climb_first__ + climb_last__ - 2.0 * rise__);
             const scalar near__ = -first__ / rise__, far__ = 1.0 - near__;
@@ -86,7 +91,7 @@ class Within:
                 {self._level("__at", "level__", "climb__")}
                 const scalar per__ = 1.0 / climb__, change__ = -level__ * per__;
                 const scalar next__ = part__ + change__ * (1.0 - change__ * (c2__ + c3__ * part__) * per__);
-                if (change__ * change__ * bend__ <= {self.close} * climb__ || high__ - low__ <= {self.close} * 0.1) {{
+                if ({found} || high__ - low__ <= {self.close} * 0.1) {{
                     part__ = fmax(low__, fmin(high__, next__));
                     break;
                 }}

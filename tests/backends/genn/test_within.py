@@ -39,27 +39,24 @@ def test_all_gradients_in_double_precision(name: str) -> None:
     and parameters, with regularisation, noise and dropout, and after an update."""
     neuron = METHODS.get(name) or models.NEURONS[name]
     both = pair(name, network_of(neuron, bounds=BOUNDS, regulariser=SIMPLE), "double")
-    check(both, 1e-6)
-    check(both, 1e-6, 1, RANDOM)
+    check(both, 1e-8)
+    check(both, 1e-8, 1, RANDOM)
     for e in both:
         e.update(adam_parameters(ADAM, 0.003, 1))
-    check(both, 1e-6)
+    check(both, 1e-8)
 
 
 @pytest.mark.parametrize("name", ABLE)
 def test_spikes_and_gradients_in_single_precision(name: str) -> None:
-    """Fails if spikes are not those of the CPU backend, or gradients not right to 1e-4, or where the upstroke is steep to
-    what single precision gives; the first layer trains no parameter and keeps no state for that."""
+    """Fails if spikes are not those of the CPU backend, or gradients not right to 1e-4, for which crossings of a steep
+    upstroke must be found to rounding. The first layer trains no parameter and keeps no state for that."""
     both = pair(name, network_of(models.NEURONS[name], "some"), "float")
     exact = CpuEngine(both[0].network, 1, "double")
     exact.set_weights(both[1].weights())
+    check([both[0], exact], 1e-4)
     spikes, numbers, labels = batch_of(0)
-    results = [e.run(spikes, numbers, labels, learn=True) for e in (*both, exact)]
-    assert all(np.array_equal(r.spike_counts, results[2].spike_counts) for r in results)
-    assert results[2].spike_counts.mean() > 3
-    right = gradients_of(exact)
-    genn, ours = (max(relative(gradients_of(e)[n], g) for n, g in right.items()) for e in both)
-    assert ours < 1e-3 and genn < max(1e-4, 4 * ours), (genn, ours)
+    counts = [e.run(spikes, numbers, labels).spike_counts for e in both]
+    assert np.array_equal(*counts)
 
 
 @pytest.mark.parametrize("loss", ["first_spike", "max"])
