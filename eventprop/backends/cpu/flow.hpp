@@ -180,7 +180,8 @@ template <class Model, int TERMS> struct Flow {
     // Where the level is 0 on a path of length `span`, in parts of it; 0 where it is not below at the start, 1 where it is not
     // above at the end. `there` is the state there.
     // Newton's method within brackets, from the inverse cubic with the values and slopes of both ends. A step is corrected by
-    // g'' / 2 of the cubic, of which it leaves a twentieth at most; until change^2 g'' / 2 g' is down to rounding then.
+    // g'' / 2 of the cubic, of which it leaves a twentieth at most; until change^2 g'' / 2 g' is down to rounding then. A map
+    // over a steep upstroke has any g'': there, until the change is.
     // `climbs` is the level's rise (1/ms) close to it.
     template <class Path> vec root(Ends ends, real *there, vec span, Path &&path, real *climbs) const {
         alignas(64) real levels[P];
@@ -192,13 +193,14 @@ template <class Model, int TERMS> struct Flow {
         const vec x = -first / rise, y = one - x;
         const vec m0 = (r0 * 3 > rise) ? rise / r0 : 3 * one, m1 = (r1 * 3 > rise) ? rise / r1 : 3 * one;
         vec u = x * (x * (3 * one - 2 * x) + y * (m0 * y - m1 * x)), low = none, high = one;
-        constexpr real close = 16 * std::numeric_limits<real>::epsilon();
+        constexpr real close = 16 * std::numeric_limits<real>::epsilon(), steep = sizeof(real) == 4 ? real(1e-13) : real(1e-24);
         u = outside ? (first >= none ? none : one) : u;
         for (int n = 0; n < 60; ++n) {
             path(u, there);
             Model::level(c, h, there, levels, climbs);
             const vec r = rate * scale, per = one / r, change = -g * per, next = u + change * (one - change * (c2 + c3 * u) * per);
-            const auto settled = outside | (change * change * bend <= close * r) | (high - low <= std::numeric_limits<real>::epsilon());
+            const auto found = Model::linear ? change * change * bend <= close * r : change * change <= none + steep;
+            const auto settled = outside | found | (high - low <= std::numeric_limits<real>::epsilon());
             if (all(settled)) {           // which leaves the brackets by rounding at most
                 u = outside ? u : (next < low ? low : (next > high ? high : next));
                 break;

@@ -18,7 +18,7 @@ from eventprop.snippets import names_in, renamed
 
 __all__ = ["Within"]
 
-_ROUNDING = {"float": ("2e-8", "2e-6", "1e-10"), "double": ("1e-17", "4e-15", "1e-18")}
+_ROUNDING = {"float": ("2e-8", "2e-6", "1e-13"), "double": ("1e-17", "4e-15", "1e-24")}
 """By precision: terms of a series are left out below this part of its sum; a crossing of a linear neuron is as close as
 that; that of another one is found when the square of the last change is as small as that."""
 _MOST_TERMS, _MOST_SEARCHED = 40, 60

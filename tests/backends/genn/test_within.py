@@ -39,11 +39,11 @@ def test_all_gradients_in_double_precision(name: str) -> None:
     and parameters, with regularisation, noise and dropout, and after an update."""
     neuron = METHODS.get(name) or models.NEURONS[name]
     both = pair(name, network_of(neuron, bounds=BOUNDS, regulariser=SIMPLE), "double")
-    check(both, 1e-6)
-    check(both, 1e-6, 1, RANDOM)
+    check(both, 1e-8)
+    check(both, 1e-8, 1, RANDOM)
     for e in both:
         e.update(adam_parameters(ADAM, 0.003, 1))
-    check(both, 1e-6)
+    check(both, 1e-8)
 
 
 @pytest.mark.parametrize("name", ABLE)
