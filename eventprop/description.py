@@ -12,7 +12,15 @@ from eventprop import models
 from eventprop.choice import meaning
 from eventprop.derivation import derived
 from eventprop.heterogeneity import GAMMA, drawn, draws_of
-from eventprop.network import LARGEST_PARAMETER, SPIKE_TIMINGS, TIME_CONSTANTS, Network, Population, Projection
+from eventprop.network import (
+    LARGEST_PARAMETER,
+    SPIKE_TIMINGS,
+    TIME_CONSTANTS,
+    Delay,
+    Network,
+    Population,
+    Projection,
+)
 from eventprop.streams import stream
 
 __all__ = [
@@ -87,6 +95,12 @@ class NetworkSettings:
     train_parameters: Mapping[str, Any]
     heterogeneous: Mapping[str, Any]
     parameter_bounds: Mapping[str, Any]
+    train_delays: Sequence[str]
+    delay_per: str
+    input_hidden_delay_uniform: Sequence[float] | None
+    hidden_hidden_delay_uniform: Sequence[float] | None
+    hidden_hiddenfwd_delay_uniform: Sequence[float] | None
+    hidden_output_delay_uniform: Sequence[float] | None
     values: Mapping[str, float]
 
 
@@ -207,6 +221,16 @@ def _bounds(
             yield name, *bounds_of(s, neuron, name)
 
 
+def _delay(s: NetworkSettings, key: str, plain: bool) -> Delay | None:
+    """The delays of a projection whose keys begin with ``key``; None where it has none."""
+    most = s.values[f"{key}_delay_max"]
+    if most == 0.0:
+        return None
+    mean, sd, uniform = s.values[f"{key}_delay_mean"], s.values[f"{key}_delay_std"], getattr(s, f"{key}_delay_uniform")
+    between = None if uniform is None else (float(uniform[0]), float(uniform[1]))
+    return Delay(mean, sd, between, most, plain or key.upper() in s.train_delays, s.delay_per)
+
+
 def _projections(
     s: NetworkSettings, num_input: int, hidden: tuple[Population, ...], num_output: int, plain: bool
 ) -> tuple[Projection, ...]:
@@ -214,7 +238,7 @@ def _projections(
 
     def add(name: str, source: str, target: str, shape: tuple[int, int], key: str, trained: bool) -> None:
         mean, sd = s.values[f"{key}_mean"], s.values[f"{key}_std"]
-        made.append(Projection(name, source, target, shape, mean, sd, plain or trained))
+        made.append(Projection(name, source, target, shape, mean, sd, plain or trained, _delay(s, key, plain)))
 
     add("in_to_hid", "input", "hidden0", (num_input, hidden[0].size), "input_hidden", s.train_w)
     for i, layer in enumerate(hidden):

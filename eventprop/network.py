@@ -18,7 +18,14 @@ from eventprop.choice import meaning
 from eventprop.derivation import NeuronModel
 from eventprop.streams import stream
 
-__all__ = ["TIME_CONSTANTS", "Network", "Population", "Projection", "Randomness", "SPIKE_TIMINGS", "flat_name"]
+__all__ = ["TIME_CONSTANTS", "DELAY", "DELAY_SHARED", "Delay", "Network", "Population", "Projection", "Randomness"]
+__all__ += ["SPIKE_TIMINGS", "flat_file", "flat_name", "synaptic"]
+
+DELAY = ".delay"
+"""What follows a projection's name where its delays are meant."""
+
+DELAY_SHARED = ("synapse", "source", "target")
+"""By ``DELAY_PER``, what has a delay: each synapse, all those of a source neuron, all those onto a target."""
 
 TIME_CONSTANTS = {"tau_mem": "MIN_TAU_M", "tau_syn": "MIN_TAU_SYN", "tau_b": "MIN_TAU_B"}
 """Time constants of neurons, with the key of the lower bound that holds where they are trained."""
@@ -67,8 +74,47 @@ class Population:
 
 
 @dataclass(frozen=True)
+class Delay:
+    """Delays of a projection's synapses (ms); times of spikes on the grid go by the nearest whole step.
+
+    Attributes:
+        mean, sd: initial delays are normal, cut at 0 and ``most``.
+        uniform: between these they are uniform instead.
+        most: their upper bound; the lower one is 0.
+        trained: whether they are.
+        per: which synapses have one delay, see ``DELAY_SHARED``.
+    """
+
+    mean: float
+    sd: float
+    uniform: tuple[float, float] | None
+    most: float
+    trained: bool
+    per: str = "synapse"
+
+    def drawn(self, random: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+        """Initial delays, float32 ``(n_pre, n_post)``."""
+        different = {"synapse": shape, "source": (shape[0], 1), "target": (1, shape[1])}[self.per]
+        if self.uniform is None:
+            found = random.normal(self.mean, self.sd, different)
+        else:
+            found = random.uniform(*self.uniform, different)
+        return np.array(np.broadcast_to(np.clip(found, 0.0, self.most), shape), np.float32)
+
+    def problem(self, values: np.ndarray) -> str | None:
+        """What is wrong with delays ``(n_pre, n_post)``; None where nothing is."""
+        if values.size and not 0.0 <= values.min() <= values.max() <= values.dtype.type(self.most):
+            wrong = values.min() if values.min() < 0.0 else values.max()
+            return f"must be from 0 to {self.most:g} ms, got {wrong:g}"
+        axis = {"source": 1, "target": 0}.get(self.per)
+        if axis is not None and (values != values.take([0], axis)).any():
+            return f'differ between synapses of one {self.per}, which share theirs (DELAY_PER="{self.per}")'
+        return None
+
+
+@dataclass(frozen=True)
 class Projection:
-    """All-to-all synapses; initial weights are normal with ``mean`` and ``sd``."""
+    """All-to-all synapses; initial weights are normal with ``mean`` and ``sd``, delays as ``delay`` says, if any."""
 
     name: str
     source: str
@@ -77,6 +123,7 @@ class Projection:
     mean: float
     sd: float
     trained: bool
+    delay: Delay | None = None
 
 
 @dataclass(frozen=True)
@@ -157,14 +204,18 @@ class Network:
         return (*self.hidden, self.output)
 
     def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
-        """Weights drawn from each projection's normal distribution, float32 in any precision, ``(n_pre, n_post)``.
+        """Weights drawn from each projection's normal distribution, float32 in any precision, ``(n_pre, n_post)``, and
+        the delays (ms) of those that have some.
 
-        Each projection has its own random stream: adding one does not change the others.
+        Each projection has its own random streams: adding one does not change the others.
         """
-        return {
-            p.name: stream(seed, "weights", p.name).normal(p.mean, p.sd, p.shape).astype(np.float32).astype(self.dtype)
+        drawn = {
+            p.name: stream(seed, "weights", p.name).normal(p.mean, p.sd, p.shape).astype(np.float32)
             for p in self.projections
         }
+        for name, (p, delay) in self.delays.items():
+            drawn[name] = delay.drawn(stream(seed, "delays", p.name), p.shape)
+        return {name: array.astype(self.dtype) for name, array in drawn.items()}
 
     def initial_time_constants(self) -> dict[str, dict[str, np.ndarray]]:
         """Time constants by population and name, ``(size,)``."""
@@ -173,21 +224,36 @@ class Network:
             for q in self.populations
         }
 
+    @property
+    def delays(self) -> dict[str, tuple[Projection, Delay]]:
+        """Projections with delays, by what these are called among the weights."""
+        return {p.name + DELAY: (p, p.delay) for p in self.projections if p.delay is not None}
+
+    def synaptic_shapes(self) -> dict[str, tuple[int, int]]:
+        """Shape of all that synapses have: weights by projection, delays as ``projection.delay``."""
+        weights = {p.name: p.shape for p in self.projections}
+        return weights | {name: p.shape for name, (p, _) in self.delays.items()}
+
     def trained_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of everything that may have optimiser state: synapse populations by name, trained time constants as
+        """Shape of everything that may have optimiser state: weights and delays by name, trained time constants as
         ``population.name``."""
-        shapes: dict[str, tuple[int, ...]] = {p.name: p.shape for p in self.projections}
+        shapes: dict[str, tuple[int, ...]] = dict(self.synaptic_shapes())
         return shapes | {f"{q.name}.{name}": (q.size,) for q in self.populations for name in q.trained}
 
     def check_weights(self, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """``weights`` as contiguous arrays of the network's precision, complete and of the right shapes.
+        """``weights``, and delays, as contiguous arrays of the network's precision, complete and of the right shapes.
 
         Raises:
-            ValueError: names the synapse population that is missing, unknown, misshaped or not finite.
+            ValueError: names the synapse population that is missing, unknown, misshaped or not finite, or whose delays
+                are out of bounds or differ where they are shared.
         """
-        shapes = {p.name: p.shape for p in self.projections}
+        shapes = self.synaptic_shapes()
         _check_names("weights", weights, shapes)
-        return {name: self._checked(f"weights of {name}", weights[name], shape) for name, shape in shapes.items()}
+        checked = {name: self._checked(synaptic(name), weights[name], shape) for name, shape in shapes.items()}
+        for name, (_, delay) in self.delays.items():
+            if problem := delay.problem(checked[name]):
+                raise ValueError(f"{synaptic(name)} {problem}")
+        return checked
 
     def check_time_constants(self, values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
         """``values`` complete, as arrays ``(size,)`` of the network's precision; a number stands for the same value in
@@ -229,12 +295,14 @@ class Network:
     def _checked(self, what: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         array = np.asarray(value)
         if array.shape != shape:
-            verb = "have" if what.startswith("weights") else "has"
+            verb = "have" if what.startswith(("weights", "delays")) else "has"
             raise ValueError(f"{what} {verb} shape {array.shape}; this network needs {shape}")
         with np.errstate(over="ignore"):
             array = np.array(array, dtype=self.dtype, order="C")
         if not np.isfinite(array).all():
-            raise ValueError(f"{what} {'hold' if what.startswith('weights') else 'holds'} values that are not finite")
+            raise ValueError(
+                f"{what} {'hold' if what.startswith(('weights', 'delays')) else 'holds'} values that are not finite"
+            )
         return array
 
 
@@ -247,6 +315,16 @@ def _check_names(what: str, given: Mapping[str, Any], expected: Mapping[str, Any
             + (f"; unknown: {', '.join(unknown)}" if unknown else "")
             + (f"; missing: {', '.join(missing)}" if missing else "")
         )
+
+
+def synaptic(name: str) -> str:
+    """What weights, or delays, of that name are called in messages."""
+    return f"delays of {name.removesuffix(DELAY)}" if name.endswith(DELAY) else f"weights of {name}"
+
+
+def flat_file(name: str) -> str:
+    """What files of weights, or of delays, are called."""
+    return f"delay_{flat_name(name.removesuffix(DELAY))}" if name.endswith(DELAY) else f"w_{flat_name(name)}"
 
 
 def flat_name(projection: str) -> str:

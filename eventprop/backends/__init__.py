@@ -92,20 +92,22 @@ class Engine(Protocol):
         ...
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Gradients of the last batch by synapse population, ``(n_pre, n_post)``; 0 where not trained."""
+        """Gradients of the last batch by weights and delays, named as :meth:`weights` has them, ``(n_pre, n_post)``; 0
+        where not trained."""
         ...
 
     def time_constant_gradients(self) -> dict[str, dict[str, np.ndarray]]:
         """Gradients of the last batch by the trained time constants: population, name, ``(size,)``."""
         ...
 
-    def update(self, parameters: Mapping[str, float], factor: float = 1.0) -> None:
+    def update(self, parameters: Mapping[str, float], factor: float = 1.0, delay_rate: float = 0.0) -> None:
         """One step of the optimiser with the gradients times ``factor``; trained time constants stay above their
-        bounds."""
+        bounds, delays, which have the rate ``delay_rate`` (ms), between theirs."""
         ...
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Weights by synapse population, float32 ``(n_pre, n_post)``."""
+        """Weights by synapse population, float32 ``(n_pre, n_post)``; with delays, these (ms) as well, under
+        ``<synapse population>.delay``."""
         ...
 
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None: ...
@@ -174,10 +176,10 @@ def build(network: Network, settings: Settings | None = None) -> Engine:
         ValueError: the backend that ``settings`` names cannot be used here.
     """
     settings = settings or Settings()
-    problem = problem_with(settings.backend, network.spike_timing)
+    problem = problem_with(settings.backend, network.spike_timing, bool(network.delays))
     if problem:
         raise ValueError(problem)
-    backend = choose(settings.backend, network.spike_timing)
+    backend = choose(settings.backend, network.spike_timing, bool(network.delays))
     if backend == "cpu":
         from eventprop.backends.cpu.engine import CpuEngine
 

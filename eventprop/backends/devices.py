@@ -57,12 +57,12 @@ def devices_of(backend: str) -> list[str]:
     return []
 
 
-def choose(backend: str, spike_timing: str = "grid") -> str:
+def choose(backend: str, spike_timing: str = "grid", delays: bool = False) -> str:
     """The backend that ``backend`` stands for: "auto" is GeNN with a GPU where both are there and can do it, else the
     CPU backend."""
     if backend != "auto":
         return backend
-    if spike_timing == "grid":
+    if spike_timing == "grid" and not delays:
         for name in ("cuda", "hip"):
             if devices_of(name) and name in genn_backends():
                 return name
@@ -83,12 +83,14 @@ def missing(backend: str) -> str | None:
     return None
 
 
-def problem_with(backend: str, spike_timing: str = "grid") -> str | None:
+def problem_with(backend: str, spike_timing: str = "grid", delays: bool = False) -> str | None:
     """Why ``backend`` cannot be used here, as an error message with its key; None where it can."""
     if backend not in BACKENDS:
         return f"BACKEND={backend!r} is not there; there are: {', '.join(map(repr, BACKENDS))}"
     if backend in GENN_BACKENDS and spike_timing != "grid":
         return f'BACKEND="{backend}" has spikes on the grid; SPIKE_TIMING="{spike_timing}" needs BACKEND="cpu"'
+    if backend in GENN_BACKENDS and delays:
+        return f'BACKEND="{backend}" has no delays of synapses (..._DELAY_MAX above 0); they need BACKEND="cpu"'
     lack = missing(backend)
     return f'BACKEND="{backend}": {lack}. {_INSTALL}' if lack else None
 

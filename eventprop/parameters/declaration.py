@@ -34,7 +34,8 @@ class Key:
     Attributes:
         name, group, unit, sentence: for people.
         kind: "bool", "int", "float", "str", "names" (list of text), "pairs" (list of [epoch, trial]),
-            "variables" (list of [population, variable]), "ints" (list of whole numbers) or "dict".
+            "variables" (list of [population, variable]), "ints" (list of whole numbers), "range" ([least, most]) or
+            "dict".
         default: its value where the user gives none.
         optional: whether None is a value.
         choices: the values that exist, or what gives them where they grow.
@@ -86,8 +87,8 @@ class Key:
             near = difflib.get_close_matches(str(value), [str(c) for c in choices], 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"{self.name}={value!r} is not one of {', '.join(map(repr, choices))}{hint}")
-        if self.kind in ("int", "float"):
-            self._check_range(value)
+        for number in value if self.kind == "range" else [value] if self.kind in ("int", "float") else []:
+            self._check_range(number)
         return self._rename(value)
 
     def values(self) -> tuple[Any, ...] | None:
@@ -115,7 +116,7 @@ class Key:
 
     def _of_single_precision(self, value: float) -> list[tuple[float | None, Callable[[float], bool], str]]:
         """Further bounds, as above, of floats."""
-        if self.kind != "float":
+        if self.kind not in ("float", "range"):
             return []
         tiny = 1.0 / LARGEST if self.unit == "ms" else _TINY
         least = self.least if self.least is not None else tiny if self.above == 0.0 else -LARGEST
@@ -195,6 +196,13 @@ def _pairs(name: str, value: Any) -> list[list[int]]:
     return [[_int(f"each entry of {name}", v) for v in _pair(name, x, "epoch, trial")] for x in pairs]
 
 
+def _range(name: str, value: Any) -> list[float]:
+    pair = [_float(f"each entry of {name}", v) for v in _items(name, value, "two numbers, [least, most]")]
+    if len(pair) != 2 or pair[0] > pair[1]:
+        raise ValueError(f"{name} must be a list of two numbers, [least, most], got {value!r}")
+    return pair
+
+
 def _variables(name: str, value: Any) -> list[list[str]]:
     pairs = _items(name, value, "[population, variable] pairs")
     return [[_str(f"each entry of {name}", v) for v in _pair(name, x, "population, variable")] for x in pairs]
@@ -228,6 +236,7 @@ _CONVERT = {
     "ints": _ints,
     "pairs": _pairs,
     "variables": _variables,
+    "range": _range,
     "dict": _dict,
 }
 

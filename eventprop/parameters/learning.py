@@ -10,6 +10,15 @@ LEARNING = (
     of_rate(
         "ETA_DECAY", "Learning", "float", 1.0, "Factor on the learning rate at the start of each epoch.", above=0.0
     ),
+    of_rate(
+        "ETA_DELAY",
+        "Learning",
+        "float",
+        0.1,
+        "Learning rate of trained delays; it follows the schedule of ETA.",
+        "ms",
+        least=0.0,
+    ),
     of_adam("ADAM_BETA1", "Learning", "float", 0.9, "Adam's decay of the mean gradient.", least=0.0, below=1.0),
     of_adam(
         "ADAM_BETA2", "Learning", "float", 0.999, "Adam's decay of the mean squared gradient.", least=0.0, below=1.0

@@ -13,6 +13,7 @@ from typing import Any
 from eventprop import own_neurons
 from eventprop.parameters.checks import check_together
 from eventprop.parameters.declaration import Defaults, Key, at_home, resolve
+from eventprop.parameters.delays import DELAYS
 from eventprop.parameters.general import EXPERIMENT, GENERAL, METHODS
 from eventprop.parameters.learning import LEARNING
 from eventprop.parameters.model import LOSS, MODEL, NETWORK
@@ -21,7 +22,7 @@ from eventprop.parameters.recording import RECORDING
 
 __all__ = ["ALIASES", "DEAD", "LONG_TRIALS", "METHODS", "OF_OTHERS", "SHARED", "declare", "resolve_benchmark"]
 
-SHARED: tuple[Key, ...] = (*GENERAL, *EXPERIMENT, *NETWORK, *MODEL, *LEARNING, *RECORDING, *LOSS)
+SHARED: tuple[Key, ...] = (*GENERAL, *EXPERIMENT, *NETWORK, *MODEL, *DELAYS, *LEARNING, *RECORDING, *LOSS)
 
 ALIASES = {"TRAIL_MS": "TRIAL_MS", "N_EPOCHS": "N_EPOCH"}
 

@@ -14,11 +14,12 @@ import numpy as np
 
 from eventprop import files
 from eventprop.backends import Engine
-from eventprop.network import Network, flat_name
+from eventprop.network import DELAY, Network, flat_file
 
 __all__ = ["Recorder", "RecordingSettings", "given_names"]
 
-_SYNAPTIC = ("w", "gradient")
+_SYNAPTIC = {"w": "", "gradient": "", "delay": DELAY, "delay_gradient": DELAY}
+"""Variables of synapses, with what follows the population's name where their values are."""
 
 
 def _neurons(network: Network) -> dict[str, tuple[str, ...]]:
@@ -27,8 +28,9 @@ def _neurons(network: Network) -> dict[str, tuple[str, ...]]:
 
 
 def _synapses(network: Network) -> dict[str, tuple[str, ...]]:
-    """Variables by synapse population: weights and their gradients."""
-    return {projection.name: _SYNAPTIC for projection in network.projections}
+    """Variables by synapse population: weights, delays where there are some, and their gradients."""
+    there = network.synaptic_shapes()
+    return {p.name: tuple(v for v, of in _SYNAPTIC.items() if p.name + of in there) for p in network.projections}
 
 
 @dataclass(frozen=True)
@@ -144,9 +146,11 @@ class Recorder:
             self._add("t n", trial * self.settings.trial_ms + steps * self.settings.dt_ms)
             self._also("n", labels, predictions)
         if self._now("rec_synapses", epoch, trial):
-            values = {"w": engine.weights(), "gradient": engine.gradients()}
+            weights, gradients = engine.weights(), engine.gradients()
             for population, variable in self.settings.rec_synapses:
-                self._add(f"s {variable}{self._name(population)}", values[variable][population].reshape(1, -1))
+                values = gradients if variable.endswith("gradient") else weights
+                array = values[population + _SYNAPTIC[variable]]
+                self._add(f"s {variable}{self._name(population)}", array.reshape(1, -1))
             self._add("t s", np.array([(trial + 1) * self.settings.trial_ms]))
             self._also("s", labels, predictions)
 
@@ -155,7 +159,7 @@ class Recorder:
         folder, prefix = Path(self.settings.out_dir), self.settings.prefix
         if self._saves_weights(epoch, trial):
             for name, w in engine.weights().items():
-                files.write_array(folder / f"{prefix}_w_{flat_name(name)}_e{epoch}_t{trial}.npy", w.ravel())
+                files.write_array(folder / f"{prefix}_{flat_file(name)}_e{epoch}_t{trial}.npy", w.ravel())
         if [epoch, trial] in self.settings.tau_output_epoch_trial:
             for q, values in engine.time_constants().items():
                 for name, tau in values.items():

@@ -12,7 +12,7 @@ from eventprop import backends
 from eventprop.data.dataset import Dataset
 from eventprop.data.spikes import SpikeSet, from_samples
 from eventprop.data.splits import Subset
-from eventprop.network import Network
+from eventprop.network import DELAY, Network
 from eventprop.simulators.records import network_of
 
 if TYPE_CHECKING:
@@ -39,12 +39,14 @@ class Gradients(NamedTuple):
     Attributes:
         loss: the mean loss.
         grads: by every weight, ``(n_pre, n_post)`` for each synapse population.
+        delays: likewise by every delay (1 / ms), of synapse populations that have some.
         time_constants: by every neuron's time constants, ``(size,)`` for each population and name.
     """
 
     loss: float
     grads: dict[str, np.ndarray]
     time_constants: dict[str, dict[str, np.ndarray]]
+    delays: dict[str, np.ndarray]
 
 
 class Inspection(ABC):
@@ -72,16 +74,38 @@ class Inspection(ABC):
     def weights(self) -> dict[str, np.ndarray]:
         """Weights by synapse population, float32 ``(n_pre, n_post)``: of the last training, else as set, else
         as drawn from ``MODEL_SEED``."""
-        found = self._current or self._given or self._network.initial_weights(self.p["MODEL_SEED"])
-        return {name: w.copy() for name, w in found.items()}
+        return {name: w.copy() for name, w in self._synaptic().items() if not name.endswith(DELAY)}
 
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Use these weights from now on; training starts from them.
+        """Use these weights from now on; training starts from them. Delays stay.
 
         Raises:
             ValueError: a synapse population is missing, unknown, misshaped or holds values that are not finite.
         """
-        self._given = self._network.check_weights(weights)
+        self._set_synaptic(self.delays(), weights, "")
+
+    def delays(self) -> dict[str, np.ndarray]:
+        """Delays in ms by synapse population, float32 ``(n_pre, n_post)``, of those that have some: as
+        :meth:`weights`. With spikes on the grid what arrives goes by the nearest whole step."""
+        return {n.removesuffix(DELAY): d.copy() for n, d in self._synaptic().items() if n.endswith(DELAY)}
+
+    def set_delays(self, delays: Mapping[str, np.ndarray]) -> None:
+        """Use these delays (ms) from now on; training starts from them. Weights stay.
+
+        Raises:
+            ValueError: a synapse population is missing, has no delays or other shapes, or values are not finite,
+                negative, above the bound (``..._DELAY_MAX``) or differ where they are shared (``DELAY_PER``).
+        """
+        self._set_synaptic(self.weights(), delays, DELAY)
+
+    def _synaptic(self) -> dict[str, np.ndarray]:
+        """Weights and, as ``<synapse population>.delay``, delays."""
+        return self._current or self._given or self._network.initial_weights(self.p["MODEL_SEED"])
+
+    def _set_synaptic(self, others: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray], what: str) -> None:
+        """Take weights for which ``what`` is "", or delays (``DELAY``), and the ``others`` as they are."""
+        kept = {name + ("" if what else DELAY): array for name, array in others.items()}
+        self._given = self._network.check_weights({**{n + what: a for n, a in values.items()}, **kept})
         self._current = None
 
     def time_constants(self) -> TimeConstants:
@@ -114,7 +138,7 @@ class Inspection(ABC):
         return Prediction(result.predictions, result.scores)
 
     def gradients(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]], Y: Sequence[int]) -> Gradients:
-        """Mean loss of samples with labels ``Y`` and its derivative by every weight and time constant.
+        """Mean loss of samples with labels ``Y`` and its derivative by every weight, delay and time constant.
 
         Nothing that training adds takes part: no regularisation, dropout, noise, bound of the denominator
         (``MIN_DENOMINATOR``), clip, or scale of the read-out's drive (``LOSS_SCALE``). Nothing is learned.
@@ -125,7 +149,10 @@ class Inspection(ABC):
         engine = self._ready(p, plain=True)
         result = engine.run(spikes, np.arange(len(spikes)), labels, learn=True)
         result.check()
-        return Gradients(float(result.loss.mean()), engine.gradients(), engine.time_constant_gradients())
+        found = engine.gradients()
+        delays = {name.removesuffix(DELAY): g for name, g in found.items() if name.endswith(DELAY)}
+        weights = {name: g for name, g in found.items() if not name.endswith(DELAY)}
+        return Gradients(float(result.loss.mean()), weights, engine.time_constant_gradients(), delays)
 
     def spikes(
         self, p: Mapping[str, Any], subset: Subset, population: str = "hidden0"

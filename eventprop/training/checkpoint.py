@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import files, models
-from eventprop.network import PRECISIONS, Network, flat_name
+from eventprop.network import PRECISIONS, Network, flat_file
 from eventprop.reports.results import Place
 from eventprop.training import journal
 from eventprop.training.journal import Mark
@@ -39,7 +39,8 @@ class TrainingState:
     """What a run carries from one epoch to the next.
 
     Attributes:
-        weights: by synapse population, ``(n_pre, n_post)``, of the network's precision.
+        weights: by synapse population, ``(n_pre, n_post)``, of the network's precision; delays as
+            ``<population>.delay``.
         moments: by moment, then by what it belongs to, as :meth:`Network.trained_shapes` names it.
         rate: the learning rate's schedule.
         epoch: epochs completed.
@@ -109,7 +110,7 @@ def save_flat(path: Path, state: TrainingState, prefix: str) -> None:
 
 def _flat(state: TrainingState) -> dict[str, np.ndarray]:
     """Weights and time constants as flat arrays, by the names of their files."""
-    arrays = {f"w_{flat_name(name)}": w.ravel() for name, w in state.weights.items()}
+    arrays = {flat_file(name): w.ravel() for name, w in state.weights.items()}
     return arrays | {
         f"{_FLAT_TIME_CONSTANTS.get(name, name)}_{q}": a
         for q, values in state.time_constants.items()
@@ -232,12 +233,13 @@ def load_flat(path: Path, network: Network) -> dict[str, Any] | None:
         ValueError: some of the arrays are missing, broken or of another network; names the file.
     """
     name, _, label = path.stem.rsplit("_", 2)
-    wanted = {f"w_{flat_name(q.name)}": q.shape for q in network.projections}
+    shapes = network.synaptic_shapes()
+    wanted = {flat_file(what): shape for what, shape in shapes.items()}
     paths = {what: _first(path, [f"{name}_{n}_{label}.npy" for n in _names(what)]) for what in wanted}
     if not any(at.exists() for at in paths.values()):
         return None
     print(f"There is no {path.name}; taking the flat arrays {name}_*_{label}.npy beside it")
-    weights = {q.name: _read_flat(paths[f"w_{flat_name(q.name)}"], q.shape) for q in network.projections}
+    weights = {what: _read_flat(paths[flat_file(what)], shape) for what, shape in shapes.items()}
     taus: dict[str, dict[str, np.ndarray]] = {}
     for q in network.populations:
         for tau in q.time_constants:
@@ -278,7 +280,7 @@ def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -
     """Weights, moments and time constants are there for all that the network has, of its shapes, and finite."""
     moments = {role: state.moments.get(role, {}) for role in (*models.ADAM.state, *state.moments)}
     found = {"w": state.weights, **(moments if to_train else {})}
-    weights: dict[str, tuple[int, ...]] = {q.name: q.shape for q in network.projections}
+    weights: dict[str, tuple[int, ...]] = dict(network.synaptic_shapes())
     for role, arrays in found.items():
         _check_shapes(path, arrays, weights if role == "w" else network.trained_shapes())
     needed = {f"{q.name}.{n}": (q.size,) for q in network.populations for n in q.per_neuron if n in q.time_constants}

@@ -24,6 +24,7 @@ class RateSettings:
     eta_fac: float
     min_epoch_eta_fixed: int
     eta_decay: float = 1.0
+    eta_delay: float = 0.0
 
 
 @dataclass
@@ -40,6 +41,10 @@ class LearningRate:
     def start(cls, s: RateSettings) -> LearningRate:
         eta = float(s.eta)
         return cls(nominal=eta, working=eta if s.lr_ease_in_factor is None else eta / 1000.0)
+
+    def of_delays(self, s: RateSettings) -> float:
+        """The working rate of delays, whose schedule is the same."""
+        return self.working * s.eta_delay / s.eta if s.eta > 0.0 else 0.0
 
     def before_epoch(self, s: RateSettings) -> None:
         """Decay by ``ETA_DECAY``, for benchmarks that have it: called at the start of each epoch, the first too."""

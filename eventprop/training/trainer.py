@@ -14,7 +14,7 @@ from eventprop.backends import BatchResult, Engine
 from eventprop.choice import meaning
 from eventprop.data.presentation import Preparation, Presentation
 from eventprop.data.splits import Subset
-from eventprop.network import Network, Randomness
+from eventprop.network import Network, Randomness, synaptic
 from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
 from eventprop.reports.results import activity_columns
@@ -215,7 +215,8 @@ def _learn(engine: Engine, settings: LoopSettings, state: TrainingState, where: 
             f"the gradient's norm is {norm:g} in {where}, and single precision does not hold its square; {_NOT_LEARNED}"
         )
     state.updates += 1
-    engine.update(adam_parameters(settings.adam, state.rate.working, state.updates), factor)
+    parameters = adam_parameters(settings.adam, state.rate.working, state.updates)
+    engine.update(parameters, factor, state.rate.of_delays(settings.rate))
     state.rate.after_update(settings.rate)
 
 
@@ -378,7 +379,7 @@ def _not_finite(values: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
 def _take(state: TrainingState, engine: Engine, epoch: int) -> None:
     """Bring weights, time constants and moments of ``state`` up to date, if all are finite."""
     weights, time_constants = engine.weights(), engine.time_constants()
-    bad = [f"weights of {name}" for name, w in weights.items() if not np.isfinite(w).all()]
+    bad = [synaptic(name) for name, w in weights.items() if not np.isfinite(w).all()]
     bad += [f"time constants {name}" for name in _not_finite(time_constants)]
     if bad:
         raise TrainingDiverged(f"{', '.join(bad)} are not finite after epoch {epoch}; a smaller ETA may help")

@@ -66,6 +66,18 @@ void engine_weights(Engine *e, int layer, int recurrent, int n_pre, int trained,
     x.trained = trained;
     x.present = true;
 }
+// Delays (ms) of synapses that are there, in the same layout; shared: see Weights::Shared. They stay from 0 to `most`.
+int engine_delays(Engine *e, int layer, int recurrent, int trained, int shared, double most, real *d, real *g, real *m, real *v) {
+    return guarded([&] {
+        auto &x = weights_of(e, layer, recurrent);
+        x.d = {d, x.w.stride}; x.dg = {g, x.w.stride}; x.dm = {m, x.w.stride}; x.dv = {v, x.w.stride};
+        x.delayed = true;
+        x.delays_trained = trained;
+        x.shared = shared;
+        x.alike = shared == x.SOURCE ? layer_of(e, layer).n : shared == x.TARGET ? x.n_pre : 1;
+        x.most = real(most);
+    });
+}
 int engine_regulariser(Engine *e, int number, int n, const double *parameters) {
     return guarded([&] {
         e->regulariser_number = number;
@@ -75,11 +87,12 @@ int engine_regulariser(Engine *e, int number, int n, const double *parameters) {
 int engine_run(Engine *e, const BatchView *batch) { return guarded([&] { e->run(*batch); }); }
 int engine_zero_gradients(Engine *e) { return guarded([&] { e->zero_gradients(); }); }
 int engine_gradient_norm2(Engine *e, double *to) { return guarded([&] { *to = e->gradient_norm2(); }); }
-int engine_update(Engine *e, const double *parameters, double factor) {
+int engine_update(Engine *e, const double *parameters, const double *of_delays, double factor) {
     return guarded([&] {
-        real values[16] = {};
-        for (int i = 0; i < Optimiser::n_parameters; ++i) values[i] = real(parameters[i]);
-        e->update(values, real(factor));
+        real values[16] = {}, others[16] = {};
+        std::transform(parameters, parameters + Optimiser::n_parameters, values, [](double x) { return real(x); });
+        std::transform(of_delays, of_delays + Optimiser::n_parameters, others, [](double x) { return real(x); });
+        e->update(values, others, real(factor));
     });
 }
 // A recorded variable of sample i of the last batch, [step][neuron]: number `row` of the layer's state, or of its adjoints.

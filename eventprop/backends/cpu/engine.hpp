@@ -47,6 +47,7 @@ public:
         if (slots.size() < size_t(b.n)) slots.resize(b.n);
         for (auto &s : slots) s.layers.resize(hidden.size());
         recording = b.record;
+        take_delays();
         if (b.noise > 0 && !normal) normal = std::make_unique<Normal>();
         const bool apart = b.learn && b.average_counts;
         pool.run(b.n, [&](int i, int thread) {
@@ -61,7 +62,10 @@ public:
     }
 
     void zero_gradients() {
-        for_weights([](Weights &w, int p) { std::memset(w.g.at(p, 0), 0, sizeof(real) * w.n_pre * P); });
+        for_weights([](Weights &w, int p) {
+            for (Panels g : {w.g, w.dg})
+                if (g.data) std::memset(g.at(p, 0), 0, sizeof(real) * w.n_pre * P);
+        });
         each_layer([](Layer &l) {
             for (Trained &a : l.trained)
                 if (a.w) std::fill(a.g, a.g + size_t(l.n_panels) * P, real(0));
@@ -73,11 +77,9 @@ public:
         std::vector<std::pair<Weights *, int>> tasks = weight_tasks();
         std::vector<double> part(tasks.size());
         pool.run(int(tasks.size()), [&](int i, int) {
-            const real *g = tasks[i].first->g.at(tasks[i].second, 0);
-            double lane[P] = {};
-            for (int r = 0; r < tasks[i].first->n_pre; ++r)
-                for (int l = 0; l < P; ++l) lane[l] += double(g[r * P + l]) * double(g[r * P + l]);
-            for (int l = 0; l < P; ++l) part[i] += lane[l];
+            const Weights &w = *tasks[i].first;
+            if (w.trained) part[i] = square(w.g.at(tasks[i].second, 0), w.n_pre);
+            if (w.delays_trained) part[i] += square(w.dg.at(tasks[i].second, 0), w.n_pre) / w.alike;
         });
         double s = 0;
         for (double x : part) s += x;
@@ -88,10 +90,15 @@ public:
         return s;
     }
 
-    // One optimiser step with gradient * factor.
-    void update(const real *parameters, real factor) {
+    // One optimiser step with gradient * factor, of delays with parameters of their own.
+    void update(const real *parameters, const real *of_delays, real factor) {
         for_weights([&](Weights &w, int p) {
-            Optimiser::update(parameters, factor, w.n_pre * P, w.w.at(p, 0), w.g.at(p, 0), w.m.at(p, 0), w.v.at(p, 0));
+            const int n = w.n_pre * P;
+            if (w.trained) Optimiser::update(parameters, factor, n, w.w.at(p, 0), w.g.at(p, 0), w.m.at(p, 0), w.v.at(p, 0));
+            if (!w.delays_trained) return;
+            real *d = w.d.at(p, 0);
+            Optimiser::update(of_delays, factor, n, d, w.dg.at(p, 0), w.dm.at(p, 0), w.dv.at(p, 0));
+            for (int i = 0; i < n; ++i) d[i] = std::min(std::max(d[i], real(0)), w.most);
         });
         each_layer([&](Layer &l) {
             if (l.trained.empty()) return;
@@ -139,7 +146,7 @@ public:
         std::vector<std::pair<Weights *, int>> tasks;
         each_layer([&](Layer &l) {
             for (Weights *w : {&l.forward, &l.recurrent})
-                if (w->present && w->trained)
+                if (w->learns())
                     for (int p = 0; p < l.n_panels; ++p) tasks.push_back({w, p});
         });
         return tasks;
@@ -147,6 +154,26 @@ public:
 
 private:
     std::vector<float> mean_counts;
+
+    static double square(const real *g, int rows) {
+        double lane[P] = {}, sum = 0;
+        for (int r = 0; r < rows; ++r)
+            for (int l = 0; l < P; ++l) lane[l] += double(g[r * P + l]) * double(g[r * P + l]);
+        for (int l = 0; l < P; ++l) sum += lane[l];
+        return sum;
+    }
+    // Delays as they are now to steps.
+    void take_delays() {
+        each_layer([&](Layer &l) {
+            for (Weights *w : {&l.forward, &l.recurrent}) {
+                if (!w->delayed) continue;
+                w->steps.resize(w->d.stride * l.n_panels);
+                w->longest_of.resize(l.n_panels);
+                pool.run(l.n_panels, [&](int p, int) { round_delays(*w, p, l.dt); });
+                w->longest = *std::max_element(w->longest_of.begin(), w->longest_of.end());
+            }
+        });
+    }
     bool recording = false;               // whether the batch keeps all states and adjoints
 
     const real *q() const { return loss_parameters.data(); }
@@ -308,8 +335,11 @@ private:
     void errors_of(Slot &slot, size_t l, Scratch &t) {
         const bool last = l + 1 == hidden.size();
         LayerTrace &trace = slot.layers[l];
-        if (last) errors_from_above<Output::n_inputs>(trace, output, slot.output.rows, K, t);
-        else errors_from_above<Hidden::n_inputs>(trace, hidden[l + 1], slot.layers[l + 1].rows, K, t);
+        const Layer &above = last ? output : hidden[l + 1];
+        LayerTrace &theirs = last ? slot.output : slot.layers[l + 1];
+        const real *transport = transport_of(above, theirs, t).data;
+        if (last) errors_from_above<Output::n_inputs>(trace, above, transport, theirs.rows, K);
+        else errors_from_above<Hidden::n_inputs>(trace, above, transport, theirs.rows, K);
         if (last && Readout::has_cusps(which)) add_cusps(output, slot.error.data(), slot.readout.data, which, trace, K);
     }
 #endif
@@ -317,11 +347,13 @@ private:
     static Delays one_copy(int n) { return {n, 1, 0}; }
 
     template <int inputs> Panels drive_of(const Layer &l, const SpikeLists &source, Delays delays, Scratch &t, int &rows) {
-        rows = source.id.empty() ? 0 : std::min(K - 1, source.last() + 1 + (delays.copies - 1) * delays.delay);
+        const Weights &w = l.forward;
+        rows = source.id.empty() ? 0 : std::min(K - 1, source.last() + 1 + (delays.copies - 1) * delays.delay + w.longest);
         Panels drive{nullptr, Panels::stride_of(size_t(K) * inputs)};
         t.drive.reserve(drive.stride * l.n_panels);
         drive.data = t.drive.data;
-        gather_drive<inputs>(source, delays, rows, l.forward.w, l.n_panels, drive);
+        if (w.delayed && rows) delayed_drive<inputs>(source, delays, rows, w, l.n, l.n_panels, drive, t.narrow);
+        else gather_drive<inputs>(source, delays, rows, w.w, l.n_panels, drive);
         return drive;
     }
 
@@ -445,8 +477,12 @@ private:
     // Gradients of the batch: each task owns one panel of one projection and takes the samples in order.
     void gather(int n) {
         auto tasks = weight_tasks();
-        pool.run(int(tasks.size()), [&](int i, int) {
-            for (int s = 0; s < n; ++s) gather_panel(tasks[i].first, tasks[i].second, slots[s]);
+        pool.run(int(tasks.size()), [&](int i, int thread) {
+            for (int s = 0; s < n; ++s) gather_panel(tasks[i].first, tasks[i].second, slots[s], scratch[thread]);
+        });
+        each_layer([&](Layer &l) {
+            for (Weights *w : {&l.forward, &l.recurrent})
+                if (w->delays_trained) share_gradients(*w, l.n, l.n_panels);
         });
         for (int s = 0; s < n; ++s)
             for (size_t l = 0; l <= hidden.size(); ++l) {
@@ -459,7 +495,7 @@ private:
             }
     }
 
-    void gather_panel(Weights *w, int p, const Slot &slot) {
+    void gather_panel(Weights *w, int p, const Slot &slot, [[maybe_unused]] Scratch &t) {
         const LayerTrace *trace = &slot.output;
         const SpikeLists *source = &slot.layers.back().spikes;
         Delays delays = one_copy(w->n_pre);
@@ -480,13 +516,20 @@ private:
             return;
         }
 #endif
-        trace == &slot.output ? gather_steps<Output::n_inputs>(*trace, *source, delays, p, *w)
-                              : gather_steps<Hidden::n_inputs>(*trace, *source, delays, p, *w);
+        const int n = trace == &slot.output ? output.n : hidden[trace - slot.layers.data()].n;
+        trace == &slot.output ? gather_steps<Output::n_inputs>(*trace, *source, delays, n, p, *w, t)
+                              : gather_steps<Hidden::n_inputs>(*trace, *source, delays, n, p, *w, t);
     }
 
     template <int inputs>
-    void gather_steps(const LayerTrace &trace, const SpikeLists &source, Delays delays, int p, Weights &w) {
+    void gather_steps(const LayerTrace &trace, const SpikeLists &source, Delays delays, int n, int p, Weights &w, Scratch &t) {
         const Panels g{trace.gradient.data, Panels::stride_of(size_t(K) * inputs)};
+        if (w.delayed) {
+            const real *transport = w.delays_trained ? trace.transport.data + p * g.stride : nullptr;
+            if (trace.rows && !source.id.empty())
+                gather_delayed<inputs>(source, delays, size_t(trace.rows), g.at(p, 0), transport, w, n, p, t.narrow);
+            return;
+        }
         for (int c = 0; c < delays.copies; ++c) {
             const int shift = c * delays.delay;
             const size_t first = size_t(c) * delays.n;

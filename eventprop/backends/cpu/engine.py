@@ -19,7 +19,7 @@ from eventprop.backends.cpu.compiler import load_library
 from eventprop.backends.cpu.interface import Batch, address, check, declare
 from eventprop.choice import meaning
 from eventprop.data.spikes import SpikeSet
-from eventprop.network import PRECISIONS, Network, Population, Projection, Randomness
+from eventprop.network import DELAY_SHARED, PRECISIONS, Delay, Network, Population, Projection, Randomness
 
 __all__ = ["CpuEngine", "available_threads"]
 
@@ -90,6 +90,7 @@ class CpuEngine:
                     check(self._lib.engine_trained(self._handle, self._layers[population.name], *none))
         self.set_time_constants(network.initial_time_constants())
         self._arrays = {p.name: self._place(p) for p in network.projections}
+        self._arrays |= {name: self._place_delays(p, delay) for name, (p, delay) in network.delays.items()}
         number, values = losses_of(network).index(network.loss), _vector(network.loss_parameters, network.loss)
         check(self._lib.engine_loss(self._handle, number, values.size, address(values)))
         values = _vector(network.regulariser_parameters, network.regulariser)
@@ -123,36 +124,40 @@ class CpuEngine:
         check(self._lib.engine_trained(self._handle, self._layers[population.name], *addresses, *bounds))
         return arrays
 
-    def _place(self, projection: Projection) -> dict[str, np.ndarray]:
+    def _empty(self, projection: Projection) -> dict[str, np.ndarray]:
         """Arrays of a projection in the engine's layout, ``(panel, n_pre + spare, lane)``."""
         n_pre, n_post = projection.shape
         shape = (-(-n_post // self._panel), n_pre + self._spare, self._panel)
-        arrays = {role: _aligned_zeros(shape, self._dtype) for role in _ROLES}
-        recurrent = int(projection.source == projection.target)
-        self._lib.engine_weights(
-            self._handle,
-            self._layers[projection.target],
-            recurrent,
-            n_pre,
-            int(projection.trained),
-            *(address(arrays[role]) for role in _ROLES),
-        )
+        return {role: _aligned_zeros(shape, self._dtype) for role in _ROLES}
+
+    def _where(self, projection: Projection) -> tuple[Any, ...]:
+        """How the engine's functions know a projection."""
+        return self._handle, self._layers[projection.target], int(projection.source == projection.target)
+
+    def _place(self, projection: Projection) -> dict[str, np.ndarray]:
+        arrays, n_pre = self._empty(projection), projection.shape[0]
+        addresses = (address(arrays[role]) for role in _ROLES)
+        self._lib.engine_weights(*self._where(projection), n_pre, int(projection.trained), *addresses)
+        return arrays
+
+    def _place_delays(self, projection: Projection, delay: Delay) -> dict[str, np.ndarray]:
+        arrays, shared = self._empty(projection), DELAY_SHARED.index(delay.per)
+        addresses = (address(arrays[role]) for role in _ROLES)
+        check(self._lib.engine_delays(*self._where(projection), int(delay.trained), shared, delay.most, *addresses))
         return arrays
 
     def _read(self, role: str) -> dict[str, np.ndarray]:
         result = {}
-        for p in self.network.projections:
-            n_pre, n_post = p.shape
-            packed = self._arrays[p.name][role][:, :n_pre]
-            result[p.name] = packed.transpose(1, 0, 2).reshape(n_pre, -1)[:, :n_post].copy()
+        for name, (n_pre, n_post) in self.network.synaptic_shapes().items():
+            packed = self._arrays[name][role][:, :n_pre]
+            result[name] = packed.transpose(1, 0, 2).reshape(n_pre, -1)[:, :n_post].copy()
         return result
 
     def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
-        for p in self.network.projections:
-            n_pre, n_post = p.shape
-            packed = self._arrays[p.name][role]
+        for name, (n_pre, n_post) in self.network.synaptic_shapes().items():
+            packed = self._arrays[name][role]
             padded = np.zeros((n_pre, packed.shape[0] * self._panel), dtype=self._dtype)
-            padded[:, :n_post] = values[p.name]
+            padded[:, :n_post] = values[name]
             packed[:, :n_pre] = padded.reshape(n_pre, -1, self._panel).transpose(1, 0, 2)
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -285,9 +290,10 @@ class CpuEngine:
         check(self._lib.engine_gradient_norm2(self._handle, ctypes.byref(square)))
         return math.sqrt(square.value)
 
-    def update(self, parameters: Mapping[str, float], factor: float = 1.0) -> None:
+    def update(self, parameters: Mapping[str, float], factor: float = 1.0, delay_rate: float = 0.0) -> None:
         values = np.array([parameters[n] for n in models.ADAM.parameters], dtype=np.float64)
-        check(self._lib.engine_update(self._handle, address(values), factor))
+        others = np.array([{**parameters, "rate": delay_rate}[n] for n in models.ADAM.parameters], dtype=np.float64)
+        check(self._lib.engine_update(self._handle, address(values), address(others), factor))
 
     def flush(self) -> bool:
         return False

@@ -5,7 +5,7 @@
 #pragma once
 #include <cmath>
 
-#include "layers.hpp"
+#include "delays.hpp"
 #if SUBSTEPS
 #include "substep.hpp"
 #endif
@@ -36,7 +36,7 @@ void fire(const Layer &l, int p, int k, real *x, const int *fired, LayerTrace &o
 
 template <class Model, bool noisy, bool kept>
 void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const Draws &draws, bool whole, real *state,
-                 bool record) {
+                 bool record, Buffer &ring) {
     constexpr int VARS = Model::n_state;
     const real *c = l.constants.data();
     const size_t kept_stride = size_t(K) * VARS * P;
@@ -48,16 +48,22 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
 #if SUBSTEPS
     Crossings<Model> crossings(l, out, draws);
 #endif
+    Pending<INPUTS> pending(l.recurrent, l.n_panels, ring);
     int k = 0;
     for (; k < K; ++k) {
         const uint32_t from = k ? spikes.step_start[k - 1] : 0, to = uint32_t(spikes.id.size());
         const bool driven = k > 0 && k <= rows;
-        if (!noisy && !whole && !driven && from == to && k > rows && k % 4 == 0 && quiet<Model>(l, state)) break;
+        if (!noisy && !whole && !driven && from == to && k > rows && k > pending.until && k % 4 == 0 && quiet<Model>(l, state)) break;
+        if (l.recurrent.delayed) pending.put(k, spikes.id.data(), from, to);
         spikes.step_start[k] = to;
         if (draws.dropout) out.dropped.step_start[k] = uint32_t(out.dropped.id.size());
         for (int p = 0; p < l.n_panels; ++p) {
             const real *in = driven ? drive.at(p, size_t(k - 1) * INPUTS) : none;
-            if (from < to && l.recurrent.present) {
+            if (k <= pending.until) {
+                std::copy(in, in + INPUTS * P, current);
+                pending.take(p, k, current);
+                in = current;
+            } else if (from < to && l.recurrent.present && !l.recurrent.delayed) {
                 const real *w = l.recurrent.w.at(p, 0);
                 if constexpr (INPUTS == 2) {
                     std::copy(in, in + INPUTS * P, current);
@@ -103,11 +109,11 @@ void sweep(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const
     if (kept) out.kept.reserve(size);
     if (record) out.states.reserve(size);
     if (draws.noise != 0)
-        kept ? sweep_steps<Model, true, true>(l, drive, rows, K, out, draws, whole, state, record)
-             : sweep_steps<Model, true, false>(l, drive, rows, K, out, draws, whole, state, record);
+        kept ? sweep_steps<Model, true, true>(l, drive, rows, K, out, draws, whole, state, record, t.pending)
+             : sweep_steps<Model, true, false>(l, drive, rows, K, out, draws, whole, state, record, t.pending);
     else
-        kept ? sweep_steps<Model, false, true>(l, drive, rows, K, out, draws, whole, state, record)
-             : sweep_steps<Model, false, false>(l, drive, rows, K, out, draws, whole, state, record);
+        kept ? sweep_steps<Model, false, true>(l, drive, rows, K, out, draws, whole, state, record, t.pending)
+             : sweep_steps<Model, false, false>(l, drive, rows, K, out, draws, whole, state, record, t.pending);
     out.spikes.index_by_id(l.n, K);
 }
 
@@ -124,6 +130,15 @@ template <class Model> void record_adjoints(LayerTrace &trace, int p, int m, int
     if (m > 0) std::copy(x, x + VARS * P, trace.adjoints.data + (size_t(p) * K + m - 1) * VARS * P);
 }
 
+// act(spike, weight) of those that arrive in step m at a lane, through negative weights.
+template <class F> void each_arrival(const Weights &w, const SpikeLists &spikes, int p, int lane, int m, F &&act) {
+    for (uint32_t s = spikes.step_start[w.delayed ? std::max(0, m - 1 - w.longest) : m - 1]; s < spikes.step_start[m]; ++s) {
+        const real weight = w.w.at(p, spikes.id[s])[lane];
+        const int k = m - 1 - (w.delayed ? w.steps_at(p, spikes.id[s])[lane] : 0);  // when it left
+        if (weight < 0 && k >= 0 && spikes.step_start[k] <= s && s < spikes.step_start[k + 1]) act(s, weight);
+    }
+}
+
 // Adds the cusps' share to the errors: a maximum of output j at the arrival of spikes moves with those that end the
 // rise of V, the ones with negative weight onto j, in proportion to it.
 inline void add_cusps(const Layer &output, const real *error, const real *readout, int which, LayerTrace &hidden, int K) {
@@ -134,23 +149,22 @@ inline void add_cusps(const Layer &output, const real *error, const real *readou
         const int m = Readout::cusp_step(which, r, lane);
         if (cusp == 0 || m < 1 || m >= K) continue;
         real sum = 0;
-        const uint32_t from = hidden.spikes.step_start[m - 1], to = hidden.spikes.step_start[m];
-        for (uint32_t s = from; s < to; ++s) sum += std::min(real(0), output.forward.w.at(p, hidden.spikes.id[s])[lane]);
+        each_arrival(output.forward, hidden.spikes, p, lane, m, [&](uint32_t, real w) { sum += w; });
         if (sum < 0)
-            for (uint32_t s = from; s < to; ++s)
-                hidden.error[s] += cusp * std::min(real(0), output.forward.w.at(p, hidden.spikes.id[s])[lane]) / sum;
+            each_arrival(output.forward, hidden.spikes, p, lane, m, [&](uint32_t s, real w) { hidden.error[s] += cusp * w / sum; });
     }
 }
 
-// R of each spike from the layer above, whose transport rows are in t.transport
+// R of each spike from the layer above, of whose transport rows the first `rows` are not 0.
 template <int inputs>
-void errors_from_above(LayerTrace &trace, const Layer &above, int rows, int K, Scratch &t) {
+void errors_from_above(LayerTrace &trace, const Layer &above, const real *transport, int rows, int K) {
     const SpikeLists &spikes = trace.spikes;
     const size_t stride = Panels::stride_of(size_t(K) * inputs);
+    const Weights &w = above.forward;
     for (int k = 0; k + 1 < rows; ++k)
         for (uint32_t s = spikes.step_start[k]; s < spikes.step_start[k + 1]; ++s)
-            trace.error[s] = dot_of<inputs>(above.forward.w, spikes.id[s], t.transport.data + size_t(k + 1) * inputs * P, stride,
-                                            above.n_panels);
+            trace.error[s] = w.delayed ? delayed_dot<inputs>(w, spikes.id[s], transport, stride, above.n_panels, k + 1, rows)
+                                       : dot_of<inputs>(w.w, spikes.id[s], transport + size_t(k + 1) * inputs * P, stride, above.n_panels);
 }
 
 // The reverse of sweep(). t.adjoint holds the adjoints at the end of the trial; trace.rows is the first row, seen
@@ -167,7 +181,7 @@ template <class Model, class Extra> struct Reverse {
 
     Reverse(const Layer &l, LayerTrace &trace, int K, Scratch &t, Extra extra)
         : l(l), trace(trace), K(K), adjoint(t.adjoint.data), row(t.transport_row.data), stride(Panels::stride_of(size_t(K) * INPUTS)),
-          kept_stride(size_t(K) * KEPT * P), g{trace.gradient.data, stride}, d{t.transport.data, stride}, extra(extra) {}
+          kept_stride(size_t(K) * KEPT * P), g{trace.gradient.data, stride}, d{transport_of(l, trace, t).data, stride}, extra(extra) {}
 
     const real *c() const { return l.constants.data(); }
     const real *h(int p) const { return l.lanes_of<Model>(p); }
@@ -244,6 +258,11 @@ template <class Model, class Extra> struct Reverse {
     // What goes back to the layer's own spikes of step m - 1.
     void recur(int m) {
         const SpikeLists &spikes = trace.spikes;
+        if (l.recurrent.delayed) {        // from later rows, which are kept
+            for (uint32_t s = spikes.step_start[m - 1]; s < spikes.step_start[m]; ++s)
+                trace.error[s] += delayed_dot<INPUTS>(l.recurrent, spikes.id[s], d.data, stride, l.n_panels, m, trace.rows);
+            return;
+        }
         for (int p = 0; p < l.n_panels; ++p) Model::transport(c(), h(p), x(p), row + size_t(p) * INPUTS * P, keep(p, m));
         for (uint32_t s = spikes.step_start[m - 1]; s < spikes.step_start[m]; ++s)
             trace.error[s] += dot_of<INPUTS>(l.recurrent.w, spikes.id[s], row, size_t(INPUTS) * P, l.n_panels);
@@ -256,7 +275,8 @@ void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, bool
     if (record) start_adjoints<Model>(l, trace, K);
     const size_t stride = Panels::stride_of(size_t(K) * INPUTS);
     trace.gradient.reserve(stride * l.n_panels);
-    if (keep_transport) t.transport.reserve(stride * l.n_panels);
+    keep_transport = keep_transport || l.trains_delays() || l.recurrent.delayed;
+    if (keep_transport) transport_of(l, trace, t).reserve(stride * l.n_panels);
     t.transport_row.reserve(size_t(l.n_panels) * INPUTS * P);
     Reverse<Model, Extra &> r(l, trace, K, t, extra);
     const auto &start = trace.spikes.step_start;
@@ -321,7 +341,8 @@ void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int 
     LayerTrace &trace = slot.output;
     const size_t stride = Panels::stride_of(size_t(K) * INPUTS);
     trace.gradient.reserve(stride * l.n_panels);
-    t.transport.reserve(stride * l.n_panels);
+    Buffer &transport = transport_of(l, trace, t);
+    transport.reserve(stride * l.n_panels);
     if (record) start_adjoints<Model>(l, trace, K);
     trace.rows = slot.layers.back().spikes.id.empty() && !Model::n_collect && !record ? 0 : K;
     if (!trace.rows) return;
@@ -335,7 +356,7 @@ void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int 
         const real *h = l.lanes_of<Model>(p), *r = slot.readout.data + size_t(p) * Readout::n_state * P;
         const real *error = slot.error.data() + p * P;
         std::fill(x, x + VARS * P, real(0));
-        Panels g{trace.gradient.data, stride}, d{t.transport.data, stride};
+        Panels g{trace.gradient.data, stride}, d{transport.data, stride};
         for (int m = K - 1; m >= 0; --m) {
             const real *keep = trace.kept.data ? trace.kept.data + (size_t(p) * K + m) * KEPT * P : nullptr;
             real *sum = trace.collected.data + size_t(p) * Model::n_collect * P, *to = g.at(p, size_t(m) * INPUTS);

@@ -49,6 +49,7 @@ def declare(lib: ctypes.CDLL) -> None:
         ("engine_threads", i, [p]),
         ("engine_layer", i, [p, i, i, p, d]),
         ("engine_weights", None, [p, i, i, i, i, p, p, p, p]),
+        ("engine_delays", i, [p, i, i, i, i, d, p, p, p, p]),
         ("engine_trained", i, [p, i, p, p, p, p, d, d]),
         ("engine_take_trained", i, [p]),
         ("engine_loss", i, [p, i, i, p]),
@@ -56,7 +57,7 @@ def declare(lib: ctypes.CDLL) -> None:
         ("engine_run", i, [p, p]),
         ("engine_zero_gradients", i, [p]),
         ("engine_gradient_norm2", i, [p, p]),
-        ("engine_update", i, [p, p, d]),
+        ("engine_update", i, [p, p, p, d]),
         ("engine_trace", None, [p, i, i, i, i, p]),
         ("engine_spikes", ctypes.c_int64, [p, i, i, p, p, p]),
     ):

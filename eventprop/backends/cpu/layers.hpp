@@ -11,11 +11,23 @@ namespace eventprop {
 // More spikes than a trial of a network that works can have.
 struct RunawayActivity {};
 
-// Weights and their gradients are [panel][pre][P].
+// Weights and their gradients are [panel][pre][P], and so are delays (ms) where synapses have them; see delays.hpp.
 struct Weights {
+    enum Shared { SYNAPSE, SOURCE, TARGET };
     Panels w{}, g{}, m{}, v{};
     int n_pre = 0;
     bool trained = false, present = false;
+
+    Panels d{}, dg{}, dm{}, dv{};
+    bool delayed = false, delays_trained = false;
+    int shared = SYNAPSE, alike = 1;      // which synapses have one delay, and how many
+    real most = 0;                        // bound of trained delays (ms)
+    std::vector<uint16_t> steps;          // delays in steps, as the delays lie
+    std::vector<int> longest_of;          // of each panel (steps), and of all
+    int longest = 0;
+
+    const uint16_t *steps_at(int p, size_t row) const { return steps.data() + p * d.stride + row * P; }
+    bool learns() const { return present && (trained || delays_trained); }
 };
 // A parameter that is trained, with its gradient and moments, [panel][P]; none where only other hidden layers train it.
 struct Trained {
@@ -93,6 +105,7 @@ struct Layer {
         }
     }
     template <class Model> const real *lanes_of(int panel) const { return lanes.data + size_t(panel) * Model::n_lanes * P; }
+    bool trains_delays() const { return forward.delays_trained || recurrent.delays_trained; }
 };
 
 // What cuts a step where spikes have their exact times: a spike from below, one of the layer's own, or a reset without
@@ -112,6 +125,7 @@ struct LayerTrace {
     SpikeLists dropped;                   // resets without a spike
     std::vector<real> dropped_recorded;
     Buffer gradient;                      // [panel][row][P]: what a synapse collects, by step
+    Buffer transport;                     // likewise: what goes back through one, where delays are trained
     Buffer kept;                          // [panel][row][variable][P]: forward state that time constants need; in exact.hpp
                                           // [step][panel][variable][P]
     Buffer collected;                     // [panel][trained parameter][P]
@@ -138,9 +152,12 @@ struct Slot {
 };
 
 struct Scratch {                          // one per thread
-    Buffer drive, state, next, gap, moments, seen, adjoint, transport_row, transport, voltages;
+    Buffer drive, state, next, gap, moments, seen, adjoint, transport_row, transport, voltages, narrow, pending;
     std::vector<uint8_t> keep;
 };
+
+// Where a layer's transport rows are.
+inline Buffer &transport_of(const Layer &l, LayerTrace &trace, Scratch &t) { return l.trains_delays() ? trace.transport : t.transport; }
 
 inline void clear_adjoint(const Layer &l, int n_adjoint, Scratch &t) {
     t.adjoint.reserve(size_t(l.n_panels) * n_adjoint * P);

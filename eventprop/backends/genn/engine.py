@@ -169,7 +169,7 @@ class GennEngine:
         squares = [np.sum(np.square(self._memory.reduced(name), dtype=np.float64)) for name in self._made.reduced]
         return float(np.sqrt(np.sum(squares)))
 
-    def update(self, parameters: Mapping[str, float], factor: float = 1.0) -> None:
+    def update(self, parameters: Mapping[str, float], factor: float = 1.0, delay_rate: float = 0.0) -> None:
         for group in self._made.learning.values():
             for parameter in models.ADAM.parameters:
                 group.set_dynamic_param_value(parameter, float(parameters[parameter]))
