@@ -36,6 +36,8 @@ class SpikeSet:
         channels: ``(spikes,)`` uint16, ascending within a step.
         num_channels: input channels.
         num_steps: steps of a trial.
+        at: ``(spikes,)`` float32, ms after the start of the step, ascending within it, where spikes have their true
+            times; None on the grid.
     """
 
     offsets: np.ndarray
@@ -43,6 +45,7 @@ class SpikeSet:
     channels: np.ndarray
     num_channels: int
     num_steps: int
+    at: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -176,6 +176,7 @@ private:
         l.nodes.collected.at(l.nodes.n, n, z, &trace.seen[size_t(number) * n]);
         l.nodes.back.at(l.nodes.n, n, z, back);
         if (e.kind == BELOW) {
+            if (!below_error) return;         // of the input
             (*below_error)[s] += error_of_rows(l.forward.w, below->id[s], back, now, n, now_stride, l.n_panels);
             return;
         }

@@ -1,0 +1,44 @@
+// The input's spikes, where they arrive at times of their own.
+#pragma once
+#include "layers.hpp"
+
+namespace eventprop {
+
+// True times of a sample's spikes: `at` ms after the start of their steps, of which each is `per_step` here.
+struct InputTimes {
+    const float *at;                      // null: spikes arrive as the step after theirs starts
+    int per_step;
+    real h;
+
+    int part(int64_t s) const { return std::min(per_step - 1, std::max(0, int(real(at[s]) / h))); }
+    int stamp(int64_t s, int step) const { return at ? step * per_step + part(s) : (step + 1) * per_step - 1; }
+    real within(int64_t s) const { return at ? std::min(h, std::max(real(0), real(at[s]) - part(s) * h)) : h; }
+    // Several spikes of a channel in a step are not dropped together.
+    uint32_t key(uint32_t of_sample, int64_t s) const {
+        uint32_t bits = 0;
+        if (at) std::memcpy(&bits, at + s, sizeof bits);
+        return at ? mix(of_sample ^ bits) : of_sample;
+    }
+};
+
+// Each spike `copies` times, in order of time; copy i has the numbers from i * n on.
+inline void copy_spikes(const SpikeLists &from, Delays source, int K, SpikeLists &to) {
+    struct Spike { real at; uint16_t id; };
+    std::vector<std::vector<Spike>> steps(K);
+    for (int c = 0; c < source.copies; ++c)
+        for (int k = 0; k + c * source.delay < K; ++k)
+            for (uint32_t s = from.step_start[k]; s < from.step_start[k + 1]; ++s)
+                steps[k + c * source.delay].push_back({from.at[s], uint16_t(c * source.n + from.id[s])});
+    to.clear(K);
+    for (int k = 0; k < K; ++k) {
+        std::stable_sort(steps[k].begin(), steps[k].end(), [](const Spike &a, const Spike &b) { return a.at < b.at; });
+        for (const Spike &s : steps[k]) {
+            to.id.push_back(s.id);
+            to.at.push_back(s.at);
+        }
+        to.step_start[k + 1] = uint32_t(to.id.size());
+    }
+    to.index_by_id(source.n * source.copies, K);
+}
+
+}  // namespace eventprop
