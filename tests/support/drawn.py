@@ -23,7 +23,7 @@ def timed_spike_set(samples: tuple[Events, ...], num_channels: int, num_steps: i
         channels=np.array([c for _, c in ordered], dtype=np.uint16),
         num_channels=num_channels,
         num_steps=num_steps,
-        at=(np.array([t for t, _ in ordered]) - steps * dt_ms).astype(np.float32),
+        at=(np.array([t for t, _ in ordered]) / dt_ms - steps).astype(np.float32),
     )
 
 

@@ -4,15 +4,15 @@
 
 namespace eventprop {
 
-// True times of a sample's spikes: `at` ms after the start of their steps, of which each is `per_step` here.
+// True times of a sample's spikes: `at` tells how much of their steps is over, of which each is `per_step` here.
 struct InputTimes {
-    const float *at;                      // null: spikes arrive as the step after theirs starts
+    const float *at;                      // parts of steps; null: spikes arrive as the step after theirs starts
     int per_step;
     real h;
 
-    int part(int64_t s) const { return std::min(per_step - 1, std::max(0, int(real(at[s]) / h))); }
+    int part(int64_t s) const { return std::min(per_step - 1, std::max(0, int(real(at[s]) * per_step))); }
     int stamp(int64_t s, int step) const { return at ? step * per_step + part(s) : (step + 1) * per_step - 1; }
-    real within(int64_t s) const { return at ? std::min(h, std::max(real(0), real(at[s]) - part(s) * h)) : h; }
+    real within(int64_t s) const { return at ? std::min(h, std::max(real(0), (real(at[s]) * per_step - part(s)) * h)) : h; }
     // Several spikes of a channel in a step are not dropped together.
     uint32_t key(uint32_t of_sample, int64_t s) const {
         uint32_t bits = 0;

@@ -180,7 +180,7 @@ struct BatchView {                        // the spike set and the samples of it
     double *loss;                         // [n]
     float *counts;                        // [n][sum of hidden sizes]: spikes in the trial
     int32_t *silent;                      // [n]: whether no output spiked
-    const float *at;                      // true times of spikes within their steps (ms), or null
+    const float *at;                      // true times of spikes, as parts of their steps, or null
     int64_t first;                        // position of samples[0] in the epoch, for the random streams
 };
 
