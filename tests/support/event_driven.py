@@ -384,11 +384,12 @@ class _Queue:
 
 
 def _min_gap(starts: Sequence[float], lengths: Sequence[float], ends: Sequence[SegmentEnd], trial_ms: float) -> float:
-    """Smallest distance of a spike to its neighbouring events and to the ends of the trial, ms."""
-    times = [(0.0, False)]
-    for start, length, end in zip(starts, lengths, ends, strict=True):
-        if end.kind != "none":
-            times.append((start + length, end.kind == "spike"))
-    times.append((trial_ms, False))
-    pairs = pairwise(times)
-    return min((t1 - t0 for (t0, spike0), (t1, spike1) in pairs if spike0 or spike1), default=np.inf)
+    """Smallest distance (ms) of a spike to what happens next to it (not what arrives elsewhere) and to the ends."""
+    events = [(s + length, end) for s, length, end in zip(starts, lengths, ends, strict=True) if end.kind != "none"]
+    gap = np.inf
+    for n in {end.source for _, end in events if end.kind == "spike"}:
+        own = [(0.0, False)]
+        own += [(t, end.kind == "spike") for t, end in events if end.targets is None or end.targets[n]]
+        own.append((trial_ms, False))
+        gap = min([gap, *(t1 - t0 for (t0, spike0), (t1, spike1) in pairwise(own) if spike0 or spike1)])
+    return gap

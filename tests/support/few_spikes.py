@@ -46,6 +46,19 @@ def few_spikes_case(
     return Case(net, (stamps,), np.array([seed % 3], np.int32), float(grid_ms), loss, **options)
 
 
+def delayed_case(
+    seed: int, kind: str = "hetLIF", loss: str = "sum", *, most_ms: float = 6.0, dt_ms: float = 1.0, **options: Any
+) -> Case:
+    """As ``few_spikes_case`` with exact times, input at any times, and delays of up to ``most_ms``."""
+    case = few_spikes_case(seed, kind, loss, spike_timing="exact", **options)
+    rng = np.random.default_rng([seed, 20])
+    for name, layer in case.net.populations.items():
+        shapes = {"delay": layer.w.shape} | ({} if layer.w_rec is None else {"delay_rec": layer.w_rec.shape})
+        case = case.edited(name, **{n: most_ms * rng.random(shape) for n, shape in shapes.items()})
+    times = rounded(rng.uniform(0, 45, (case.num_input, 2)))
+    return case.with_true_times(([(float(t), i) for i, own in enumerate(times) for t in own],), dt_ms)
+
+
 def differences_to_oracle(case: Case, engine: CpuEngine) -> dict[str, float]:
     """Relative differences of the engine's gradients and loss to the exact ones of a case with one sample; of its spike
     times the largest, in ms (inf: another number of spikes)."""

@@ -166,7 +166,7 @@ class Case:
         return replace(self, dt_ms=dt_ms, samples=samples)
 
     def with_true_times(self, times: tuple[Events, ...], dt_ms: float) -> Case:
-        """The network with input at other times, on a grid that does not matter."""
+        """The network with other input, on a grid that does not matter."""
         return replace(self, dt_ms=dt_ms, samples=tuple([] for _ in times), times=times)
 
     def events(self, sample: int = 0) -> oracle.InputEvents:
