@@ -17,11 +17,6 @@ struct ArrivalTables {
 struct Arrival {
     real at, w;
 };
-// One that is still to come, of the layer's own spikes.
-struct Coming {
-    real at, w;
-    uint32_t neuron;
-};
 
 // Where a trace's arrivals at a neuron that spikes in a step are kept.
 struct Replayed {
@@ -43,10 +38,7 @@ struct ArrivalTrace {
 };
 
 struct ArrivalScratch {
-    std::vector<uint32_t> cells;          // [panel][step][P]: ends of lists
-    std::vector<Arrival> listed;
-    std::vector<std::vector<Coming>> pending;  // [step]
-    Buffer landed;
+    Buffer landed;                        // as a trace's
 };
 
 }  // namespace eventprop

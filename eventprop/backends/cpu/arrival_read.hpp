@@ -27,9 +27,9 @@ public:
         std::fill(t.state.data, t.state.data + width, real(0));
         if (kept) trace.kept.reserve(size_t(K) * l.n_panels * N * P);
         Landing<Model> landing(l, K, kept, kept ? trace.arrivals.landed : t.arrivals.landed);
-        landing.land(below, l.forward, t.arrivals);
+        landing.land(below, l.forward);
         for (int p = 0; p < l.n_panels; ++p) Model::start(c, l.lanes_of<Model>(p), x(p));
-        landing.each_block([&](int p, int first, int) {
+        landing.each_block([&](int p, int first) {
             each_spike(below, K, l.forward, [&](int row, int k, real at, uint32_t) { integrate(row, k, at, p, first); });
         });
         for (int k = 0; k < K; ++k)

@@ -53,8 +53,8 @@ template <class Model> struct Followed {
 template <class Model> class ArrivalSweep {
 public:
     ArrivalSweep(const Layer &l, int K, const SpikeLists &source, LayerTrace &out, const Draws &draws, bool kept, Scratch &t)
-        : l(l), K(K), h(real(l.dt)), per(1 / h), out(out), draws(draws), kept(kept), t(t.arrivals),
-          landing(l, K, kept, kept ? out.arrivals.landed : t.arrivals.landed), slot(l.n, -1) {
+        : l(l), K(K), h(real(l.dt)), per(1 / h), source{source, {}, {}}, own{out.spikes, {}, {}}, out(out), draws(draws), kept(kept),
+          landing(l, K, kept, kept ? out.arrivals.landed : t.arrivals.landed), slot(size_t(l.n_panels) * P, -1) {
         const size_t size = size_t(l.n_panels) * N * P;
         for (Buffer *b : {&t.state, &t.next}) b->reserve(size);
         t.gap.reserve(size_t(l.n_panels) * P);
@@ -62,9 +62,8 @@ public:
         next = t.next.data;
         gap = t.gap.data;
         for (int p = 0; p < l.n_panels; ++p) Model::start(l.constants.data(), l.lanes_of<Model>(p), at(x, p));
-        this->t.pending.resize(K);
-        for (auto &list : this->t.pending) list.clear();
-        landing.land(source, l.forward, this->t);
+        landing.land(source, l.forward);
+        each_spike(source, K, l.forward, [&](int, int k, real at, uint32_t) { this->source.hear(k, at, h); });
     }
 
     void run(bool whole) {
@@ -83,10 +82,10 @@ private:
     const Layer &l;
     const int K;
     const real h, per;
+    Heard source, own;
     LayerTrace &out;
     const Draws &draws;
     const bool kept;
-    ArrivalScratch &t;
     Landing<Model> landing;
     real *x, *next, *gap;                 // states at both ends of the step; how high the level rises in it where nothing arrives
     std::vector<Followed<Model>> followed;
@@ -116,7 +115,7 @@ private:
                     if (g[lane] + bound[lane] >= 0) follow(p * P + lane, k);
         }
         if (number) {
-            fill(k);
+            listen(0, k);
             solve(k);
         }
         for (int p = 0; p < l.n_panels; ++p) bring_landed<Model>(l, p, landing.at(p, k), kept, at(next, p));
@@ -126,7 +125,6 @@ private:
             if (kept && f.spikes) keep(f, k);
             slot[f.neuron] = -1;
         }
-        t.pending[k].clear();
         std::swap(x, next);
     }
     void follow(int neuron, int k) {
@@ -134,14 +132,16 @@ private:
         Followed<Model> &f = followed[number];
         f.start(neuron);
         for (int v = 0; v < N; ++v) f.known.x[v] = at(x, neuron / P)[v * P + neuron % P];
-        const auto [from, to] = landing.list(t, neuron, k);
-        for (const Arrival *a = from; a < to; ++a) f.arrive(*a);
         slot[neuron] = number++;
     }
-    // What the layer's own spikes have sent to those that are followed.
-    void fill(int k) {
-        for (const Coming &a : t.pending[k])
-            if (slot[a.neuron] >= 0) followed[slot[a.neuron]].arrive({a.at, a.w});
+    // What arrives in step k at those that are followed, from number `first` on.
+    void listen(int first, int k) {
+        for (int i = first; i < number; ++i) {
+            Followed<Model> &f = followed[i];
+            auto arrive = [&](real at, real w) { f.arrive({at, w}); };
+            landing.each_arrival(source, l.forward, f.neuron, k, source.spikes.step_start[k + 1], arrive);
+            if (l.recurrent.present) landing.each_arrival(own, l.recurrent, f.neuron, k, uint32_t(out.spikes.id.size()), arrive);
+        }
     }
     // Arrivals of a trace, for where the neuron is followed back.
     void keep(const Followed<Model> &f, int k) {
@@ -181,26 +181,24 @@ private:
         list.at.push_back(when);
         recorded.insert(recorded.end(), spike.recorded, spike.recorded + R);
         ++f.spikes;
-        if (!dropped && l.recurrent.present) send(k, f.neuron, when);
+        if (dropped) return;
+        own.hear(k, when, h);
+        if (l.recurrent.present) send(k, f.neuron, when);
     }
-    void send(int k, int neuron, real when) {
-        landing.each_block([&](int p, int first, int lanes) {
-            landing.put(l.recurrent, neuron, p, first, lanes, k, when, [&](int lane, int step, real left, real w) {
+    // What arrives in the same step is heard of at once.
+    void send(int k, int neuron, real time) {
+        landing.send(l.recurrent, neuron, k, time);
+        const int before = number;
+        landing.each_block([&](int p, int first) {
+            const When when(k, time, delay_of(l.recurrent, p, neuron, first), h, per);
+            for (int lane = 0; lane < LANES && p * P + first + lane < l.n; ++lane) {
                 const int target = p * P + first + lane;
-                if (step > k) {
-                    if (step < K) t.pending[step].push_back({1 - left, w, uint32_t(target)});
-                    return;
-                }
-                const real at = larger(1 - left, when * per);
-                t.pending[k].push_back({at, w, uint32_t(target)});
-                if (slot[target] >= 0) again(followed[slot[target]], {at, w});
-                else if (gap[target] + landing.bound(p, k)[target % P] >= 0) {
-                    follow(target, k);
-                    for (const Coming &a : t.pending[k])
-                        if (a.neuron == uint32_t(target)) followed[slot[target]].arrive({a.at, a.w});
-                }
-            });
+                if (when.step[lane] != k) continue;
+                if (slot[target] >= 0) again(followed[slot[target]], {larger(1 - when.left[lane], time * per), l.recurrent.w.at(p, neuron)[first + lane]});
+                else if (gap[target] + landing.bound(p, k)[target % P] >= 0) follow(target, k);
+            }
         });
+        listen(before, k);
     }
     void again(Followed<Model> &f, Arrival a) {
         f.arrive(a);

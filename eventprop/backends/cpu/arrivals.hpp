@@ -149,14 +149,33 @@ template <class F> void each_spike(const SpikeLists &source, int K, const Weight
     for (int k = 0; k < K; ++k)
         for (uint32_t s = source.step_start[k]; s < source.step_start[k + 1]; ++s) act(int(source.id[s]), k, source.at[s], s);
 }
+// Delays onto panel p, by target.
+inline void sort_by_target(Weights &w, int p) {
+    real *to = w.by_target.data() + size_t(p) * P * w.n_pre;
+    for (int pre = 0; pre < w.n_pre; ++pre)
+        for (int lane = 0; lane < P; ++lane) to[size_t(lane) * w.n_pre + pre] = w.d.at(p, pre)[lane];
+}
 inline const real *delay_of(const Weights &w, int p, int row, int first) { return w.delayed ? w.d.at(p, row) + first : nullptr; }
 
-// Sums of what arrives in each step, [panel][step][row][P], with a step K for what comes later; and lists of it for each neuron
-// and step. With `moments` rows are sums of w u^power, else of what comes to each state variable. Of neurons that spike a row
-// more says how far what arrives may lift them at the most.
+// Spikes in order of time, with their times since the start of the trial (rounded) and their steps.
+struct Heard {
+    const SpikeLists &spikes;
+    std::vector<real> time;
+    std::vector<uint16_t> step;
+    void hear(int k, real at, real h) {
+        time.push_back(k * h + at);
+        step.push_back(uint16_t(k));
+    }
+};
+
+// Sums of what arrives in each step, [panel][step][row][P], with a step K for what comes later. With `moments` rows are sums of
+// w u^power, else of what comes to each state variable. Of neurons that spike a row more says how far what arrives may lift
+// them at the most.
 template <class Model> class Landing {
 public:
     const int rows, all;
+    int until = -1;                       // the last step in which something arrives
+
     Landing(const Layer &l, int K, bool moments, Buffer &landed)
         : rows(moments ? l.arrivals.powers : Model::n_state), all(rows + Model::spiking), l(l), K(K), moments(moments), h(real(l.dt)),
           per(1 / h) {
@@ -168,46 +187,42 @@ public:
     real *at(int p, int k) const { return data + (size_t(p) * (K + 1) + k) * all * P; }
     const real *bound(int p, int k) const { return at(p, k) + rows * P; }
 
-    // All of a source's spikes, with lists of them.
-    void land(const SpikeLists &source, const Weights &w, ArrivalScratch &t) {
-        if constexpr (Model::spiking) count(source, w, t);
-        each_block([&](int p, int first, int lanes) {
-            uint32_t *cells = Model::spiking ? cells_of(t, p) + first : nullptr;
-            each_spike(source, K, w, [&](int row, int k, real at, uint32_t) {
-                put(w, row, p, first, lanes, k, at, [&](int lane, int step, real left, real weight) {
-                    if (!Model::spiking || step >= K) return;
-                    t.listed[cells[size_t(step) * P + lane]++] = {1 - left, weight};
-                });
-            });
+    // All spikes of a source.
+    void land(const SpikeLists &source, const Weights &w) {
+        each_block([&](int p, int first) {
+            each_spike(source, K, w, [&](int row, int k, real at, uint32_t) { put(w, row, p, first, k, at); });
         });
+        if (!source.id.empty()) until = std::min(K - 1, source.last() + w.longest + 2);
     }
-    // One spike at a vector of neurons; also(lane, step, what is left of it, weight).
-    template <class F> void put(const Weights &w, int row, int p, int first, int lanes, int k, real time, F &&also) {
-        When when(k, time, delay_of(w, p, row, first), h, per);
-        limit(when.step, K);
-        until = std::max(until, k);
-        alignas(64) real share[(MOST_TERMS + 2) * LANES];
-        const vec weight = vec_at(w.w.at(p, row) + first);
-        shares(p, first, when.left, weight, share);
-        for (int lane = 0; lane < lanes; ++lane) {
-            const int step = int(when.step[lane]);
-            real *to = at(p, step) + first + lane;
-            for (int r = 0; r < all; ++r) to[r * P] += share[r * LANES + lane];
-            until = step < K && step > until ? step : until;
-            also(lane, step, when.left[lane], weight[lane]);
-        }
+    // A spike of the layer's own.
+    void send(const Weights &w, int neuron, int k, real time) {
+        each_block([&](int p, int first) { put(w, neuron, p, first, k, time); });
+        until = std::max(until, std::min(K - 1, k + w.longest + 2));
     }
     template <class F> void each_block(F &&act) const {
         for (int p = 0; p < l.n_panels; ++p)
-            for (int first = 0; first < P && p * P + first < l.n; first += LANES) act(p, first, std::min(LANES, l.n - p * P - first));
+            for (int first = 0; first < P && p * P + first < l.n; first += LANES) act(p, first);
     }
-    // A neuron's list in a step.
-    std::pair<const Arrival *, const Arrival *> list(const ArrivalScratch &t, int neuron, int k) const {
-        const size_t cell = (size_t(neuron / P) * (K + 1) + k) * P + neuron % P;
-        const Arrival *all = t.listed.data();
-        return {all + (cell ? t.cells[cell - 1] : 0), all + t.cells[cell]};
+    // act(how much of step k is over, weight) for each of the spikes before number `to` that arrives in it at a neuron.
+    template <class F> void each_arrival(const Heard &source, const Weights &w, int neuron, int k, uint32_t to, F &&act) const {
+        const real *delay = w.delayed ? w.by_target.data() + size_t(neuron) * w.n_pre : nullptr;
+        const uint16_t *id = source.spikes.id.data();
+        const real *time = source.time.data();
+        // near enough to be looked at
+        const real slack = h * real(0.01) + real(1e-6) * k * h, low = k * h - slack, high = (k + 1) * h + slack;
+        for (uint32_t s = source.spikes.step_start[std::max(0, k - w.longest - 2)]; s < to; s += LANES) {
+            vec t{}, d{};
+            const int n = int(std::min(to - s, uint32_t(LANES)));
+            std::memcpy(&t, time + s, n * sizeof(real));
+            if (delay)
+                for (int j = 0; j < n; ++j) d[j] = delay[id[s + j]];
+            t += d;
+            const auto near = (t >= low) & (t < high);
+            if (eventprop::all(~near)) continue;
+            for (int j = 0; j < n; ++j)
+                if (near[j]) arrival(source, w, neuron, k, s + j, act);
+        }
     }
-    int until = -1;                       // the last step in which something arrives
 
 private:
     const Layer &l;
@@ -216,34 +231,48 @@ private:
     const real h, per;
     real *data;
 
-    uint32_t *cells_of(ArrivalScratch &t, int p) const { return t.cells.data() + size_t(p) * (K + 1) * P; }
-    // Cells become the beginnings of lists.
-    void count(const SpikeLists &source, const Weights &w, ArrivalScratch &t) {
-        t.cells.assign(size_t(l.n_panels) * (K + 1) * P, 0);
-        each_block([&](int p, int first, int lanes) {
-            uint32_t *cells = cells_of(t, p) + first;
-            each_spike(source, K, w, [&](int row, int k, real time, uint32_t) {
-                const When when(k, time, delay_of(w, p, row, first), h, per);
-                for (int lane = 0; lane < lanes; ++lane)
-                    if (when.step[lane] < K) ++cells[size_t(when.step[lane]) * P + lane];
-            });
-        });
-        uint32_t sum = 0;
-        for (uint32_t &cell : t.cells) { const uint32_t n = cell; cell = sum; sum += n; }
-        t.listed.resize(sum);
+    template <class F> void arrival(const Heard &source, const Weights &w, int neuron, int k, uint32_t s, F &&act) const {
+        const int p = neuron / P, lane = neuron % LANES, first = neuron % P - lane, id = source.spikes.id[s];
+        const When when(source.step[s], source.spikes.at[s], delay_of(w, p, id, first), h, per);
+        if (when.step[lane] == k) act(1 - when.left[lane], w.w.at(p, id)[neuron % P]);
     }
-    void shares(int p, int first, vec u, vec w, real *to) const {
+    // One spike at a vector of neurons.
+    void put(const Weights &w, int row, int p, int first, int k, real time) {
+        const real *delay = delay_of(w, p, row, first);
+        When when(k, time, delay, h, per);
+        limit(when.step, K);
+        vec share[MOST_TERMS + 2];
+        shares(p, first, when.left, vec_at(w.w.at(p, row) + first), share);
+        if (!delay) {
+            real *to = at(p, int(when.step[0])) + first;
+            for (int r = 0; r < all; ++r) *reinterpret_cast<vec *>(to + r * P) += share[r];
+            return;
+        }
+        alignas(64) whole step[LANES];
+        *reinterpret_cast<ivec *>(step) = when.step * (ivec{} + all * P);
+        real *to = at(p, 0) + first;
+        moments ? scatter<0>(step, share, to) : scatter<Model::n_state + Model::spiking>(step, share, to);
+    }
+    template <int ROWS> void scatter(const whole *step, const vec *share, real *base) const {
+        const real *part = reinterpret_cast<const real *>(share);
+        for (int lane = 0; lane < LANES; ++lane) {
+            real *to = base + step[lane] + lane;
+            for (int r = 0; r < (ROWS ? ROWS : all); ++r) to[r * P] += part[r * LANES + lane];
+        }
+    }
+    void shares(int p, int first, vec u, vec w, vec *to) const {
         const int powers = l.arrivals.powers;
         const real *table = l.arrivals.ahead.data + size_t(p) * Model::n_state * powers * P + first;
-        vec power = w;
-        for (int r = 0; r < rows; ++r) {
-            *reinterpret_cast<vec *>(to + r * LANES) = moments ? power : w * polynomial(table + size_t(r) * powers * P, powers, u);
-            power *= u;
+        if (moments) {
+            to[0] = w;
+            for (int r = 1; r < rows; ++r) to[r] = to[r - 1] * u;
+        } else {
+            for (int r = 0; r < Model::n_state; ++r) to[r] = w * polynomial(table + size_t(r) * powers * P, powers, u);
         }
         if constexpr (Model::spiking) {
             const vec none{}, up = u * l.steep, down = u * l.steep_drop;
             const vec lift = up < l.lift ? up : none + l.lift, drop = down < l.drop ? down : none + l.drop;
-            *reinterpret_cast<vec *>(to + rows * LANES) = w > none ? w * lift : w * -drop;
+            to[rows] = w > none ? w * lift : w * -drop;
         }
     }
 };

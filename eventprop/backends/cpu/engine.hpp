@@ -179,6 +179,10 @@ private:
                 w->longest_of.resize(l.n_panels);
                 pool.run(l.n_panels, [&](int p, int) { round_delays(*w, p, l.dt); });
                 w->longest = *std::max_element(w->longest_of.begin(), w->longest_of.end());
+#if ARRIVALS
+                w->by_target.resize(size_t(l.n_panels) * P * w->n_pre);
+                pool.run(l.n_panels, [&](int p, int) { sort_by_target(*w, p); });
+#endif
             }
         });
     }

@@ -25,6 +25,7 @@ struct Weights {
     std::vector<uint16_t> steps;          // delays in steps, as the delays lie
     std::vector<int> longest_of;          // of each panel (steps), and of all
     int longest = 0;
+    std::vector<real> by_target;          // delays as they are, [target][pre]; see arrivals.hpp
 
     const uint16_t *steps_at(int p, size_t row) const { return steps.data() + p * d.stride + row * P; }
     bool learns() const { return present && (trained || delays_trained); }
