@@ -2,8 +2,8 @@
 
 The whole training step is timed: forward sweep, loss, backward sweep, gradients, Adam. Data: 700 channels, 9,000
 spikes a sample within the first 700 ms, weights such that a hidden neuron fires about 9 times. The calibration line
-says how fast the machine is at what the engine is bound by. With --kinds, neuron types, trained time constants and
-exact spike times are compared with plain LIF, each in turn within every repeat, so that other load falls on all alike.
+says how fast the machine is at what the engine is bound by. With --kinds, neuron types, trained time constants, delays
+and exact spike times are compared with plain LIF, each in turn within every repeat: other load falls on all alike.
 Run: python benchmarks/speed.py [--kinds] [--json FILE]
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import statistics
 import sys
@@ -32,6 +33,14 @@ from eventprop.training.optimiser import AdamSettings, adam_parameters
 
 BATCH, SPIKES, CHANNELS, EPOCH = 32, 9000, 700, 8156
 SIZES = ((256, 1400), (1024, 1000))  # neurons, steps of 1 ms
+
+
+def _delays(projection: str) -> dict[str, Any]:
+    """A delay of 0 to 62 steps for each synapse."""
+    given = {f"{projection}_DELAY_MAX": 63.0, f"{projection}_DELAY_UNIFORM": [0.0, 62.0]}
+    return {**given, "TRAIN_DELAYS": [projection]}
+
+
 KINDS: dict[str, dict[str, Any]] = {
     "LIF": {},
     "hetLIF": {"HIDDEN_NEURON_TYPE": "hetLIF"},
@@ -45,6 +54,11 @@ KINDS: dict[str, dict[str, Any]] = {
         "TRAIN_TAU_B": True,
     },
     "LIF, avg_xentropy": {"LOSS_TYPE": "avg_xentropy"},
+    "QIF": {"HIDDEN_NEURON_TYPE": "QIF"},
+    "AdEx": {"HIDDEN_NEURON_TYPE": "AdEx"},
+    "Izhikevich": {"HIDDEN_NEURON_TYPE": "Izhikevich"},
+    "LIF, trained delays of input": _delays("INPUT_HIDDEN"),
+    "LIF, trained recurrent delays": _delays("HIDDEN_HIDDEN"),
     "LIF, substep": {"SPIKE_TIMING": "substep"},
     "LIF, exact": {"SPIKE_TIMING": "exact"},
     "ALIF, exact": {"HIDDEN_NEURON_TYPE": "ALIF", "B_INCR": 0.02, "SPIKE_TIMING": "exact"},
@@ -71,9 +85,9 @@ def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, 
     """Scale the input weights until hidden neurons fire about 9 times; the rate that was reached."""
     weights = engine.network.initial_weights(1)
     base = rng.normal(0.02, 0.03, weights["in_to_hid"].shape).astype(np.float32)
-    low, high = 0.2, 2.0
-    for _ in range(12):
-        scale = (low + high) / 2
+    low, high = 0.2, 100.0
+    for _ in range(16):
+        scale = math.sqrt(low * high)
         engine.set_weights({**weights, "in_to_hid": scale * base})
         counts = engine.run(data, np.arange(8), None, randomness=Randomness(input_dropout=dropout)).spike_counts
         rate = float(counts.mean())
@@ -90,7 +104,7 @@ def time_step(engine: Engine, data: SpikeSet, dropout: float, step: int, batch: 
     engine.run(data, samples, labels, learn=True, randomness=random)
     if engine.has_gradient:
         engine.gradient_norm()
-        engine.update(adam_parameters(AdamSettings(), 1e-9, step + 1))
+        engine.update(adam_parameters(AdamSettings(), 1e-9, step + 1), delay_rate=1e-9)
     return (time.perf_counter() - start) / batch * 1e3
 
 

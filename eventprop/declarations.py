@@ -150,6 +150,10 @@ def _check_names(neuron: Neuron, who: str) -> None:
         if not isinstance(parameter, Parameter):
             raise ValueError(f"{who}: parameter {name} must be a Parameter, got {parameter!r}")
         parameter.check(parameter.default, f"{who}: default of parameter {name}")
+    keys: dict[str, str] = {}
+    for name in neuron.parameters:
+        if (other := keys.setdefault(name.upper(), name)) != name:
+            raise ValueError(f"{who}: parameters {other} and {name} have one key, {name.upper()}; rename one of them")
     for name in neuron.state:
         check_name(name, f"{who}: variable")
         if name in neuron.parameters:

@@ -7,7 +7,7 @@ to 1, ...) and ``hid_to_out``. Weights are ``(n_pre, n_post)`` arrays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from eventprop.derivation import NeuronModel
 from eventprop.streams import stream
 
 __all__ = ["TIME_CONSTANTS", "DELAY", "DELAY_SHARED", "Delay", "Network", "Population", "Projection", "Randomness"]
-__all__ += ["SPIKE_TIMINGS", "flat_file", "flat_name", "synaptic"]
+__all__ += ["SPIKE_TIMINGS", "check_names", "flat_file", "flat_name", "synaptic"]
 
 DELAY = ".delay"
 """What follows a projection's name where its delays are meant."""
@@ -102,8 +102,12 @@ class Delay:
         return np.array(np.broadcast_to(np.clip(found, 0.0, self.most), shape), np.float32)
 
     def problem(self, values: np.ndarray) -> str | None:
-        """What is wrong with delays ``(n_pre, n_post)``; None where nothing is."""
-        if values.size and not 0.0 <= values.min() <= values.max() <= values.dtype.type(self.most):
+        """What is wrong with delays ``(n_pre, n_post)``; None where nothing is.
+
+        In double precision, too, one at the bound may come from a file that has it in single precision.
+        """
+        most = max(self.most, float(np.float32(self.most)))
+        if values.size and not 0.0 <= values.min() <= values.max() <= values.dtype.type(most):
             wrong = values.min() if values.min() < 0.0 else values.max()
             return f"must be from 0 to {self.most:g} ms, got {wrong:g}"
         axis = {"source": 1, "target": 0}.get(self.per)
@@ -248,7 +252,7 @@ class Network:
                 are out of bounds or differ where they are shared.
         """
         shapes = self.synaptic_shapes()
-        _check_names("weights", weights, shapes)
+        check_names("weights", weights, shapes)
         checked = {name: self._checked(synaptic(name), weights[name], shape) for name, shape in shapes.items()}
         for name, (_, delay) in self.delays.items():
             if problem := delay.problem(checked[name]):
@@ -263,10 +267,10 @@ class Network:
             ValueError: names the population and time constant that is missing, unknown, misshaped, not positive, below
                 its bound, or different between neurons that share one value.
         """
-        _check_names("time constants", values, {q.name: None for q in self.populations})
+        check_names("time constants", values, {q.name: None for q in self.populations})
         checked: dict[str, dict[str, np.ndarray]] = {}
         for q in self.populations:
-            _check_names(f"time constants of {q.name}", values[q.name], q.time_constants)
+            check_names(f"time constants of {q.name}", values[q.name], q.time_constants)
             checked[q.name] = {
                 name: self._checked_time_constant(q, name, values[q.name][name]) for name in q.time_constants
             }
@@ -306,7 +310,8 @@ class Network:
         return array
 
 
-def _check_names(what: str, given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def check_names(what: str, given: Iterable[str], expected: Iterable[str]) -> None:
+    """Raise ValueError unless ``given`` are the names ``expected``."""
     unknown = sorted(set(given) - set(expected))
     missing = sorted(set(expected) - set(given))
     if unknown or missing:

@@ -154,8 +154,7 @@ def bin_events(
         raise ValueError(f"{len(times_ms)} times, {len(channels)} channels, but offsets end at {offsets[-1]}")
     if true_times and least > 1:
         raise ValueError(f"{least} events of a channel in a step make no spike with a time of its own")
-    step_parts, channel_parts = [np.zeros(0, np.uint16)], [np.zeros(0, np.uint16)]
-    at_parts = [np.zeros(0, np.float32)]
+    parts = [(np.zeros(0, np.uint16), np.zeros(0, np.uint16), np.zeros(0, np.float32))]
     counts = np.zeros(len(offsets) - 1, np.int64)
     for first, last in _blocks(offsets):
         part = slice(offsets[first], offsets[last])
@@ -165,21 +164,14 @@ def bin_events(
         with np.errstate(over="ignore"):
             floor = np.floor(times / dt_ms * (1 + _TOLERANCE))
         if true_times:
-            part_over = (times / dt_ms - floor).clip(0.0, 1.0).astype(np.float32)
-            steps, numbers, at, counts[first:last] = _in_order(floor, numbers, part_over, bounds, num_steps)
-            at_parts.append(at)
+            at = (times / dt_ms - floor).clip(0.0, 1.0).astype(np.float32)
+            steps, numbers, at, counts[first:last] = _in_order(floor, numbers, at, bounds, num_steps)
         else:
+            at = parts[0][2]
             steps, numbers, counts[first:last] = _binned(floor, numbers, bounds, num_channels, num_steps, least)
-        step_parts.append(steps)
-        channel_parts.append(numbers)
-    return SpikeSet(
-        offsets=_offsets(counts),
-        steps=np.concatenate(step_parts),
-        channels=np.concatenate(channel_parts),
-        num_channels=num_channels,
-        num_steps=num_steps,
-        at=np.concatenate(at_parts) if true_times else None,
-    )
+        parts.append((steps, numbers, at))
+    steps, numbers, at = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return SpikeSet(_offsets(counts), steps, numbers, num_channels, num_steps, at if true_times else None)
 
 
 def _in_order(

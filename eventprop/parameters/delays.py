@@ -95,6 +95,10 @@ def check_delays(p: Mapping[str, Any]) -> list[str]:
             problems.append(f"TRAIN_DELAYS has {name!r}; there are {', '.join(PROJECTIONS)}")
         elif p.get(f"{name}_DELAY_MAX") == 0.0:
             problems.append(f"TRAIN_DELAYS has {name!r}, whose delays have no room: {name}_DELAY_MAX=0 must be above 0")
+    if p["TRAIN_DELAYS"] and p.get("ETA") == 0.0 and p.get("ETA_DELAY", 0.0) > 0.0:
+        problems.append(
+            "TRAIN_DELAYS needs ETA above 0, whose schedule ETA_DELAY follows; TRAIN_W=False keeps weights as they are"
+        )
     return problems
 
 

@@ -22,7 +22,11 @@ def _when(key: str, what: str) -> Key:
 
 RECORDING = (
     of_recording(
-        "W_OUTPUT_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs after which weights are saved."
+        "W_OUTPUT_EPOCH_TRIAL",
+        "Recording",
+        "pairs",
+        [],
+        "[epoch, trial] pairs after which weights, and delays, are saved.",
     ),
     of_recording(
         "TAU_OUTPUT_EPOCH_TRIAL", "Recording", "pairs", [], "[epoch, trial] pairs after which time constants are saved."

@@ -12,7 +12,7 @@ from eventprop import backends
 from eventprop.data.dataset import Dataset
 from eventprop.data.spikes import SpikeSet, from_samples
 from eventprop.data.splits import Subset
-from eventprop.network import DELAY, Network
+from eventprop.network import DELAY, Network, check_names
 from eventprop.simulators.records import network_of
 
 if TYPE_CHECKING:
@@ -33,20 +33,30 @@ class Prediction(NamedTuple):
     scores: np.ndarray
 
 
-class Gradients(NamedTuple):
-    """Mean loss over the samples and its derivatives.
+class _Three(NamedTuple):
+    loss: float
+    grads: dict[str, np.ndarray]
+    time_constants: TimeConstants
+
+
+class Gradients(_Three):
+    """Mean loss over the samples and its derivatives; as a tuple it is ``(loss, grads, time_constants)``.
 
     Attributes:
         loss: the mean loss.
         grads: by every weight, ``(n_pre, n_post)`` for each synapse population.
-        delays: likewise by every delay (1 / ms), of synapse populations that have some.
         time_constants: by every neuron's time constants, ``(size,)`` for each population and name.
+        delays: by every delay (1 / ms), as ``grads``, of synapse populations that have some.
     """
 
-    loss: float
-    grads: dict[str, np.ndarray]
-    time_constants: dict[str, dict[str, np.ndarray]]
-    delays: dict[str, np.ndarray]
+    delays: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, loss: float, synaptic: Mapping[str, np.ndarray], time_constants: TimeConstants) -> Gradients:
+        """From what an engine gives: weights and delays under the names that they have there."""
+        made = cls(loss, {name: g for name, g in synaptic.items() if not name.endswith(DELAY)}, time_constants)
+        made.delays = {name.removesuffix(DELAY): g for name, g in synaptic.items() if name.endswith(DELAY)}
+        return made
 
 
 class Inspection(ABC):
@@ -82,7 +92,7 @@ class Inspection(ABC):
         Raises:
             ValueError: a synapse population is missing, unknown, misshaped or holds values that are not finite.
         """
-        self._set_synaptic(self.delays(), weights, "")
+        self._set_synaptic("weights", weights, self.weights(), self.delays())
 
     def delays(self) -> dict[str, np.ndarray]:
         """Delays in ms by synapse population, float32 ``(n_pre, n_post)``, of those that have some: as
@@ -96,16 +106,25 @@ class Inspection(ABC):
             ValueError: a synapse population is missing, has no delays or other shapes, or values are not finite,
                 negative, above the bound (``..._DELAY_MAX``) or differ where they are shared (``DELAY_PER``).
         """
-        self._set_synaptic(self.weights(), delays, DELAY)
+        if not self._network.delays:
+            raise ValueError("this network has no delays; it has some where one of the keys ..._DELAY_MAX is above 0")
+        self._set_synaptic("delays", delays, self.weights(), self.delays())
 
     def _synaptic(self) -> dict[str, np.ndarray]:
         """Weights and, as ``<synapse population>.delay``, delays."""
         return self._current or self._given or self._network.initial_weights(self.p["MODEL_SEED"])
 
-    def _set_synaptic(self, others: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray], what: str) -> None:
-        """Take weights for which ``what`` is "", or delays (``DELAY``), and the ``others`` as they are."""
-        kept = {name + ("" if what else DELAY): array for name, array in others.items()}
-        self._given = self._network.check_weights({**{n + what: a for n, a in values.items()}, **kept})
+    def _set_synaptic(
+        self,
+        what: str,
+        given: Mapping[str, np.ndarray],
+        weights: Mapping[str, np.ndarray],
+        delays: Mapping[str, np.ndarray],
+    ) -> None:
+        """Take ``given`` weights or delays, as ``what`` says, in place of those that there are; the others stay."""
+        check_names(what, given, delays if what == "delays" else weights)
+        weights, delays = (weights, given) if what == "delays" else (given, delays)
+        self._given = self._network.check_weights({**weights, **{name + DELAY: d for name, d in delays.items()}})
         self._current = None
 
     def time_constants(self) -> TimeConstants:
@@ -149,10 +168,7 @@ class Inspection(ABC):
         engine = self._ready(p, plain=True)
         result = engine.run(spikes, np.arange(len(spikes)), labels, learn=True)
         result.check()
-        found = engine.gradients()
-        delays = {name.removesuffix(DELAY): g for name, g in found.items() if name.endswith(DELAY)}
-        weights = {name: g for name, g in found.items() if not name.endswith(DELAY)}
-        return Gradients(float(result.loss.mean()), weights, engine.time_constant_gradients(), delays)
+        return Gradients.of(float(result.loss.mean()), engine.gradients(), engine.time_constant_gradients())
 
     def spikes(
         self, p: Mapping[str, Any], subset: Subset, population: str = "hidden0"

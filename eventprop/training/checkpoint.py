@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import files, models
-from eventprop.network import PRECISIONS, Network, flat_file
+from eventprop.network import DELAY, PRECISIONS, Network, flat_file, synaptic
 from eventprop.reports.results import Place
 from eventprop.training import journal
 from eventprop.training.journal import Mark
@@ -32,6 +32,7 @@ __all__ = ["TrainingState", "checkpoint_path", "load", "load_flat", "save", "sav
 
 _FORMAT = 3  # 1 had no time constants: they were those of p; 2 had history and collected arrays in it, and no journal
 _FLAT_TIME_CONSTANTS = {"tau_mem": "taum", "tau_syn": "tausyn", "tau_b": "taub"}
+_DELAY_KEYS = "the keys ..._DELAY_MAX, and DELAY_PER"
 
 
 @dataclass
@@ -240,6 +241,11 @@ def load_flat(path: Path, network: Network) -> dict[str, Any] | None:
         return None
     print(f"There is no {path.name}; taking the flat arrays {name}_*_{label}.npy beside it")
     weights = {what: _read_flat(paths[flat_file(what)], shape) for what, shape in shapes.items()}
+    others = [n + DELAY for q in network.projections if (n := q.name) + DELAY not in shapes]
+    extra = [at for what in others if (at := path.with_name(f"{name}_{flat_file(what)}_{label}.npy")).exists()]
+    if extra:
+        raise ValueError(f"{extra[0]} is of another network: this one has no such delays (check {_DELAY_KEYS})")
+    _check_delays({what: paths[flat_file(what)] for what in shapes}, weights, network)
     taus: dict[str, dict[str, np.ndarray]] = {}
     for q in network.populations:
         for tau in q.time_constants:
@@ -283,6 +289,7 @@ def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -
     weights: dict[str, tuple[int, ...]] = dict(network.synaptic_shapes())
     for role, arrays in found.items():
         _check_shapes(path, arrays, weights if role == "w" else network.trained_shapes())
+    _check_delays(dict.fromkeys(state.weights, path), state.weights, network)
     needed = {f"{q.name}.{n}": (q.size,) for q in network.populations for n in q.per_neuron if n in q.time_constants}
     own = {f"{q}.{n}": a for q, values in state.time_constants.items() for n, a in values.items()}
     shared = {f"{q.name}.{n}": (q.size,) for q in network.populations for n in q.time_constants}
@@ -293,6 +300,13 @@ def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -
                 raise ValueError(f"{path} holds {array.dtype} and not float32 or float64 in {role}/{name}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{path} holds values that are not finite in {role}/{name}")
+
+
+def _check_delays(paths: Mapping[str, Path], weights: Mapping[str, np.ndarray], network: Network) -> None:
+    """Delays are within this network's bounds, and alike where it shares them."""
+    for name, (_, delay) in network.delays.items():
+        if problem := delay.problem(weights[name]):
+            raise ValueError(f"{paths[name]}: {synaptic(name)} {problem} (check {_DELAY_KEYS})")
 
 
 def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]) -> None:
@@ -309,4 +323,6 @@ def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], expected: Mappin
 def _keys_to_check(differing: list[str]) -> str:
     if differing and all("tau_" in name.split(" ")[0] for name in differing):
         return "TRAIN_TAU, TRAIN_TAU_B, TRAIN_TAU_OUTPUT, HIDDEN_NEURON_TYPE, OUTPUT_NEURON_TYPE and NUM_HIDDEN"
+    if differing and all(name.split(" ")[0].endswith(DELAY) for name in differing):
+        return _DELAY_KEYS
     return "NUM_HIDDEN, N_HID_LAYER, N_INPUT_DELAY, RECURRENT and the data set"

@@ -194,6 +194,6 @@ def test_a_gradient_whose_square_overflows(monkeypatch: pytest.MonkeyPatch) -> N
     p = {**YINYANG, **SMALL}
     with pytest.raises(TrainingDiverged, match=r"norm is 1e\+19 in epoch 0, batch 0.*GRAD_CLIP"):
         yinyang(p).train(p)
-    monkeypatch.setattr(CpuEngine, "update", lambda self, parameters, factor: pytest.approx(1e-19, factor))
+    monkeypatch.setattr(CpuEngine, "update", lambda self, parameters, factor, rate: pytest.approx(1e-19, factor))
     p["GRAD_CLIP"] = 1.0
     yinyang(p).train(p)

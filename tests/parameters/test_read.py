@@ -11,6 +11,7 @@ import pytest
 import simulator_SHD
 from eventprop.description import hidden_neurons
 from eventprop.parameters import shd as shd_parameters
+from eventprop.parameters.delays import PROJECTIONS
 from eventprop.parameters.shd import KEYS, resolve_shd
 from eventprop.simulators.records import RECORDS
 from tests.parameters.test_belonging import KEY_OF
@@ -81,6 +82,7 @@ def test_every_key_is_read(small_data: Path, monkeypatch: pytest.MonkeyPatch) ->
         {"HIDDEN_NEURON_TYPE": "ALIF", "TRAIN_TAU_B": True, "LOSS_TYPE": "first_spike_exp", "REG_TYPE": "Thomas1"},
         {"HIDDEN_NEURON_TYPE": "hetLIF", "N_INPUT_DELAY": 1, "LOSS_TYPE": "sum_weigh_input", "N_HID_LAYER": 2},
     ]
+    others += [{f"{name}_DELAY_MAX": 50.0 for name in PROJECTIONS} | {"N_HID_LAYER": 2}]
     others += [{"HIDDEN_NEURON_TYPE": name, "T_REF": 10.0} for name, _ in hidden_neurons().items()]
     for other in others:
         mn.network(mn._for_run({**p, **bounds, **other}))

@@ -107,6 +107,7 @@ def test_help_and_show_know_it(file: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (('"v_rest": P', '"V_THRESH": P'), "parameters v_thresh and V_THRESH have one key, V_THRESH"),
         (("V - v_thresh", "V - v_tresh"), "threshold: 'V - v_tresh' has 'v_tresh'.*did you mean v_thresh"),
         (("-Isyn / tau_syn", "-Isyn / tau_syn)"), "dynamics of Isyn: .* is no expression"),
         (("-Isyn / tau_syn", "print(Isyn)"), r"has print\(\); there are exp"),

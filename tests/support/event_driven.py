@@ -238,16 +238,6 @@ def meeting_time(i: float, v: float, tau_mem: float, tau_syn: float, ratio: floa
     return lag if lag > 0 else math.inf
 
 
-def delayed(events: InputEvents, channels: int, copies: int, delay_ms: float, trial_ms: float) -> InputEvents:
-    """Input events of a network with `copies` delayed copies of its `channels` inputs.
-
-    Copy i (0 is the original) of an event lies i * delay_ms later, in channel i * channels + channel; what would lie
-    at or after trial_ms is dropped.
-    """
-    copied = [(t + k * delay_ms, k * channels + channel) for k in range(copies + 1) for t, channel in events]
-    return [event for event in copied if event[0] < trial_ms]
-
-
 def _first_rise(neuron: Sequence[float], i: float, v: float, b: float, limit: float) -> float | None:
     """Lag within `limit` ms at which V - B of a neuron (tau_mem, tau_syn, tau_b, v_thresh) first rises to v_thresh."""
     tau_mem, tau_syn, tau_b, v_thresh = neuron
@@ -340,13 +330,20 @@ def simulate(network: Network, events: InputEvents, marks: Sequence[float] = ())
         now = stop if due and crossing is None else now + length
         if len(columns) > _MAX_SEGMENTS:
             raise RuntimeError("runaway activity")
-    start_ms, length_ms, i, v, b, ends = zip(*columns, strict=True)
     spiking = [name for name, layer in network.populations.items() if math.isfinite(layer.v_thresh)]
+    times = {name: tuple(np.array(own) for own in spikes[neurons.spans[name]]) for name in spiking}
+    return _trajectory(network, times, columns)
+
+
+def _trajectory(
+    network: Network, spike_times: dict[str, tuple[Array, ...]], segments: Sequence[tuple[Any, ...]]
+) -> Trajectory:
+    start_ms, length_ms, i, v, b, ends = zip(*segments, strict=True)
     return Trajectory(
         network,
-        spike_times={name: tuple(np.array(own) for own in spikes[neurons.spans[name]]) for name in spiking},
+        spike_times,
         min_denominator=min((abs(end.denominator) for end in ends if end.kind == "spike"), default=np.inf),
-        min_gap_ms=_min_gap(start_ms, length_ms, ends, trial),
+        min_gap_ms=_min_gap(start_ms, length_ms, ends, network.trial_ms),
         start_ms=np.array(start_ms),
         length_ms=np.array(length_ms),
         i=np.array(i),

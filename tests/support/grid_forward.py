@@ -6,7 +6,7 @@ The forward half of ``tests/support/grid_numpy.py``, whose docstring has the equ
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ from tests.support.oracle import LOSS_WEIGHTS, Array, Layer, Network, cross_entr
 Spikes = Sequence[tuple[int, int]]
 Dropped = Callable[[int, int, int], bool]
 Gradients = dict[str, dict[str, Array]]
+Delays = Mapping[str, Mapping[str, NDArray[Any]]]
 SPIKING_LOSSES = ("first_spike", "first_spike_exp")
 VOLTAGE_LOSSES = (*LOSS_WEIGHTS, "sum_weigh_input", "avg_xentropy", "max")
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(32)
@@ -92,6 +93,7 @@ class GridForward:
         weights: (step,) factor with which the output's V counts.
         first_ms: (output,) time of the first spike of each output, inf for none.
         spiking: whether the outputs can spike.
+        delays: as in `forward`.
     """
 
     layers: dict[str, Trace]
@@ -100,6 +102,7 @@ class GridForward:
     weights: Array
     first_ms: Array
     spiking: bool
+    delays: Delays = field(default_factory=dict)
 
     @property
     def fired(self) -> dict[str, NDArray[np.bool_]]:
@@ -178,19 +181,35 @@ def input_spikes(stamps: Spikes, rows: int, steps: int, delay_steps: int = 0, co
     return inputs
 
 
+def _deliver(drive: Array, k: int, spikes: NDArray[Any], w: Array, delay: NDArray[Any]) -> None:
+    """Add what (source,) spikes stamped k bring to the steps of `drive` (step, neuron) in which they arrive; what would
+    arrive later is lost."""
+    for source in np.flatnonzero(spikes):
+        late = k + 1 + delay[source]
+        here = np.flatnonzero(late < len(drive))
+        drive[late[here], here] += spikes[source] * w[source, here]
+
+
 def _simulate(
-    c: SimpleNamespace, source: NDArray[Any], noise: Array | None = None, drop: Callable[[int, int], bool] | None = None
+    c: SimpleNamespace,
+    source: NDArray[Any],
+    noise: Array | None = None,
+    drop: Callable[[int, int], bool] | None = None,
+    delay: Mapping[str, NDArray[Any]] | None = None,
 ) -> Trace:
-    """Forward pass of one layer that is fed by (step, source) spikes."""
-    steps, dtype = len(source), c.zeros.dtype
+    """Forward pass of one layer that is fed by (step, source) spikes; delays of "w" and "w_rec", if any, in steps."""
+    steps, dtype, delay = len(source), c.zeros.dtype, delay or {}
     trace = Trace.empty(steps, len(c.zeros), dtype)
     i, v, b = c.zeros, c.zeros + c.v_reset, c.zeros + c.b_init
+    drive = np.zeros((steps, len(c.zeros)), dtype)  # what has a delay
+    for k in range(steps if "w" in delay else 0):
+        _deliver(drive, k, source[k], c.w, delay["w"])
     for k in range(steps):
-        i = c.beta * i
-        if k > 0:
+        i = c.beta * i + drive[k]
+        if k > 0 and "w" not in delay:
             i = i + source[k - 1].astype(dtype) @ c.w
-            if c.w_rec is not None:
-                i = i + trace.fired[k - 1].astype(dtype) @ c.w_rec
+        if k > 0 and c.w_rec is not None and "w_rec" not in delay:
+            i = i + trace.fired[k - 1].astype(dtype) @ c.w_rec
         trace.i[k], trace.v[k], trace.b[k] = i, v, b
         v = c.alpha * v + c.kappa * i
         b = c.gamma * b
@@ -206,6 +225,8 @@ def _simulate(
         for n in np.flatnonzero(spikes):
             lost = drop is not None and drop(k, int(n))
             trace.dropped[k, n], trace.fired[k, n] = lost, not lost
+        if "w_rec" in delay:
+            _deliver(drive, k, trace.fired[k], c.w_rec, delay["w_rec"])
         v, b = np.where(spikes, c.v_reset, v), np.where(spikes, b + c.b_incr, b)
     return trace
 
@@ -251,6 +272,7 @@ def forward(
     dropped: Dropped | None = None,
     delay_steps: int = 0,
     copies: int = 1,
+    delays: Delays | None = None,
     dtype: DTypeLike = np.float64,
 ) -> GridForward:
     """Run the forward pass of one sample.
@@ -264,6 +286,7 @@ def forward(
         noise: by hidden layer (number), (step, neuron) what is added to V after each update.
         dropped: of layer (number), step and neuron: whether a spike is lost to hidden dropout.
         delay_steps, copies: delay line; rows i*C to i*C + C - 1 of the first layer's w are copy i of the C channels.
+        delays: by population, steps (source, neuron) of its synapses' delays: "w", "w_rec" or both.
         dtype: precision of state and coefficients.
 
     Raises:
@@ -272,19 +295,21 @@ def forward(
     spiking = bool(np.isfinite(network.output.v_thresh))
     if loss not in (SPIKING_LOSSES if spiking else VOLTAGE_LOSSES):
         raise ValueError(f"loss {loss} unknown, or not for these outputs")
-    parameters = parameters or {}
+    parameters, delays = parameters or {}, delays or {}
     steps = round(network.trial_ms / dt_ms)
     inputs = input_spikes(stamps, len(network.hidden[0].w), steps, delay_steps, copies)
     layers: dict[str, Trace] = {}
     source: NDArray[Any] = inputs
     for number, layer in enumerate(network.hidden):
         own_noise, drop = None if noise is None else noise[number], dropped and partial(dropped, number)
-        trace = _simulate(_coefficients(layer, dt_ms, dtype), source, own_noise, drop)
-        layers[f"hidden{number}"], source = trace, trace.fired
-    output = layers["output"] = _simulate(_coefficients(network.output, dt_ms, dtype), source)
+        name = f"hidden{number}"
+        trace = _simulate(_coefficients(layer, dt_ms, dtype), source, own_noise, drop, delays.get(name))
+        layers[name], source = trace, trace.fired
+    output = _simulate(_coefficients(network.output, dt_ms, dtype), source, delay=delays.get("output"))
+    layers["output"] = output
     weights, first_ms = _step_weights(loss, parameters, inputs, dt_ms), first_spikes(output.fired, dt_ms)
     scores = _scores(loss, output, weights, first_ms, network.trial_ms, parameters.get("tau_0", np.nan))
-    return GridForward(layers, inputs, scores, weights, first_ms, spiking)
+    return GridForward(layers, inputs, scores, weights, first_ms, spiking, delays)
 
 
 def _penalty(loss: str, parameters: Mapping[str, float], t: float, trial_ms: float) -> tuple[float, float]:

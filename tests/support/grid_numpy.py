@@ -22,6 +22,9 @@ The adjoints are 0 at index K (but for the phantom); for m = K-1, ..., 0, with m
                           lambda_v -= regularisation
     sources stamped m-1:  dw -= tau_syn lambda_i,    their R = sum over targets of w (lambda_v - lambda_i)
 
+A synapse with a delay of d steps brings a spike stamped k to its target in step m = k + 1 + d: R and dw take the
+adjoints there, and dL/dd += w (lambda_v - lambda_i), per ms. What would arrive in step K or later is lost.
+
 No layer acts on an earlier one within a trial, so each is simulated, and taken back, for the whole trial at a time.
 The impulse is the discrete transpose of the forward score, so read-out gradients are exact derivatives. The jump of a
 spike comes one step after its error R was sampled, which is the order of the reference implementation.
@@ -39,6 +42,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from tests.support.grid_forward import (
     SPIKING_LOSSES,
+    Delays,
     Dropped,
     Gradients,
     GridForward,
@@ -73,23 +77,29 @@ def _impulses(record: GridForward, label: int, loss: str, tau_mem: Array) -> Arr
     return np.outer(record.weights, _error(record.scores, label)) / (steps * tau_mem)
 
 
-def _cusp_errors(c: SimpleNamespace, output: Trace, fired: NDArray[np.bool_], error: Array) -> Array:
-    """(step, hidden) derivative of the loss "max" by the times of the hidden spikes that end a rise of an output's V.
+def _cusp_errors(
+    c: SimpleNamespace, output: Trace, fired: NDArray[np.bool_], error: Array, delay: NDArray[Any] | None
+) -> tuple[Array, Array]:
+    """(step, hidden) derivative of the loss "max" by the times of the hidden spikes that end a rise of an output's V,
+    and (hidden, output) that by the delays of the synapses that they come through.
 
     Where such a spike arrives at the maximum, the maximum moves with it. Spikes that arrive together share the term in
     proportion to their (negative) weights. What they got of the impulse at this maximum is taken back: it comes before
     them and so is none of their business.
     """
-    errors = np.zeros(fired.shape)
+    errors, by_delay = np.zeros(fired.shape), np.zeros(c.w.shape)
     for j, m in enumerate(output.v.argmax(axis=0)):
-        if m == 0:
+        left = np.full(len(c.w), m - 1) - (0 if delay is None else delay[:, j])  # when what arrives in step m was sent
+        came = (left >= 0) & fired[left, np.arange(len(c.w))]
+        if m == 0 or not came.any():
             continue
         rise = (c.beta[j] * output.i[m - 1, j] - output.v[m, j]) / c.tau_mem[j]
-        inhibition = np.where(fired[m - 1], np.minimum(c.w[:, j], 0.0), 0.0)
+        inhibition = np.where(came, np.minimum(c.w[:, j], 0.0), 0.0)
         if rise > 0 and output.i[m, j] < output.v[m, j] and inhibition.any():
-            errors[m - 1] -= error[j] * rise * inhibition / inhibition.sum()
-            errors[m - 1] -= np.where(fired[m - 1], c.w[:, j], 0.0) * error[j] / c.tau_mem[j]
-    return errors
+            by_delay[:, j] -= error[j] * rise * inhibition / inhibition.sum()
+            by_delay[:, j] -= np.where(came, c.w[:, j], 0.0) * error[j] / c.tau_mem[j]
+            errors[left[came], came] += by_delay[came, j]
+    return errors, by_delay
 
 
 def _first_spike_errors(
@@ -123,8 +133,14 @@ class _Drive:
     regularisation: Array
 
 
+def _at_arrival(values: Array, k: int, delay: NDArray[Any]) -> Array:
+    """(source, neuron) rows of `values` (step + 1, neuron) in which spikes stamped k arrive; 0 where these are lost."""
+    late = k + 1 + delay
+    return np.where(late < len(values) - 1, values[np.minimum(late, len(values) - 1), np.arange(delay.shape[1])], 0.0)
+
+
 def _adjoints(
-    c: SimpleNamespace, trace: Trace, drive: _Drive, min_denominator: float | None
+    c: SimpleNamespace, trace: Trace, drive: _Drive, min_denominator: float | None, delay: NDArray[Any] | None
 ) -> tuple[Array, Array, Array]:
     """(step + 1, neuron) lambda_v, lambda_i and lambda_b of a layer, at index m after the jumps there."""
     steps, dtype = len(trace.v), c.zeros.dtype
@@ -140,6 +156,8 @@ def _adjoints(
         lambda_i[m] = c.beta * lambda_i[m + 1] + c.kappa_back * lambda_v[m + 1]
         lambda_v[m] = c.alpha * lambda_v[m + 1] + impulses[m]
         lambda_b[m] = c.gamma * lambda_b[m + 1]
+        if delay is not None and trace.fired[m].any():  # of recurrent synapses
+            errors[m] += (c.w_rec * _at_arrival(lambda_v - lambda_i, m, delay)).sum(axis=1)
         for n in spikes[m]:
             q = height[m, n] * lambda_v[m, n] - c.b_incr * lambda_b[m, n]
             if trace.fired[m, n]:
@@ -148,15 +166,54 @@ def _adjoints(
             lambda_b[m, n] -= c.mem_to_b[n] * lambda_v[m, n]
             if trace.fired[m, n]:
                 lambda_v[m, n] -= regularisation[n]
-        if c.w_rec is not None and m > 0:
+        if delay is None and c.w_rec is not None and m > 0:
             errors[m - 1] += c.w_rec @ (lambda_v[m] - lambda_i[m])
     return lambda_v, lambda_i, lambda_b
 
 
-def _weight_gradient(c: SimpleNamespace, source: NDArray[Any], lambda_i: Array) -> Array:
-    """(source, neuron) minus tau_syn lambda_i at the arrivals, one step after the stamps."""
+def _weight_gradient(
+    c: SimpleNamespace, source: NDArray[Any], lambda_i: Array, delay: NDArray[Any] | None = None
+) -> Array:
+    """(source, neuron) minus tau_syn lambda_i at the arrivals, one step after the stamps where there is no delay."""
     steps = len(source)
+    if delay is not None:
+        return -_collected(source, c.tau_syn * lambda_i, delay)
     return -source[:-1].T.astype(np.float64) @ (c.tau_syn * lambda_i[1:steps]).astype(np.float64)
+
+
+def _collected(source: NDArray[Any], values: Array, delay: NDArray[Any]) -> Array:
+    """(source, neuron) sum of `values` (step + 1, neuron) over the arrivals of (step, source) spikes."""
+    collected = np.zeros(delay.shape)
+    for k in np.flatnonzero(source.any(axis=1)):
+        collected += source[k][:, None] * _at_arrival(values, k, delay)
+    return collected
+
+
+def _synapses(
+    c: SimpleNamespace, source: NDArray[Any], fired: NDArray[Any], adjoints: tuple[Array, ...], delay: Mapping[str, Any]
+) -> dict[str, Array]:
+    """(source, neuron) derivative by the weights into a layer that fired, "w" and "w_rec", and by those that are there
+    of its delays, "delay of w" and "delay of w_rec" (1 / ms)."""
+    lambda_v, lambda_i, _ = adjoints
+    sources, gradients = {"w": source} | ({} if c.w_rec is None else {"w_rec": fired}), {}
+    for name, spikes in sources.items():
+        gradients[name] = _weight_gradient(c, spikes, lambda_i, delay.get(name))
+        if name in delay:
+            sent = _collected(spikes, lambda_v - lambda_i, delay[name])
+            gradients[f"delay of {name}"] = getattr(c, name) * sent
+    return gradients
+
+
+def _errors(c: SimpleNamespace, fired: NDArray[Any], adjoints: tuple[Array, ...], delay: NDArray[Any] | None) -> Array:
+    """(step, source) what a layer sends back to the spikes of the one below, by their stamps."""
+    lambda_v, lambda_i, _ = adjoints
+    errors = np.zeros(fired.shape)
+    if delay is None:
+        errors[:-1] = (lambda_v - lambda_i)[1:-1] @ c.w.T
+        return errors
+    for k in np.flatnonzero(fired.any(axis=1)):
+        errors[k] = (c.w * _at_arrival(lambda_v - lambda_i, k, delay)).sum(axis=1)
+    return errors
 
 
 def _tau_gradients(layer: Layer, trace: Trace, dt_ms: float, adjoints: tuple[Array, Array, Array]) -> dict[str, Array]:
@@ -233,7 +290,8 @@ def backward(
         regularisation: spike count regularisation of the hidden layers, None for none.
 
     Returns:
-        By population, this sample's part of dL/dw, of shape (source, neuron), and of dL/dtau, of shape (neuron,).
+        By population, this sample's part of dL/dw, and of that by delays that are there, of shape (source, neuron), and
+        of dL/dtau, of shape (neuron,).
     """
     parameters = parameters or {}
     drive = _output_drive(network, record, label, loss, parameters, batch, drive_scale)
@@ -243,18 +301,19 @@ def backward(
         name, layer = (f"hidden{number}", network.hidden[number]) if hidden else ("output", network.output)
         source = record.inputs if number == 0 else record.fired[f"hidden{number - 1}"]
         c, trace = _coefficients(layer, dt_ms, dtype), record.layers[name]
-        adjoints = lambda_v, lambda_i, _ = _adjoints(c, trace, drive, min_denominator)
-        gradients[name] = {"w": _weight_gradient(c, source, lambda_i)}
-        if c.w_rec is not None:
-            gradients[name]["w_rec"] = _weight_gradient(c, trace.fired, lambda_i)
+        delay = record.delays.get(name, {})
+        adjoints = _adjoints(c, trace, drive, min_denominator, delay.get("w_rec"))
+        gradients[name] = _synapses(c, source, trace.fired, adjoints, delay)
         gradients[name] |= _tau_gradients(layer, trace, dt_ms, adjoints)
         if number == 0:
             break
-        errors = np.zeros(source.shape)
-        errors[:-1] = (lambda_v - lambda_i)[1:-1] @ c.w.T
+        errors = _errors(c, source, adjoints, delay.get("w"))
         if name == "output" and loss == "max":
             error = drive_scale / batch * _error(record.scores, label)
-            errors += _cusp_errors(c, trace, source, error)
+            at_cusps, by_delay = _cusp_errors(c, trace, source, error, delay.get("w"))
+            errors += at_cusps
+            if "w" in delay:
+                gradients[name]["delay of w"] += by_delay
         drive = _hidden_drive(number - 1, record, errors, regularisation, batch)
     return gradients
 
@@ -271,11 +330,12 @@ def run(
     dropped: Dropped | None = None,
     delay_steps: int = 0,
     copies: int = 1,
+    delays: Delays | None = None,
     dtype: DTypeLike = np.float64,
     **options: Any,
 ) -> GridResult:
     """Forward and backward pass of one sample; arguments as in `forward`, options as in `backward`."""
-    line: dict[str, int] = {"delay_steps": delay_steps, "copies": copies}
+    line: dict[str, Any] = {"delay_steps": delay_steps, "copies": copies, "delays": delays}
     record = forward(network, stamps, dt_ms, loss, parameters, noise=noise, dropped=dropped, dtype=dtype, **line)
     gradients = backward(network, record, label, dt_ms, loss, parameters, dtype=dtype, **options)
     return GridResult(sample_loss(record, label, network.trial_ms, loss, parameters), gradients, record)

@@ -13,7 +13,7 @@ from eventprop.derivation import derived
 from eventprop.network import Network, Population, Projection
 from tests.support.small import PARAMETERS, spike_set
 
-__all__ = ["BOUNDS", "SIMPLE", "Drive", "batch_of", "network_of", "weights_of"]
+__all__ = ["BOUNDS", "DRIVES", "SIMPLE", "SPIKING", "Drive", "batch_of", "network_of", "weights_of"]
 
 SIZES = {"input": 12, "hidden0": 15, "hidden1": 10, "output": 4}
 STEPS, DT_MS, SAMPLES = 100, 0.5, 2
@@ -45,6 +45,18 @@ class Drive:
     forward_mean: float = 0.3
     forward: float = 1.0
     seed: int = 0
+
+
+DRIVES = {
+    "alphaLIF": Drive(4.0, 4.0, 1.5, 1.2, 2.0),
+    "RF": Drive(3.0, 4.0, 3.0, 1.0, 3.0),
+    # With V in mV, single precision holds the gradients of most networks to 1e-4 or 2e-4 only; of this one, to 5e-5.
+    "Izhikevich": Drive(8.0, 5.0, 0.5, 6.0, 2.0, seed=24),
+    "COBA": Drive(0.15, 0.25, 0.1, 0.05, 0.15),
+}
+"""By name of the neuron, where it is not that by default."""
+
+SPIKING = [name for name, neuron in models.NEURONS.items() if neuron.threshold]
 
 
 def network_of(

@@ -100,6 +100,7 @@ __all__ = [
     "SegmentEnd",
     "Trajectory",
     "cross_entropy",
+    "delayed",
     "gradients",
     "loss_value",
     "meeting_time",
@@ -112,6 +113,16 @@ __all__ = [
 
 Gradients = dict[str, dict[str, Array]]
 Drive = Callable[[Array], Array]
+
+
+def delayed(events: InputEvents, channels: int, copies: int, delay_ms: float, trial_ms: float) -> InputEvents:
+    """Input events of a network with `copies` delayed copies of its `channels` inputs.
+
+    Copy i (0 is the original) of an event lies i * delay_ms later, in channel i * channels + channel; what would lie
+    at or after trial_ms is dropped.
+    """
+    copied = [(t + k * delay_ms, k * channels + channel) for k in range(copies + 1) for t, channel in events]
+    return [event for event in copied if event[0] < trial_ms]
 
 
 def gradients(

@@ -15,8 +15,8 @@ from eventprop.backends import BatchResult
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.data.spikes import SpikeSet
 from eventprop.derivation import derived
-from eventprop.network import Delay, Network, Population, Projection, Randomness
-from tests.support import event_driven, grid_numpy, oracle
+from eventprop.network import DELAY, Delay, Network, Population, Projection, Randomness
+from tests.support import grid_numpy, oracle
 from tests.support.counter_random import is_dropped, normal
 from tests.support.drawn import Events, Stamps, random_layer, rounded, spike_set, timed_spike_set
 from tests.support.oracle import Array, Layer
@@ -45,14 +45,16 @@ def places(net: oracle.Network) -> dict[str, tuple[str, str]]:
         for parameter in net.populations[name].parameters[1:]:
             synapses = f"hid_to_hid{number}" if parameter.endswith("_rec") else below
             synapses = "hid_to_out" if name == "output" else synapses
-            synapses += ".delay" * parameter.startswith("delay")
+            synapses += DELAY * parameter.startswith("delay")
             found[f"{name}.{parameter}" if parameter.startswith("tau") else synapses] = (name, parameter)
     return found
 
 
 def flat(net: oracle.Network, gradients: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
-    """Gradients of the oracle or the NumPy version under the engine's names."""
-    return {key: gradients[name][parameter] for key, (name, parameter) in places(net).items()}
+    """Gradients of the oracle or the NumPy version under the engine's names; delays where there are some."""
+    named = {key: (gradients[name], parameter) for key, (name, parameter) in places(net).items()}
+    delays = {f"{key}.delay": own[f"delay of {n}"] for key, (own, n) in named.items() if f"delay of {n}" in own}
+    return {key: own[parameter] for key, (own, parameter) in named.items()} | delays
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:
@@ -87,7 +89,7 @@ class Case:
     Attributes:
         net: weights and parameters, in values that float32 can hold.
         samples: by sample, (step, channel) pairs of the input's spikes.
-        times: by sample, (time in ms, channel) pairs, where they have true times; None: they come at ends of steps.
+        times: by sample, (time in ms, channel) pairs, of input with true times.
         labels: (sample,).
         dt_ms: the step.
         loss: its name.
@@ -144,10 +146,6 @@ class Case:
             if not parameter.startswith("tau")
         }
 
-    def _delay(self, key: str) -> Delay | None:
-        """Of the projection ``key``, where the oracle's network has any: trained, without a bound that matters."""
-        return Delay(0.0, 0.0, None, 1e3, True) if key + ".delay" in self.weights else None
-
     @property
     def time_constants(self) -> dict[str, dict[str, np.ndarray]]:
         return {
@@ -165,26 +163,27 @@ class Case:
         samples = tuple([(round((k + 1) * self.dt_ms / dt_ms) - 1, i) for k, i in own] for own in self.samples)
         return replace(self, dt_ms=dt_ms, samples=samples)
 
-    def with_true_times(self, times: tuple[Events, ...], dt_ms: float) -> Case:
-        """The network with other input, on a grid that does not matter."""
-        return replace(self, dt_ms=dt_ms, samples=tuple([] for _ in times), times=times)
+    def steps(self) -> grid_numpy.Delays:
+        """Delays of synapses in steps, by population and parameter; none here."""
+        return {}
 
     def events(self, sample: int = 0) -> oracle.InputEvents:
         """The oracle's input: a spike stamped k comes at the end of step k."""
         own = [((k + 1) * self.dt_ms, i) for k, i in self.samples[sample] if k < self.num_steps - 1]
         own = own if self.times is None else self.times[sample]
         delay_ms = self.delay_steps * self.dt_ms
-        return event_driven.delayed(own, self.num_input, self.copies - 1, delay_ms, self.net.trial_ms - self.dt_ms / 2)
+        return oracle.delayed(own, self.num_input, self.copies - 1, delay_ms, self.net.trial_ms - self.dt_ms / 2)
 
     def network(self) -> Network:
         """The engine's network."""
         loss, regulariser = models.LOSSES[self.loss], models.REGULARISERS[self.regulariser]
         populations = [self._population(name, layer) for name, layer in self.net.populations.items()]
         ends = {key: self._ends(name, parameter) for key, (name, parameter) in places(self.net).items()}
+        late = {key: Delay(0.0, 0.0, None, 1e3, True) for key in ends if key + DELAY in ends}
         projections = [
-            Projection(key, *ends[key], w.shape, 0.0, 0.0, key not in self.frozen, self._delay(key))
+            Projection(key, *ends[key], w.shape, 0.0, 0.0, key not in self.frozen, late.get(key))
             for key, w in self.weights.items()
-            if not key.endswith(".delay")
+            if not key.endswith(DELAY)
         ]
         return Network(
             num_input=self.num_input,
@@ -246,7 +245,7 @@ class Case:
     def expected(self, random: Randomness | None = None, first: int = 0, dtype: Any = np.float64) -> Expected:
         """What the NumPy version finds for the batch, with states of type ``dtype``."""
         random = random or Randomness()
-        line: dict[str, int] = {"copies": self.copies, "delay_steps": self.delay_steps}
+        line: dict[str, Any] = {"copies": self.copies, "delay_steps": self.delay_steps, "delays": self.steps()}
         records = []
         for i, stamps in enumerate(self.samples):
             kept = [s for s in stamps if not is_dropped(random.input_dropout, random.input_seed, first + i, 0, *s)]

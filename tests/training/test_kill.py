@@ -21,13 +21,14 @@ pytestmark = pytest.mark.long
 
 
 KILLS = 40
-NETWORK = network_of(resolve_shd({"NUM_HIDDEN": 24, "TRAIN_TAU": True}), 700, 20)
+DELAYS = {"TRIAL_MS": 6e4, "INPUT_HIDDEN_DELAY_MAX": 5e4}  # numbers of states are below
+NETWORK = network_of(resolve_shd({"NUM_HIDDEN": 24, "TRAIN_TAU": True, **DELAYS}), 700, 20)
 
 
 def state(number: int) -> TrainingState:
     arrays = {k: np.full(s, number, np.float32) for k, s in NETWORK.trained_shapes().items()}
     return TrainingState(
-        weights={q.name: arrays[q.name] for q in NETWORK.projections},
+        weights={name: arrays[name] for name in NETWORK.synaptic_shapes()},
         moments={"m": arrays, "v": arrays},
         rate=LearningRate(1.0, 1.0),
         epoch=number,

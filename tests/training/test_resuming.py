@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eventprop.parameters.delays import PROJECTIONS
 from simulator_SHD import SHD_model
 from tests.support.places import ROOT
 
@@ -33,16 +34,21 @@ EVERYTHING: dict[str, Any] = {
     **{"N_INPUT_DELAY": 2, "INPUT_DELAY": 30.0, "INPUT_HIDDEN_MEAN": 0.02, "N_TRAIN": 50},
     **{"REG_TYPE": "Thomas1", "RHO_UPPER": 100.0, "GLB_UPPER": 1e-6, "REWIRE_SILENT": True},
 }
-VOLTAGES = {**EVERYTHING, "OUTPUT_NEURON_TYPE": "hetLI", "LOSS_TYPE": "sum_weigh_input"}
-SPIKES = {**EVERYTHING, "LOSS_TYPE": "first_spike_exp", "HIDDEN_OUTPUT_MEAN": 0.6, "REWIRE_LIFT": 0.01}
-EXACT = {**SPIKES, "HIDDEN_NOISE": 0.0, "SPIKE_TIMING": "exact"}
+DELAYS: dict[str, Any] = {f"{name}_DELAY_MAX": 60.0 for name in PROJECTIONS} | {"TRAIN_DELAYS": list(PROJECTIONS)}
+DELAYS |= {"INPUT_HIDDEN_DELAY_UNIFORM": [0.0, 60.0], "HIDDEN_HIDDEN_DELAY_MEAN": 10.0, "HIDDEN_HIDDEN_DELAY_STD": 8.0}
+DELAYS |= {"ETA_DELAY": 2.0}
+VOLTAGES = {**EVERYTHING, **DELAYS, "OUTPUT_NEURON_TYPE": "hetLI", "LOSS_TYPE": "sum_weigh_input"}
+PLAIN_SPIKES = {**EVERYTHING, "LOSS_TYPE": "first_spike_exp", "HIDDEN_OUTPUT_MEAN": 0.6, "REWIRE_LIFT": 0.01}
+SPIKES = {**PLAIN_SPIKES, **DELAYS, "DELAY_PER": "source"}
+EXACT = {**PLAIN_SPIKES, "HIDDEN_NOISE": 0.0, "SPIKE_TIMING": "exact"}
 KINDS = pytest.mark.parametrize("change", [VOLTAGES, SPIKES, EXACT], ids=["voltages", "spikes", "exact"])
 
 
 def all_bits(mn: SHD_model) -> dict[str, bytes]:
-    """Weights and time constants, to the bit."""
+    """Weights, delays and time constants, to the bit."""
     constants = {f"{q}.{n}": a.tobytes() for q, values in mn.time_constants().items() for n, a in values.items()}
-    return {**bits(mn.weights()), **constants}
+    delays = {f"delays of {name}": d for name, d in bits(mn.delays()).items()}
+    return {**bits(mn.weights()), **delays, **constants}
 
 
 @KINDS

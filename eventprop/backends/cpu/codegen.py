@@ -17,6 +17,7 @@ from dataclasses import replace
 from eventprop import models
 from eventprop.backends.cpu.codegen_exact import ExactStruct
 from eventprop.backends.cpu.codegen_loss import losses_of, readout
+from eventprop.backends.cpu.codegen_names import apart
 from eventprop.backends.cpu.codegen_neuron import Struct
 from eventprop.backends.cpu.codegen_substep import SubstepStruct
 from eventprop.backends.cpu.codegen_text import cpp, lane_loop, switch, values_of
@@ -78,8 +79,8 @@ def generate(network: Network, real: str = "float") -> str:
         real: "float" or "double".
     """
     kind = {"grid": Struct, "exact": ExactStruct, "substep": SubstepStruct}[network.spike_timing]
-    hidden = kind("Hidden", _of_all(network.hidden))
-    output = kind("Output", network.output)
+    hidden = kind("Hidden", apart(_of_all(network.hidden)))
+    output = kind("Output", apart(network.output))
     return (
         "#include <cmath>\n"
         f"typedef {real} real;\n"

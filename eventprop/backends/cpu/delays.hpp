@@ -37,13 +37,18 @@ template <int inputs, int PARTS> struct Narrow {
     }
     real *group(int g) const { return data + size_t(g) * rows * WIDTH; }
     void clear() { std::fill(data, data + BLOCK / GROUP * rows * WIDTH, real(0)); }
-    // Part `part` from a panel's rows, `first` being the first lane; the rest of it is 0.
-    void fill(int part, const real *from, size_t given, int first) {
+    // Both parts from a panel's rows, of which `given` are not 0, `first` being the first lane.
+    void fill(const real *a, const real *b, size_t given, int first) {
+        static_assert(PARTS == 2);
         for (int g = 0; g < BLOCK / GROUP; ++g) {
-            real *to = group(g);
-            const real *x = from + first + g * GROUP;
-            for (size_t r = 0; r < rows * inputs; ++r)
-                for (int t = 0; t < GROUP; ++t) to[(r * GROUP + t) * PARTS + part] = r < given * inputs ? x[r * P + t] : real(0);
+            real *__restrict to = group(g);
+            const real *__restrict x = a + first + g * GROUP, *__restrict y = b + first + g * GROUP;
+            for (size_t r = 0; r < given * inputs; ++r, x += P, y += P, to += 2 * GROUP)
+                for (int t = 0; t < GROUP; ++t) {
+                    to[2 * t] = x[t];
+                    to[2 * t + 1] = y[t];
+                }
+            std::fill(to, group(g) + rows * WIDTH, real(0));
         }
     }
 };
@@ -89,8 +94,7 @@ void gather_delayed(const SpikeLists &spikes, Delays source, size_t given, const
     given = std::min(given, narrow.rows);
     const uint16_t *step = spikes.step.data();
     for (int first = 0; first < P && p * P + first < n; first += BLOCK) {
-        narrow.fill(0, gradient, given, first);
-        narrow.fill(1, transport ? transport : gradient, transport ? given : 0, first);
+        narrow.fill(gradient, transport ? transport : gradient, given, first);
         for (int g = 0; g < BLOCK / GROUP; ++g)
             for (int c = 0; c < source.copies; ++c)
                 for (int pre = 0; pre < source.n; ++pre) {
@@ -101,13 +105,20 @@ void gather_delayed(const SpikeLists &spikes, Delays source, size_t given, const
                     const real *x = w.w.at(p, row) + lane;
                     const uint16_t *d = w.steps_at(p, row) + lane;
                     const pair *at[GROUP];
-                    pair sum[GROUP] = {};
+                    pair sum[GROUP] = {}, other[GROUP] = {};  // two sums, since one would wait for each of its additions
                     for (int t = 0; t < GROUP; ++t)
                         at[t] = reinterpret_cast<const pair *>(narrow.group(g)) +
                                 (size_t(c) * source.delay + d[t] + 1) * inputs * GROUP + (inputs == 2 && x[t] < 0) * GROUP + t;
-                    for (uint32_t s = from; s < to; ++s)
+                    uint32_t s = from;
+                    for (; s + 1 < to; s += 2) {
+                        const size_t one = size_t(step[s]) * inputs * GROUP, two = size_t(step[s + 1]) * inputs * GROUP;
+                        for (int t = 0; t < GROUP; ++t) sum[t] += at[t][one];
+                        for (int t = 0; t < GROUP; ++t) other[t] += at[t][two];
+                    }
+                    if (s < to)
                         for (int t = 0; t < GROUP; ++t) sum[t] += at[t][size_t(step[s]) * inputs * GROUP];
                     for (int t = 0; t < GROUP; ++t) {
+                        sum[t] += other[t];
                         if (w.trained) w.g.at(p, row)[lane + t] += sum[t][0];
                         if (transport) w.dg.at(p, row)[lane + t] += x[t] * sum[t][1];
                     }
@@ -115,20 +126,23 @@ void gather_delayed(const SpikeLists &spikes, Delays source, size_t given, const
     }
 }
 
-// As dot_of(), of a spike that would arrive at row m without a delay; rows of t from `rows` on are 0.
+// As dot_of(), of a spike that would arrive at row m without a delay; rows of t from `rows` on, of which there is one, are 0.
 template <int inputs> real delayed_dot(const Weights &w, size_t row, const real *t, size_t t_stride, int n_panels, int m, int rows) {
     vec_sum a{};
     for (int p = 0; p < n_panels; ++p) {
         alignas(64) real product[P];
+        alignas(64) int at[P];
         const real *x = w.w.at(p, row), *y = t + p * t_stride;
         const uint16_t *d = w.steps_at(p, row);
-        for (int l = 0; l < P; ++l) {
-            const int r = m + d[l];
-            product[l] = r < rows ? x[l] * y[size_t(r * inputs + (inputs == 2 && x[l] < 0)) * P + l] : real(0);
-        }
+        for (int l = 0; l < P; ++l) at[l] = (std::min(m + d[l], rows) * inputs + (inputs == 2 && x[l] < 0)) * P + l;
+        for (int l = 0; l < P; ++l) product[l] = x[l] * y[at[l]];
         add(a, product);
     }
     return total(a);
+}
+// The row behind the last one that is not 0, which delayed_dot() needs.
+inline void end_rows(int n_panels, int inputs, real *t, size_t t_stride, int rows) {
+    for (int p = 0; p < n_panels; ++p) std::fill_n(t + p * t_stride + size_t(rows) * inputs * P, inputs * P, real(0));
 }
 
 // What is still to arrive of a layer's own spikes: rows of the coming steps, in a ring.
@@ -157,10 +171,10 @@ template <int inputs> struct Pending {
                 const real *x = w.w.at(p, id[s]);
                 const uint16_t *d = w.steps_at(p, id[s]);
                 real *ring = row(p, 0);
-                for (int l = 0; l < P; ++l) {
-                    const bool negative = inputs == 2 && x[l] < 0;
-                    ring[size_t((((k + d[l]) & mask) * inputs + negative) * P + l)] += negative ? -x[l] : x[l];
-                }
+                alignas(64) int at[P];
+                for (int l = 0; l < P; ++l) at[l] = (((k + d[l]) & mask) * inputs + (inputs == 2 && x[l] < 0)) * P + l;
+#pragma GCC unroll 8
+                for (int l = 0; l < P; ++l) ring[at[l]] += inputs == 2 && x[l] < 0 ? -x[l] : x[l];
             }
     }
     // Adds what arrives in step k, and forgets it.

@@ -66,6 +66,14 @@ public:
         if (b.learn) gather(b.n);
     }
 
+    // To be called once after the last part of a batch: what was gathered from the parts is then a sum over all of it.
+    void share_gradients() {
+        each_layer([&](Layer &l) {
+            for (Weights *w : {&l.forward, &l.recurrent})
+                if (w->delays_trained) eventprop::share_gradients(*w, l.n, l.n_panels);
+        });
+    }
+
     void zero_gradients() {
         for_weights([](Weights &w, int p) {
             for (Panels g : {w.g, w.dg})
@@ -387,7 +395,7 @@ private:
         LayerTrace &trace = slot.layers[l];
         const Layer &above = last ? output : hidden[l + 1];
         LayerTrace &theirs = last ? slot.output : slot.layers[l + 1];
-        const real *transport = transport_of(above, theirs, t).data;
+        real *transport = transport_of(above, theirs, t).data;
         if (last) errors_from_above<Output::n_inputs>(trace, above, transport, theirs.rows, K);
         else errors_from_above<Hidden::n_inputs>(trace, above, transport, theirs.rows, K);
         if (last && Readout::has_cusps(which)) add_cusps(output, slot.error.data(), slot.readout.data, which, trace, K);
@@ -530,10 +538,6 @@ private:
         pool.run(int(tasks.size()), [&](int i, int thread) {
             for (int s = 0; s < n; ++s) gather_panel(tasks[i].first, tasks[i].second, slots[s], scratch[thread]);
         });
-        each_layer([&](Layer &l) {
-            for (Weights *w : {&l.forward, &l.recurrent})
-                if (w->delays_trained) share_gradients(*w, l.n, l.n_panels);
-        });
         for (int s = 0; s < n; ++s)
             for (size_t l = 0; l <= hidden.size(); ++l) {
                 Layer &layer = l < hidden.size() ? hidden[l] : output;
@@ -573,6 +577,12 @@ private:
         const int n = trace == &slot.output ? output.n : hidden[trace - slot.layers.data()].n;
         trace == &slot.output ? gather_steps<Output::n_inputs>(*trace, *source, delays, n, p, *w, t)
                               : gather_steps<Hidden::n_inputs>(*trace, *source, delays, n, p, *w, t);
+#if !EXACT_TIMES
+        if (trace == &slot.output && w->delays_trained && Readout::has_cusps(which))
+            for (int j = p * P; j < std::min(n, (p + 1) * P); ++j)
+                each_at_cusp(output, j, slot.error.data(), slot.readout.data, which, *source, K,
+                             [&](uint32_t s, real share) { w->dg.at(p, source->id[s])[j % P] += share; });
+#endif
     }
 
     template <int inputs>

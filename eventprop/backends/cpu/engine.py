@@ -228,12 +228,7 @@ class CpuEngine:
             labels = np.ascontiguousarray(labels, dtype=np.int32)
         n = samples.size
         silent = np.zeros(n, np.int32)
-        result = BatchResult(
-            scores=np.zeros((n, network.output.size), np.float32),
-            predictions=np.zeros(n, np.int32),
-            loss=np.zeros(n),
-            spike_counts=np.zeros((n, sum(h.size for h in network.hidden)), np.float32),
-        )
+        result = _nothing_yet(network, n)
         self._held, self._traced = range(0), (0, False, False)
         if learn:
             check(self._lib.engine_zero_gradients(self._handle))
@@ -266,6 +261,8 @@ class CpuEngine:
                 first=first + start,
             )
             check(self._lib.engine_run(self._handle, ctypes.byref(view)))
+        if learn:
+            check(self._lib.engine_share_gradients(self._handle))
         result.predictions[:] = np.where(silent, -1, result.scores.argmax(axis=1))
         self._held = range((n - 1) // chunk * chunk, n) if n else range(0)
         self._traced = (n, bool(record), learn)
@@ -362,3 +359,13 @@ def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def _nothing_yet(network: Network, n: int) -> BatchResult:
+    """The result of ``n`` samples, to be filled."""
+    return BatchResult(
+        scores=np.zeros((n, network.output.size), np.float32),
+        predictions=np.zeros(n, np.int32),
+        loss=np.zeros(n),
+        spike_counts=np.zeros((n, sum(h.size for h in network.hidden)), np.float32),
+    )

@@ -139,28 +139,33 @@ template <class F> void each_arrival(const Weights &w, const SpikeLists &spikes,
     }
 }
 
-// Adds the cusps' share to the errors: a maximum of output j at the arrival of spikes moves with those that end the
-// rise of V, the ones with negative weight onto j, in proportion to it.
+// act(spike, share) where the maximum of output j is a cusp: at the arrival of spikes it moves with those that end the rise
+// of V, the ones with negative weight onto j, in proportion to it; with delays as with what spiked.
+template <class F>
+void each_at_cusp(const Layer &output, int j, const real *error, const real *readout, int which, const SpikeLists &spikes, int K,
+                  F &&act) {
+    const int p = j / P, lane = j % P;
+    const real *r = readout + size_t(p) * Readout::n_state * P;
+    const real cusp = Readout::cusp(which, r, lane, error[j]);
+    const int m = Readout::cusp_step(which, r, lane);
+    if (cusp == 0 || m < 1 || m >= K) return;
+    real sum = 0;
+    each_arrival(output.forward, spikes, p, lane, m, [&](uint32_t, real w) { sum += w; });
+    if (sum < 0) each_arrival(output.forward, spikes, p, lane, m, [&](uint32_t s, real w) { act(s, cusp * w / sum); });
+}
+// Adds the cusps' share to the errors.
 inline void add_cusps(const Layer &output, const real *error, const real *readout, int which, LayerTrace &hidden, int K) {
-    for (int j = 0; j < output.n; ++j) {
-        const int p = j / P, lane = j % P;
-        const real *r = readout + size_t(p) * Readout::n_state * P;
-        const real cusp = Readout::cusp(which, r, lane, error[j]);
-        const int m = Readout::cusp_step(which, r, lane);
-        if (cusp == 0 || m < 1 || m >= K) continue;
-        real sum = 0;
-        each_arrival(output.forward, hidden.spikes, p, lane, m, [&](uint32_t, real w) { sum += w; });
-        if (sum < 0)
-            each_arrival(output.forward, hidden.spikes, p, lane, m, [&](uint32_t s, real w) { hidden.error[s] += cusp * w / sum; });
-    }
+    for (int j = 0; j < output.n; ++j)
+        each_at_cusp(output, j, error, readout, which, hidden.spikes, K, [&](uint32_t s, real share) { hidden.error[s] += share; });
 }
 
 // R of each spike from the layer above, of whose transport rows the first `rows` are not 0.
 template <int inputs>
-void errors_from_above(LayerTrace &trace, const Layer &above, const real *transport, int rows, int K) {
+void errors_from_above(LayerTrace &trace, const Layer &above, real *transport, int rows, int K) {
     const SpikeLists &spikes = trace.spikes;
     const size_t stride = Panels::stride_of(size_t(K) * inputs);
     const Weights &w = above.forward;
+    if (w.delayed) end_rows(above.n_panels, inputs, transport, stride, rows);
     for (int k = 0; k + 1 < rows; ++k)
         for (uint32_t s = spikes.step_start[k]; s < spikes.step_start[k + 1]; ++s)
             trace.error[s] = w.delayed ? delayed_dot<inputs>(w, spikes.id[s], transport, stride, above.n_panels, k + 1, rows)
@@ -279,6 +284,7 @@ void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, bool
     if (keep_transport) transport_of(l, trace, t).reserve(stride * l.n_panels);
     t.transport_row.reserve(size_t(l.n_panels) * INPUTS * P);
     Reverse<Model, Extra &> r(l, trace, K, t, extra);
+    if (l.recurrent.delayed) end_rows(l.n_panels, INPUTS, r.d.data, stride, trace.rows);
     const auto &start = trace.spikes.step_start;
     for (int m = trace.rows - 1; m >= 0; --m) {
 #if SUBSTEPS

@@ -57,6 +57,7 @@ def declare(lib: ctypes.CDLL) -> None:
         ("engine_regulariser", i, [p, i, i, p]),
         ("engine_run", i, [p, p]),
         ("engine_zero_gradients", i, [p]),
+        ("engine_share_gradients", i, [p]),
         ("engine_gradient_norm2", i, [p, p]),
         ("engine_update", i, [p, p, p, d]),
         ("engine_trace", None, [p, i, i, i, i, p]),

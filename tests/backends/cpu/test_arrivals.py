@@ -15,7 +15,7 @@ import pytest
 from eventprop.network import Randomness
 from tests.backends.cpu.test_exact import directional
 from tests.support import oracle
-from tests.support.few_spikes import delayed_case, differences_to_oracle, exact_cases, few_spikes_case
+from tests.support.few_spikes import delayed_case, differences_to_oracle, exact_cases, few_spikes_case, with_true_times
 from tests.support.small import Case, gradients_of, relative
 from tests.support.test_oracle_delays import two_neurons
 
@@ -103,7 +103,7 @@ def test_one_delay_of_an_input_moves_its_spikes() -> None:
     rng = np.random.default_rng(1)
     late = np.round(rng.uniform(0, 8, case.num_input), 3)
     events = case.events()
-    moved = case.with_true_times(([(t + late[i], i) for t, i in events],), 1.0)
+    moved = with_true_times(case, ([(t + late[i], i) for t, i in events],), 1.0)
     delayed = case.edited("hidden0", delay=np.repeat(late[:, None], 6, axis=1))
     expected, found = moved.gradients(), delayed.gradients()
     assert max(relative(found[name], g) for name, g in expected.items()) < 1e-5  # times of spikes are single precision
@@ -126,7 +126,7 @@ def several(case: Case, number: int) -> Case:
     """The case with more samples of other input."""
     rng = np.random.default_rng(3)
     events = [[(float(t), i) for i in range(case.num_input) for t in rng.uniform(0, 45, 3)] for _ in range(number)]
-    return replace(case.with_true_times(tuple(events), 1.0), labels=(np.arange(number) % 3).astype(np.int32))
+    return replace(with_true_times(case, tuple(events), 1.0), labels=(np.arange(number) % 3).astype(np.int32))
 
 
 @pytest.mark.parametrize("loss", ["sum", "first_spike"])
@@ -166,7 +166,7 @@ def test_one_delay_by_hand() -> None:
     """As of the oracle, whose test works it out: fails if a gradient has the sign of memory."""
     net = two_neurons(3.0)
     case = Case(net, ([],), np.array([1], np.int32), 1.0, "sum", spike_timing="exact", min_denominator=None)
-    case = case.with_true_times(([(0.0, 0)],), 1.0)
+    case = with_true_times(case, ([(0.0, 0)],), 1.0)
     found = case.gradients()["hid_to_hid0.delay"]
     lag = float(oracle.simulate(net, case.events()).spike_times["hidden0"][1][0])
     f = float(oracle.response(60.0 - lag, 20.0, 5.0))

@@ -19,21 +19,13 @@ from eventprop.network import Network, Randomness
 from eventprop.snippets import names_in
 from eventprop.training.optimiser import AdamSettings, adam_parameters
 from tests.backends.genn.test_engine import BACKEND  # skips this file, too, where there is no pygenn
-from tests.support.neuron_cases import BOUNDS, SIMPLE, Drive, batch_of, network_of, weights_of
+from tests.support.neuron_cases import BOUNDS, DRIVES, SIMPLE, SPIKING, Drive, batch_of, network_of, weights_of
 from tests.support.small import gradients_of, relative
 
 from eventprop.backends.genn.engine import GennEngine  # isort: skip
 
 ADAM = AdamSettings(0.9, 0.999, 1e-8)
 RANDOM = Randomness(0.2, 0.1, 0.05, input_seed=2**32 - 1, hidden_seed=2**31, noise_seed=3)
-DRIVES = {
-    "alphaLIF": Drive(4.0, 4.0, 1.5, 1.2, 2.0),
-    "RF": Drive(3.0, 4.0, 3.0, 1.0, 3.0),
-    # With V in mV, single precision holds the gradients of most networks to 1e-4 or 2e-4 only; of this one, to 5e-5.
-    "Izhikevich": Drive(8.0, 5.0, 0.5, 6.0, 2.0, seed=24),
-    "COBA": Drive(0.15, 0.25, 0.1, 0.05, 0.15),
-}
-SPIKING = [name for name, neuron in models.NEURONS.items() if neuron.threshold]
 # Every function and method, a reset that reads what it changes, a threshold that moves with a variable.
 OWN = models.Neuron(
     "own",
