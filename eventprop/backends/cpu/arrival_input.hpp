@@ -1,5 +1,7 @@
 // The input's spikes, where they arrive at times of their own.
 #pragma once
+#include <cmath>
+
 #include "layers.hpp"
 
 namespace eventprop {
@@ -20,6 +22,24 @@ struct InputTimes {
         return at ? mix(of_sample ^ bits) : of_sample;
     }
 };
+
+// The smoothed number of input spikes in a step, x at its start and then at its end, as a line that has the same integral, also
+// of its product with time: each spike adds 0.01 / tau when it comes, which decays with tau.
+struct Line { double start, end; };
+inline Line traffic_of_step(const SpikeLists &spikes, int k, double tau, double h, double &x) {
+    const double size = 0.01 / tau, decay = std::exp(-h / tau);
+    Line line{x, x * decay};
+    x *= decay;
+    for (uint32_t s = spikes.step_start[k]; s < spikes.step_start[k + 1]; ++s) {
+        const double at = spikes.at[s], left = std::exp(-(h - at) / tau);
+        const double area = size * tau * (1 - left), moment = size * tau * (at + tau - (h + tau) * left);
+        const double slope = 12 * (moment - h / 2 * area) / (h * h * h);
+        line.start += area / h - slope * h / 2;
+        line.end += area / h + slope * h / 2;
+        x += size * left;
+    }
+    return line;
+}
 
 // Each spike `copies` times, in order of time; copy i has the numbers from i * n on.
 inline void copy_spikes(const SpikeLists &from, Delays source, int K, SpikeLists &to) {

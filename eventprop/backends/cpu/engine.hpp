@@ -251,7 +251,13 @@ private:
         slot.weight.resize(K);
         slot.weight_slope.resize(K);
         double x = 0;
-        for (int k = 0; k < K; ++k) {
+        for (int k = 0; timed && k < K; ++k) {
+            const Line line = traffic_of_step(arriving(slot), k, tau, output.dt, x);
+            slot.weight[k] = Readout::weight(which, q(), real(k) / real(K), real(line.start));
+            const real end = Readout::weight(which, q(), real(k + 1) / real(K), real(line.end));
+            slot.weight_slope[k] = (end - slot.weight[k]) / real(output.dt);
+        }
+        for (int k = 0; !timed && k < K; ++k) {
             x *= decay;
             for (int i = 0, j = k - 1; i < input.copies && j >= 0; ++i, j -= input.delay)
                 x += 0.01 / tau * (slot.input.step_start[j + 1] - slot.input.step_start[j]);

@@ -47,6 +47,18 @@ def test_equals_the_oracle(loss: str, variant: str) -> None:
     check(lambda seed: delayed_case(seed, "hetLIF", loss, **VARIANTS[variant]), 1e-6)
 
 
+@pytest.mark.parametrize("loss", ["sum_weigh_input", "sum_weigh_exp"])
+def test_weights_that_are_not_linear_are_second_order(loss: str) -> None:
+    """Fails if a weight within a step is taken at one of its ends, or input spikes of a step as if they were at its
+    start: errors would be of first order."""
+    ratios = []
+    for case in exact_cases(lambda seed: delayed_case(seed, "hetLIF", loss), 5):
+        long, short = (differences_to_oracle(c, c.engine())["in_to_hid"] for c in (case, replace(case, dt_ms=0.1)))
+        assert long < 4e-3
+        ratios.append(short / long)
+    assert np.median(ratios) < 0.03, ratios
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_adaptive_thresholds(variant: str) -> None:
     """Fails if what does not reach a synapse (the threshold's adjoint) is lost where a neuron spikes."""
