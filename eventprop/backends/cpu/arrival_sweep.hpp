@@ -191,6 +191,7 @@ private:
         const int before = number;
         landing.each_block([&](int p, int first) {
             const When when(k, time, delay_of(l.recurrent, p, neuron, first), h, per);
+            if (all(when.step != ivec{} + k)) return;
             for (int lane = 0; lane < LANES && p * P + first + lane < l.n; ++lane) {
                 const int target = p * P + first + lane;
                 if (when.step[lane] != k) continue;

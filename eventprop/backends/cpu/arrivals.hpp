@@ -220,7 +220,7 @@ public:
             const auto near = (t >= low) & (t < high);
             if (eventprop::all(~near)) continue;
             for (int j = 0; j < n; ++j)
-                if (near[j]) arrival(source, w, neuron, k, s + j, act);
+                if (near[j]) arrival(source, w, neuron, delay ? d[j] : real(0), k, s + j, act);
         }
     }
 
@@ -231,10 +231,12 @@ private:
     const real h, per;
     real *data;
 
-    template <class F> void arrival(const Heard &source, const Weights &w, int neuron, int k, uint32_t s, F &&act) const {
-        const int p = neuron / P, lane = neuron % LANES, first = neuron % P - lane, id = source.spikes.id[s];
-        const When when(source.step[s], source.spikes.at[s], delay_of(w, p, id, first), h, per);
-        if (when.step[lane] == k) act(1 - when.left[lane], w.w.at(p, id)[neuron % P]);
+    // To the last bit as put() has it, lest an arrival be in no step or in two.
+    template <class F>
+    void arrival(const Heard &source, const Weights &w, int neuron, real delay, int k, uint32_t s, F &&act) const {
+        const vec delays = vec{} + delay;
+        const When when(source.step[s], source.spikes.at[s], w.delayed ? reinterpret_cast<const real *>(&delays) : nullptr, h, per);
+        if (when.step[0] == k) act(1 - when.left[0], w.w.at(neuron / P, source.spikes.id[s])[neuron % P]);
     }
     // One spike at a vector of neurons.
     void put(const Weights &w, int row, int p, int first, int k, real time) {
