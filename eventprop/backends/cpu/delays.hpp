@@ -58,7 +58,9 @@ template <int inputs>
 void delayed_drive(const SpikeLists &spikes, Delays source, int rows, const Weights &w, int n, int n_panels, Panels drive, Buffer &b) {
     Narrow<inputs, 1> narrow(b, size_t(spikes.last() + 2 + (source.copies - 1) * source.delay + w.longest));
     const uint16_t *step = spikes.step.data();
-    for (int p = 0; p < n_panels; ++p)
+    for (int p = 0; p < n_panels; ++p) {
+        if ((p + 1) * P > n)              // lanes behind the last neuron, whose state has to stay finite
+            std::fill(drive.at(p, 0), drive.at(p, size_t(rows) * inputs), real(0));
         for (int first = 0; first < P && p * P + first < n; first += BLOCK) {
             narrow.clear();
             for (int g = 0; g < BLOCK / GROUP; ++g)
@@ -82,6 +84,7 @@ void delayed_drive(const SpikeLists &spikes, Delays source, int rows, const Weig
                 for (int g = 0; g < BLOCK / GROUP; ++g)
                     std::copy_n(narrow.group(g) + size_t(r) * GROUP, GROUP, drive.at(p, r) + first + g * GROUP);
         }
+    }
 }
 
 // Adds to the gradients of weights, and of trained delays, of panel p: `gradient` and `transport` are its rows, and those

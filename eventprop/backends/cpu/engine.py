@@ -207,7 +207,7 @@ class CpuEngine:
     def _chunk(self, n: int, learn: bool) -> int:
         """Samples to present at a time, all of them where the regulariser needs the counts of all first."""
         whole = learn and self.network.average_counts
-        return n if whole else min(n, max(8, _SAMPLES_PER_THREAD * self.num_threads))
+        return n if whole else min(n, _SAMPLES_PER_THREAD * self.num_threads)
 
     def run(
         self,

@@ -80,9 +80,10 @@ private:
         for (int first = 0; first < P; first += 8) {
             uint64_t word;
             std::memcpy(&word, marks + first, 8);
-            if (word)
-                for (int lane = first; lane < first + 8; ++lane)
-                    if (marks[lane] && p * P + lane < l.n) act(p * P + lane);
+            for (; word; word &= word - 1) {
+                const int i = p * P + first + __builtin_ctzll(word) / 8;
+                if (i < l.n) act(i);
+            }
         }
     }
 

@@ -15,17 +15,22 @@ template <class Model, bool errors> void rows_seen(const Layer &l, int p, const 
     if constexpr (shared<Model>) {
         std::memcpy(rows, adjoint, Model::n_carried * P * sizeof(real));
     } else {
-        for (int q = 0; q < l.nodes.n; ++q) {
-            const real *c = l.nodes.constants_of<Model>(q), *h = l.nodes.lanes_of<Model>(q, p, l.n_panels);
-            if constexpr (errors) Model::error_before(c, h, adjoint, rows + q * P);
-            else Model::collected_before(c, h, adjoint, rows + q * P);
+        constexpr int E = Model::n_carried;
+        const Buffer &table = errors ? l.nodes.returned : l.nodes.gathered;
+        const vec *unit = reinterpret_cast<const vec *>(table.data + size_t(p) * l.nodes.n * E * P);
+        for (int q = 0; q < l.nodes.n; ++q, unit += E * VECTORS) {
+            vec_sum sum{};
+            for (int v = 0; v < E; ++v)
+                for (int i = 0; i < VECTORS; ++i)
+                    sum.v[i] += unit[v * VECTORS + i] * reinterpret_cast<const vec *>(adjoint + v * P)[i];
+            store(rows + q * P, sum);
         }
     }
 }
 
 // Rows that are kept of each step, to gather gradients from.
 template <class Model> int rows_kept(const Layer &l) {
-    return shared<Model> || !Model::spiking ? rows_back<Model>(l) : Model::n_adjoint;
+    return shared<Model> || !Model::spiking ? rows_back<Model>(l) : Model::n_carried;
 }
 
 // R of a spike: sum over its targets of w times what goes back through a synapse; rows of panel p are at rows + p * stride.
@@ -43,7 +48,7 @@ template <int ROWS> real error_of(Panels w, size_t source, const real *coefficie
 }
 inline real error_of_rows(Panels w, size_t source, const real *coefficient, const real *rows, int n, size_t stride, int n_panels) {
     real error = 0;
-    with_count<2, 8>(n, [&](auto count) { error = error_of<count.value>(w, source, coefficient, rows, n, stride, n_panels); });
+    with_count<2, 5>(n, [&](auto count) { error = error_of<count.value>(w, source, coefficient, rows, n, stride, n_panels); });
     return error;
 }
 
@@ -158,14 +163,11 @@ private:
     }
     // What parameters collect in step k where no neuron spikes: of the state at its start, and of what arrives.
     void collect(int k) {
-        alignas(64) real y[N * P];
         const int32_t row = trace.moment_row[k];
         for (int p = 0; p < l.n_panels; ++p) {
             Model::collect(c, l.lanes_of<Model>(p), x(p), trace.kept.data + (size_t(k) * l.n_panels + p) * N * P, sum(p));
-            for (int q = 0; row >= 0 && q < l.nodes.n; ++q) {
-                of_moment<Model>(trace.moments.data + (size_t(row) * l.n_panels + p) * l.nodes.n * P, q, y);
-                Model::collect(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), x(p), y, sum(p));
-            }
+            if (row >= 0)
+                collect_moments(l.nodes, p, trace.moments.data + (size_t(row) * l.n_panels + p) * l.nodes.n * P, x(p), sum(p));
         }
     }
     void event(uint32_t number, int j) {
@@ -173,8 +175,10 @@ private:
         const uint32_t s = e.index;
         real back[MOST_NODES];
         const double z = NodeConstants::z_of(e.after, l.dt);
-        l.nodes.collected.at(l.nodes.n, n, z, &trace.seen[size_t(number) * n]);
-        l.nodes.back.at(l.nodes.n, n, z, back);
+        real *seen = &trace.seen[size_t(number) * n];
+        l.nodes.collected.at(n, z, seen);
+        if (shared<Model>) l.nodes.back.at(n, z, back);
+        else std::copy(seen, seen + n, back);
         if (e.kind == BELOW) {
             if (!below_error) return;         // of the input
             (*below_error)[s] += error_of_rows(l.forward.w, below->id[s], back, now, n, now_stride, l.n_panels);
@@ -204,14 +208,16 @@ private:
         if constexpr (shared<Model>) {
             std::copy(jump, jump + n, to);
         } else {
-            alignas(64) real a[M * P] = {}, out[P];
-            for (int v = 0; v < M; ++v) a[v * P + lane] = jump[v];
+            constexpr int E = Model::n_carried;
             for (int q = 0; q < n; ++q) {
-                const real *cq = l.nodes.constants_of<Model>(q), *hq = l.nodes.lanes_of<Model>(q, p, l.n_panels);
-                Model::collected_before(cq, hq, a, out);
-                to[q] = out[lane];
-                Model::error_before(cq, hq, a, out);
-                now[p * now_stride + q * P + lane] += out[lane];
+                const size_t first = (size_t(p) * n + q) * E * P + lane;
+                real collected = 0, back = 0;
+                for (int v = 0; v < E; ++v) {
+                    collected += l.nodes.gathered.data[first + v * P] * jump[v];
+                    back += l.nodes.returned.data[first + v * P] * jump[v];
+                }
+                to[q] = collected;
+                now[p * now_stride + q * P + lane] += back;
             }
         }
     }
@@ -240,7 +246,7 @@ public:
         : l(l), trace(trace), kind(kind), source(source), starts(starts), stride(Panels::stride_of(size_t(K) * rows_kept<Model>(l))) {}
 
     void panel(int steps, int p, Panels g) const {
-        with_count<1, 8>(rows_back<Model>(l), [&](auto n) { gather<n.value>(steps, p, g); });
+        with_count<2, 5>(rows_back<Model>(l), [&](auto n) { gather<n.value>(steps, p, g); });
     }
 
 private:

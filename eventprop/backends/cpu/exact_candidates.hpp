@@ -67,7 +67,7 @@ public:
     }
     void move_to(real time) {
         for (int b = 0; b < blocks() * LANES; b += LANES)
-            with_flow<Model>(l, own(b), terms(b, time - now), [&](auto &&f) { f.advance(x(b), vec{} + (time - now), x(b)); });
+            with_flow_over<Model>(l, own(b), theta(b, time - now), [&](auto &&f) { f.advance(x(b), vec{} + (time - now), x(b)); });
         now = time;
     }
     void arrive(const Weights &w, int source) {
@@ -107,7 +107,7 @@ private:
     std::vector<uint8_t> exact;           // by vector: whether times are exact
     std::vector<uint32_t> panel_of, lane_of;
     std::vector<double> stiffness;        // by vector: the largest of its neurons
-    int terms(int b, real time) const { return terms_for(stiffness[b / LANES] * double(time)); }
+    double theta(int b, real time) const { return stiffness[b / LANES] * double(time); }
     Buffer lanes;
     real now = 0;
 
@@ -118,7 +118,7 @@ private:
     vec &vector(int b, int r) const { return *reinterpret_cast<vec *>(row(b, r)); }
     void solve(int block) {
         const int b = block * LANES;
-        with_flow<Model>(l, own(b), terms(b, 1 - now), [&](auto &&f) {
+        with_flow_over<Model>(l, own(b), theta(b, 1 - now), [&](auto &&f) {
             f.next_crossing(x(b), vec{} + (1 - now), row(b, LEAST), row(b, SLOPE), row(b, ROOM));
         });
         vector(b, LEAST) += now;

@@ -138,14 +138,14 @@ private:
         if constexpr (shared<Model>) {
             constexpr int E = Model::n_carried;
             real own[MOST_NODES];
-            l.nodes.collected.at(n, E + 2, z, own);
+            l.nodes.collected.at(E + 2, z, own);
             std::copy(own, own + E, seen);
             seen[E] = end * own[E] - slope * own[E + 1];
-            l.nodes.back.at(n, E + 2, z, own);
+            l.nodes.back.at(E + 2, z, own);
             own[E] = end * own[E] - slope * own[E + 1];
             below_error[s] += error_of_rows(l.forward.w, below.id[s], own, rows.at(0, size_t(k) * rows_n), rows_n, rows.stride, l.n_panels);
         } else {
-            l.nodes.collected.at(n, n, z, seen);
+            l.nodes.collected.at(n, z, seen);
             below_error[s] += error_of_rows(l.forward.w, below.id[s], seen, t.seen.data, n, size_t(n) * P, l.n_panels);
         }
     }

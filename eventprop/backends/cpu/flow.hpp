@@ -7,9 +7,10 @@
 
 namespace eventprop {
 
-// Terms of the Taylor series that are written out: enough in single precision where a step is at most half of the
-// shortest time constant.
-constexpr int USUAL_TERMS = 8, MOST_TERMS = 40;
+// Terms of the Taylor series that are written out, and the sum of rates times the time for which they are enough: in single
+// precision a quarter of the shortest time constant.
+constexpr int USUAL_TERMS = 6, MOST_TERMS = 40;
+constexpr double USUAL_THETA = sizeof(real) == 4 ? 0.26 : 0.01;
 
 // How many terms a movement takes, where theta is the sum of rates times its time: the first one left out is down to rounding.
 inline int terms_for(double theta) {
@@ -254,7 +255,12 @@ template <class Model, int TERMS> struct Flow {
     }
 };
 
-// act(flow of a vector of neurons whose constants are h), which takes `terms`.
+// act(flow of a vector of neurons whose constants are h) over a time, where theta is the sum of rates times that.
+template <class Model, class F> void with_flow_over(const Layer &l, const real *h, double theta, F &&act) {
+    if (!Model::linear || theta > USUAL_THETA) act(Flow<Model, 0>(l, h, std::max(USUAL_TERMS, terms_for(theta))));
+    else act(Flow<Model, USUAL_TERMS>(l, h));
+}
+// The same with as many terms as are given.
 template <class Model, class F> void with_flow(const Layer &l, const real *h, int terms, F &&act) {
     if (!Model::linear || terms > USUAL_TERMS) act(Flow<Model, 0>(l, h, terms));
     else act(Flow<Model, USUAL_TERMS>(l, h));

@@ -41,13 +41,14 @@ constexpr int MOST_NODES = 16;
 // Polynomials of z: table[power][row].
 struct Coefficients {
     alignas(64) double table[MOST_NODES][MOST_NODES] = {};
+    int terms = 0;
     // Of all rows at z.
-    void at(int terms, int rows, double z, real *value) const {
-        rows <= 8 ? evaluate<8>(terms, rows, z, value) : evaluate<MOST_NODES>(terms, rows, z, value);
+    void at(int rows, double z, real *value) const {
+        rows <= 8 ? evaluate<8>(rows, z, value) : evaluate<MOST_NODES>(rows, z, value);
     }
 
 private:
-    template <int ROWS> void evaluate(int terms, int rows, double z, real *value) const {
+    template <int ROWS> void evaluate(int rows, double z, real *value) const {
         double v[ROWS] = {};
         for (int k = terms - 1; k >= 0; --k)
             for (int r = 0; r < ROWS; ++r) v[r] = v[r] * z + table[k][r];
@@ -63,6 +64,12 @@ struct NodeConstants {
     std::vector<real> constants;          // [node][constant]
     Buffer lanes;                         // [node][panel][lane row][P]
     Coefficients ahead, collected, back;  // of what arrives, what its synapse collects and what goes back through it
+    // Where neurons differ, by panel and node: the state that a unit weight brings, what its synapse collects of unit adjoints
+    // and what goes back through it, [variable][P].
+    Buffer brought, gathered, returned;
+    struct Pair { int parameter, adjoint; };
+    std::vector<Pair> pairs;              // what each parameter collects of what arrives, by adjoint variable
+    Buffer slopes;                        // likewise, for a unit weight, [panel][pair][node][P]
     template <class Model> const real *constants_of(int q) const { return constants.data() + size_t(q) * Model::n_constants; }
     template <class Model> const real *lanes_of(int q, int p, int n_panels) const {
         return lanes.data + (size_t(q) * n_panels + p) * Model::n_lanes * P;

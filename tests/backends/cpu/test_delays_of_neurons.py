@@ -26,7 +26,10 @@ def with_delays(network: Network, most: float = 5.0) -> Network:
 @pytest.mark.parametrize("timing", ["grid", "substep"])
 @pytest.mark.parametrize("name", NEURONS)
 def test_delays_of_zero_are_none(name: str, timing: str) -> None:
-    """Fails if what a neuron's synapses bring by their sign, or what goes back through them, changes with a delay."""
+    """Fails if what a neuron's synapses bring by their sign, or what goes back through them, changes with a delay; or
+    if lanes behind the last neuron get what is not finite, which weights of 0 do not silence."""
+    if timing == "substep" and models.NEURONS[name].refractory:
+        pytest.skip("keys refuse it")
     network = replace(network_of(models.NEURONS[name], trained="some"), spike_timing=timing)
     engines = CpuEngine(network, 2, "double"), CpuEngine(with_delays(network), 2, "double")
     weights = weights_of(DRIVES.get(name, Drive()))
