@@ -48,6 +48,7 @@ class DVSG_model(TwoFileSimulator):
             rescale_t=p["RESCALE_T"],
             downsample=p["DOWNSAMPLE"],
             threshold=p["EVENT_THRESHOLD"],
+            true_times=p["INPUT_TIMES"] == "true",
         )
         if p["DATA_SET"] == "DEMO":
             from eventprop.data import demo_gestures as gestures

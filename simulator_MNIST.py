@@ -39,11 +39,11 @@ class mnist_model(DigitSimulator):
         return mnist_parameters.resolve_mnist(p)
 
     def load_data(self, p: Mapping[str, Any]) -> Dataset:
-        return mnist.load_mnist(p["DATA_DIR"], p["DT_MS"], p["TRIAL_MS"])
+        return mnist.load_mnist(p["DATA_DIR"], p["DT_MS"], p["TRIAL_MS"], p["INPUT_TIMES"] == "true")
 
     def spike_time_from_gray(self, t: np.ndarray) -> np.ndarray:
         """Spike times (ms) of grey levels from 0 to 255; not a number for 0 and 1, which are silent."""
-        return mnist.spike_times(t, self.p["DT_MS"], self.p["TRIAL_MS"])
+        return mnist.spike_times(t, self.p["DT_MS"], self.p["TRIAL_MS"], self.p["INPUT_TIMES"] == "true")
 
 
 p = mnist_model.defaults()

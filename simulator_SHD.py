@@ -41,7 +41,7 @@ class SHD_model(TwoFileSimulator):
         from eventprop.data import demo_digits as demo
         from eventprop.data import shd
 
-        grid = shd.Grid(p["DT_MS"], p["TRIAL_MS"], p["RESCALE_T"], p["RESCALE_X"])
+        grid = shd.Grid(p["DT_MS"], p["TRIAL_MS"], p["RESCALE_T"], p["RESCALE_X"], p["INPUT_TIMES"] == "true")
         if p["DATA_SET"] == "DEMO":
             return demo.load_demo(p["DATA_DIR"], grid, write=p["WRITE_TO_DISK"])
         load = meaning("DATA_SET", p["DATA_SET"], {"SHD": shd.load_shd, "SSC": shd.load_ssc})

@@ -37,7 +37,8 @@ class SMNIST_model(DigitSimulator):
         return smnist_parameters.resolve_smnist(p)
 
     def load_data(self, p: Mapping[str, Any]) -> Dataset:
-        return smnist.load_smnist(p["DATA_DIR"], smnist_parameters.code_of(p), p["DT_MS"], p["TRIAL_MS"])
+        code, true_times = smnist_parameters.code_of(p), p["INPUT_TIMES"] == "true"
+        return smnist.load_smnist(p["DATA_DIR"], code, p["DT_MS"], p["TRIAL_MS"], true_times)
 
 
 p = SMNIST_model.defaults()

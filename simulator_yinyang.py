@@ -78,8 +78,8 @@ class yinyang(Simulator):
     def load_data(self, p: Mapping[str, Any]) -> Dataset:
         self.X_train_orig, self.Y_train = task.points(p["N_TRAIN"] + p["N_VALIDATE"], p["TRAIN_DATA_SEED"])
         self.X_test_orig, self.Y_test = task.points(p["N_TEST"], p["TEST_DATA_SEED"])
-        train = task.encode(self.X_train_orig, self.Y_train, p["DT_MS"], p["TRIAL_MS"])
-        test = task.encode(self.X_test_orig, self.Y_test, p["DT_MS"], p["TRIAL_MS"])
+        train = task.encode(self.X_train_orig, self.Y_train, *_times(p))
+        test = task.encode(self.X_test_orig, self.Y_test, *_times(p))
         return Dataset("Yin-Yang", train, test, 5, len(task.CLASSES), task.CLASSES)
 
     def train(self, p: Mapping[str, Any]) -> YinyangResult:
@@ -111,7 +111,7 @@ class yinyang(Simulator):
         centres = (np.arange(n) + 0.5) / n
         x, y = np.meshgrid(centres, centres)
         grid = np.stack([x.ravel(), y.ravel()], axis=1)
-        part = task.encode(grid, np.zeros(len(grid), np.int32), run["DT_MS"], run["TRIAL_MS"])
+        part = task.encode(grid, np.zeros(len(grid), np.int32), *_times(run))
         return self.predictions(p, everything(part)).reshape(n, n)
 
     def _draw(self, p: Mapping[str, Any], engine: Engine, samples: Subset, points: np.ndarray, title: str) -> None:
@@ -147,6 +147,11 @@ class yinyang(Simulator):
 
 
 p = yinyang.defaults()
+
+
+def _times(p: Mapping[str, Any]) -> tuple[float, float, bool]:
+    """How coordinates become spikes."""
+    return p["DT_MS"], p["TRIAL_MS"], p["INPUT_TIMES"] == "true"
 
 
 def _pictured(p: Mapping[str, Any]) -> bool:

@@ -26,7 +26,7 @@ from eventprop.network import TIME_CONSTANTS, Network, Population, Projection
 from eventprop.streams import stream
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.support import event_driven, oracle
+from tests.support import oracle
 
 Array = NDArray[np.float64]
 Gradients = dict[str, Array]
@@ -153,7 +153,7 @@ def _sample(family: Family, input_ms: int, rng: np.random.Generator) -> Sample:
     network = oracle.Network(hidden, output, TRIAL_MS)
     moments = np.arange(input_ms, 40, input_ms)
     inputs = [(float(t), i) for i in range(INPUTS) for t in rng.choice(moments, 3, replace=False)]
-    events = event_driven.delayed(inputs, INPUTS, family.copies, DELAY_MS, TRIAL_MS)
+    events = oracle.delayed(inputs, INPUTS, family.copies, DELAY_MS, TRIAL_MS)
     return Sample(network, inputs, events, int(rng.integers(OUTPUTS)), oracle.simulate(network, events))
 
 

@@ -2,7 +2,8 @@
 
 All work on whole batches at once and on the grid of the simulation. A spike that is moved off the channels, before the
 start of the trial or into its last step, which is too late to arrive, is gone; of several spikes on one channel in one
-step one stays. Kinds and their published use: Nowotny, Turner & Knight 2025; after Cramer et al. 2020.
+step one stays. Of spikes with true times all stay, and the last step is as good as any. Kinds and their published use:
+Nowotny, Turner & Knight 2025; after Cramer et al. 2020.
 """
 
 from __future__ import annotations
@@ -23,20 +24,42 @@ __all__ = ["AUGMENTATIONS", "blend", "dilate", "jitter", "merged", "shift", "shi
 def _kept(spikes: SpikeSet, channels: np.ndarray, keep: np.ndarray) -> SpikeSet:
     """The spikes that ``keep`` says, whose order is still right."""
     there = np.flatnonzero(keep)
+    kept = {name: array[there] for name, array in replace(spikes, channels=channels).arrays.items()}
+    return spikes.remade(np.searchsorted(there, spikes.offsets), kept)
+
+
+def _in_order(
+    spikes: SpikeSet, sample: np.ndarray, steps: np.ndarray, channels: np.ndarray, at: np.ndarray, n: int
+) -> SpikeSet:
+    """As ``_sorted``, of all spikes with their true times."""
+    inside = (steps >= 0) & (steps < spikes.num_steps) & (channels >= 0) & (channels < spikes.num_channels)
+    there = np.flatnonzero(inside)
+    there = there[np.lexsort((channels[there], at[there], steps[there], sample[there]))]
     return replace(
         spikes,
-        offsets=np.searchsorted(there, spikes.offsets),
-        steps=spikes.steps[there],
-        channels=channels[there],
+        offsets=np.searchsorted(sample[there], np.arange(n + 1)),
+        steps=steps[there].astype(np.uint16),
+        channels=channels[there].astype(np.uint16),
+        at=at[there],
     )
 
 
-def _sorted(spikes: SpikeSet, sample: np.ndarray, steps: np.ndarray, channels: np.ndarray, n: int) -> SpikeSet:
+def _sorted(
+    spikes: SpikeSet,
+    sample: np.ndarray,
+    steps: np.ndarray,
+    channels: np.ndarray,
+    n: int,
+    at: np.ndarray | None = None,
+) -> SpikeSet:
     """A set of ``n`` samples of spikes in any order, of which some may be outside; one per channel and step.
 
     Args:
         sample, steps, channels: int32, one of each per spike.
+        at: float32, where spikes have their true times; then all are kept.
     """
+    if at is not None:
+        return _in_order(spikes, sample, steps, channels, at, n)
     inside = (steps >= 0) & (steps < spikes.num_steps - 1) & (channels >= 0) & (channels < spikes.num_channels)
     there = np.flatnonzero(inside)
     for_channel, for_step = (int(m - 1).bit_length() for m in (spikes.num_channels, spikes.num_steps))
@@ -93,10 +116,17 @@ def shift_xy(spikes: SpikeSet, most: int, rng: np.random.Generator) -> SpikeSet:
 def dilate(spikes: SpikeSet, factors: Sequence[float], rng: np.random.Generator) -> SpikeSet:
     """All times of a sample multiplied by one factor, whose logarithm is drawn uniformly between those of both given.
 
-    A step stands for its middle, so that a factor of 1 changes nothing and others do not pull spikes forward.
+    A step stands for its middle, so that a factor of 1 changes nothing and others do not pull spikes forward; where
+    spikes have their true times, these are multiplied.
     """
     factor = np.exp(rng.uniform(np.log(factors[0]), np.log(factors[1]), len(spikes)))
     steps = np.empty(spikes.steps.size, np.int32)
+    if spikes.at is not None:
+        times = (spikes.steps + spikes.at.astype(np.float64)) * np.repeat(factor, np.diff(spikes.offsets))
+        steps[:] = np.minimum(times, spikes.num_steps)
+        return _sorted(
+            spikes, _sample_of_each(spikes), steps, spikes.channels, len(spikes), (times - steps).astype(np.float32)
+        )
     for at, number in zip(_slices(spikes), factor.astype(np.float32), strict=True):
         later = (spikes.steps[at] + np.float32(0.5)) * number
         steps[at] = np.minimum(later, spikes.num_steps)  # to whole numbers, downwards
@@ -106,7 +136,7 @@ def dilate(spikes: SpikeSet, factors: Sequence[float], rng: np.random.Generator)
 def jitter(spikes: SpikeSet, sigma: float, rng: np.random.Generator) -> SpikeSet:
     """Each spike moved by a number of channels of its own: normal, of standard deviation ``sigma``, and rounded."""
     by = np.rint(np.float32(sigma) * rng.standard_normal(spikes.channels.size, np.float32)).astype(np.int32)
-    return _sorted(spikes, _sample_of_each(spikes), spikes.steps, spikes.channels + by, len(spikes))
+    return _sorted(spikes, _sample_of_each(spikes), spikes.steps, spikes.channels + by, len(spikes), spikes.at)
 
 
 def thin(spikes: SpikeSet, number: int, rng: np.random.Generator) -> SpikeSet:
@@ -148,19 +178,15 @@ def blend(spikes: SpikeSet, probabilities: Sequence[float], rng: np.random.Gener
         centre = np.where(known, of_each, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         by = np.trunc(np.where(known, centre[:, None] - of_each, 0.0)).astype(np.int32).ravel()
         moved.append(values[there] + by[sample])
-    return _sorted(spikes, sample // k, moved[0], moved[1], n)
+    return _sorted(spikes, sample // k, moved[0], moved[1], n, None if spikes.at is None else spikes.at[there])
 
 
 def merged(sets: Sequence[SpikeSet], order: np.ndarray) -> SpikeSet:
     """The samples of several sets, one after the other, in another order."""
     lengths = np.concatenate([np.diff(s.offsets) for s in sets])
-    joined = replace(
-        sets[0],
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        steps=np.concatenate([s.steps for s in sets]),
-        channels=np.concatenate([s.channels for s in sets]),
-    )
-    return joined.select(order)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    arrays = {name: np.concatenate([s.arrays[name] for s in sets]) for name in sets[0].arrays}
+    return sets[0].remade(offsets, arrays).select(order)
 
 
 AUGMENTATIONS: Mapping[str, Callable[[SpikeSet, Any, np.random.Generator], SpikeSet]] = {

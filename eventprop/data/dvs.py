@@ -88,6 +88,7 @@ class Window:
         rescale_t: factor on times then; what lies beyond ``trial_ms`` is cut off.
         downsample: pixels in a row of a cell, and rows.
         threshold: as many events in a cell and step make a spike.
+        true_times: whether spikes have their true times.
     """
 
     side: int
@@ -97,6 +98,7 @@ class Window:
     rescale_t: float = 1.0
     downsample: int = 1
     threshold: int = 1
+    true_times: bool = False
 
     @property
     def cells(self) -> int:
@@ -119,7 +121,8 @@ class Window:
         channels = (self.cells * y + x) * 2 + events.polarity[part]
         times = (events.times_ms[part] - self.start_ms) * self.rescale_t
         offsets = np.array([0, times.size])
-        return bin_events(times, channels, offsets, self.num_channels, self.dt_ms, self.trial_ms, self.threshold)
+        grid = self.num_channels, self.dt_ms, self.trial_ms, self.threshold
+        return bin_events(times, channels, offsets, *grid, self.true_times)
 
 
 def load(data_dir: str | Path, name: str, window: Window) -> Dataset:

@@ -29,21 +29,21 @@ FILES = {
 """The four files with the MD5 of their compressed form."""
 
 
-def load_mnist(data_dir: str | Path, dt_ms: float, trial_ms: float) -> Dataset:
+def load_mnist(data_dir: str | Path, dt_ms: float, trial_ms: float, true_times: bool = False) -> Dataset:
     """The four files in ``<data_dir>/MNIST``, plain or compressed (.gz); tonic's tools download what is missing.
 
     Raises:
         FileNotFoundError: names the missing file and where to get it.
         ValueError: names the file and what is wrong in it.
     """
-    train, test = (_load_part(Path(data_dir), part, dt_ms, trial_ms) for part in ("train", "t10k"))
+    train, test = (_load_part(Path(data_dir), part, dt_ms, trial_ms, true_times) for part in ("train", "t10k"))
     return Dataset("MNIST", train, test, SIDE * SIDE, CLASSES, CLASS_NAMES)
 
 
-def spike_times(grey: np.ndarray, dt_ms: float, trial_ms: float) -> np.ndarray:
+def spike_times(grey: np.ndarray, dt_ms: float, trial_ms: float, true_times: bool = False) -> np.ndarray:
     """Time (ms) of each pixel's spike by its grey level from 0 to 255; not a number for 0 and 1, which are silent."""
     grey = np.asarray(grey)
-    return np.where(grey > 1, latency_ms((255.0 - grey) / 255.0, dt_ms, trial_ms), np.nan)
+    return np.where(grey > 1, latency_ms((255.0 - grey) / 255.0, dt_ms, trial_ms, true_times), np.nan)
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
@@ -73,10 +73,10 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
 
 
-def _load_part(data_dir: Path, part: str, dt_ms: float, trial_ms: float) -> Part:
+def _load_part(data_dir: Path, part: str, dt_ms: float, trial_ms: float, true_times: bool) -> Part:
     images, labels = read_part(data_dir, part)
-    by_grey = spike_times(np.arange(256), dt_ms, trial_ms).astype(np.float32)
-    return Part(one_spike_each(by_grey[images], dt_ms, trial_ms), labels)
+    by_grey = spike_times(np.arange(256), dt_ms, trial_ms, true_times).astype(np.float32)
+    return Part(one_spike_each(by_grey[images], dt_ms, trial_ms, true_times), labels)
 
 
 def read_part(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:

@@ -44,12 +44,14 @@ class Grid:
         dt_ms, trial_ms: step and length of a trial, see :func:`eventprop.data.spikes.bin_events`.
         rescale_t: above 0.
         rescale_x: above 0, at most 1.
+        true_times: whether spikes have their true times.
     """
 
     dt_ms: float
     trial_ms: float
     rescale_t: float = 1.0
     rescale_x: float = 1.0
+    true_times: bool = False
 
     def spikes(self, times: np.ndarray, units: np.ndarray, offsets: np.ndarray) -> SpikeSet:
         """Binned spikes of recordings.
@@ -63,16 +65,24 @@ class Grid:
             times_ms = times.astype(np.float64) * (1e3 * self.rescale_t)
         if self.rescale_x != 1.0:
             units = np.floor(units * (self.rescale_x * (1 + _TOLERANCE))).astype(np.uint16)
-        return bin_events(times_ms, units, offsets, NUM_CHANNELS, self.dt_ms, self.trial_ms)
+        grid = NUM_CHANNELS, self.dt_ms, self.trial_ms
+        return bin_events(times_ms, units, offsets, *grid, true_times=self.true_times)
 
     @property
     def end_s(self) -> float:
         """Time of a recording at which the trial ends."""
         return self.trial_ms / (1e3 * self.rescale_t)
 
-    def set_of(self, offsets: np.ndarray, steps: np.ndarray, channels: np.ndarray) -> SpikeSet:
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """What there is of each spike, with its type."""
+        return {"steps": np.uint16, "channels": np.uint16, **({"at": np.float32} if self.true_times else {})}
+
+    def set_of(self, offsets: np.ndarray, arrays: Mapping[str, np.ndarray]) -> SpikeSet:
         """Arrays of binned spikes as a set, see :class:`eventprop.data.spikes.SpikeSet`."""
-        return SpikeSet(offsets, steps, channels, NUM_CHANNELS, round(self.trial_ms / self.dt_ms))
+        num_steps = round(self.trial_ms / self.dt_ms)
+        spikes = SpikeSet(offsets, arrays["steps"], arrays["channels"], NUM_CHANNELS, num_steps)
+        return spikes.remade(offsets, arrays)
 
 
 @dataclass(frozen=True)
@@ -129,8 +139,8 @@ class Recordings:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def write_spikes(self, grid: Grid, steps: IO[bytes], channels: IO[bytes]) -> tuple[np.ndarray, Extent]:
-        """Bin all samples, slice by slice; append steps and channels, uint16, to two binary files.
+    def write_spikes(self, grid: Grid, to: Mapping[str, IO[bytes]]) -> tuple[np.ndarray, Extent]:
+        """Bin all samples, slice by slice; append what ``grid.arrays`` names to binary files.
 
         Returns:
             Offsets of the samples in these, ``(n + 1,)`` int64; how far they reach in the file.
@@ -147,8 +157,8 @@ class Recordings:
                 flat_times, flat_units = np.concatenate(times), np.concatenate(units)
                 _check_spikes(self.path, flat_times, flat_units, offsets, len(ends))
                 part = grid.spikes(flat_times, flat_units, offsets)
-                steps.write(part.steps.data)
-                channels.write(part.channels.data)
+                for name, array in part.arrays.items():
+                    to[name].write(array.data)
                 lengths.append(np.diff(part.offsets))
                 ends += [float(t[-1]) if len(t) else np.nan for t in times]
                 events += len(flat_times)
@@ -178,11 +188,11 @@ def read_file(path: Path, grid: Grid, speakers: bool = True) -> Contents:
     Raises:
         ValueError: names file, sample and what is wrong in it.
     """
-    steps, channels = io.BytesIO(), io.BytesIO()  # they grow in place, unlike lists of arrays that are joined
+    memory = {name: io.BytesIO() for name in grid.arrays}  # they grow in place, unlike lists of arrays that are joined
     with Recordings(path, speakers) as file:
-        offsets, extent = file.write_spikes(grid, steps, channels)
-    stepped, channelled = (np.frombuffer(memory.getbuffer(), np.uint16) for memory in (steps, channels))
-    part = Part(grid.set_of(offsets, stepped, channelled), file.labels, file.speakers)
+        offsets, extent = file.write_spikes(grid, memory)
+    arrays = {name: np.frombuffer(memory[name].getbuffer(), kind) for name, kind in grid.arrays.items()}
+    part = Part(grid.set_of(offsets, arrays), file.labels, file.speakers)
     return Contents(part, file.class_names, extent)
 
 

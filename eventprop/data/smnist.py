@@ -70,25 +70,25 @@ class Code:
         return threshold_events(images, self.num_neurons, self.duplicate, self.pixel_ms)
 
 
-def load_smnist(data_dir: str | Path, code: Code, dt_ms: float, trial_ms: float) -> Dataset:
+def load_smnist(data_dir: str | Path, code: Code, dt_ms: float, trial_ms: float, true_times: bool = False) -> Dataset:
     """MNIST's files (see :func:`eventprop.data.mnist.read_part`) as spikes; the test file's when they are asked for."""
 
     def part(name: str) -> Callable[[], Part]:
         images, labels = mnist.read_part(Path(data_dir), name)
-        return lambda: Part(encode(images, code, dt_ms, trial_ms), labels)
+        return lambda: Part(encode(images, code, dt_ms, trial_ms, true_times), labels)
 
     train, test = part("train"), part("t10k")
     return Dataset("SMNIST", train(), test, code.num_channels, mnist.CLASSES, mnist.CLASS_NAMES)
 
 
-def encode(images: np.ndarray, code: Code, dt_ms: float, trial_ms: float) -> SpikeSet:
-    """Images, ``(n, 784)`` bytes, as spikes on the grid; several of a channel in one step are one."""
+def encode(images: np.ndarray, code: Code, dt_ms: float, trial_ms: float, true_times: bool = False) -> SpikeSet:
+    """Images, ``(n, 784)`` bytes, as spikes on the grid, several of a channel in one step as one; or at true times."""
     order = pixel_order(code.permute)
 
     def block(first: int) -> SpikeSet:
         times, ids, counts = code.events(images[first : first + _BLOCK, order])
         bounds = np.concatenate([[0], np.cumsum(counts)])
-        return bin_events(times, ids, bounds, code.num_channels, dt_ms, trial_ms)
+        return bin_events(times, ids, bounds, code.num_channels, dt_ms, trial_ms, true_times=true_times)
 
     return joined(block(first) for first in range(0, len(images), _BLOCK))
 

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,8 @@ def _key(path: Path, grid: Grid, speakers: bool) -> dict[str, Any]:
         "file": path.name,
         "size": status.st_size,
         "changed": status.st_mtime_ns,
-        **{name: float(value) for name, value in asdict(grid).items()},
+        **{name: float(value) for name, value in asdict(grid).items() if name != "true_times"},
+        **({"true_times": True} if grid.true_times else {}),
         "channels": NUM_CHANNELS,
         "speakers": speakers,
     }
@@ -117,13 +118,14 @@ def _key(path: Path, grid: Grid, speakers: bool) -> dict[str, Any]:
 def _write(folder: Path, path: Path, grid: Grid, speakers: bool, key: Mapping[str, Any]) -> None:
     """Stream the file's binned spikes into arrays, so that they are never in memory as a whole."""
     with Recordings(path, speakers) as file:
-        with (folder / "steps.npy").open("wb") as steps, (folder / "channels.npy").open("wb") as channels:
-            for stream in (steps, channels):
+        with ExitStack() as opened:
+            streams = {name: opened.enter_context((folder / f"{name}.npy").open("wb")) for name in grid.arrays}
+            for stream in streams.values():
                 stream.write(bytes(_HEADER))
-            offsets, extent = file.write_spikes(grid, steps, channels)
-            for stream in (steps, channels):
+            offsets, extent = file.write_spikes(grid, streams)
+            for name, stream in streams.items():
                 stream.seek(0)
-                stream.write(_header(int(offsets[-1])))
+                stream.write(_header(int(offsets[-1]), grid.arrays[name]))
                 stream.flush()
                 os.fsync(stream.fileno())
         files.write_array(folder / "offsets.npy", offsets)
@@ -135,9 +137,9 @@ def _write(folder: Path, path: Path, grid: Grid, speakers: bool, key: Mapping[st
     kept.write_record(folder / "about.json", about)
 
 
-def _header(n: int) -> bytes:
-    """Beginning of a ``.npy`` file of ``n`` numbers, uint16, always of the same length."""
-    words = f"{{'descr': '<u2', 'fortran_order': False, 'shape': ({n},), }}"
+def _header(n: int, kind: type[np.generic]) -> bytes:
+    """Beginning of a ``.npy`` file of ``n`` numbers, always of the same length."""
+    words = f"{{'descr': '{np.dtype(kind).str}', 'fortran_order': False, 'shape': ({n},), }}"
     start = b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little")
     return start + words.encode().ljust(_HEADER - 11) + b"\n"
 
@@ -157,14 +159,14 @@ def _load(
         if damaged is not None:
             print(f"{folder} {damaged}")
         return None
-    spikes = grid.set_of(arrays["offsets"], arrays["steps"], arrays["channels"])
+    spikes = grid.set_of(arrays["offsets"], arrays)
     part = Part(spikes, arrays["labels"], arrays.get("speakers"))
     return Contents(part, tuple(about["classes"]), Extent(**about["extent"]))
 
 
 def _mapped(path: Path) -> np.ndarray:
     """Large arrays are mapped into memory, so that only what is used of them takes space."""
-    if path.stem in ("steps", "channels"):
+    if path.stem in ("steps", "channels", "at"):
         with suppress(OSError):  # a drive that cannot be mapped
             return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     return files.read_array(path)

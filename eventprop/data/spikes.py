@@ -1,7 +1,8 @@
 """Spikes of many samples as flat arrays of steps and channels, on the grid of the simulation.
 
 An event at time t belongs to step ``floor(t / dt)``; the quotient is rounded up where it is a millionth of its value
-below a whole number, so that 0.3 ms is step 3 of 0.1 ms, in single precision too.
+below a whole number, so that 0.3 ms is step 3 of 0.1 ms, in single precision too. With true times it also keeps when in
+the step it is.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ class SpikeSet:
         channels: ``(spikes,)`` uint16, ascending within a step.
         num_channels: input channels.
         num_steps: steps of a trial.
+        at: ``(spikes,)`` float32, where spikes have their true times: which part of the step is over then, ascending
+            within a step. None on the grid, where there is one spike at most per channel and step.
     """
 
     offsets: np.ndarray
@@ -43,6 +46,7 @@ class SpikeSet:
     channels: np.ndarray
     num_channels: int
     num_steps: int
+    at: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -57,6 +61,25 @@ class SpikeSet:
             raise IndexError(f"there is no sample {index}; there are {len(self)}")
         part = slice(self.offsets[index], self.offsets[index + 1])
         return self.steps[part], self.channels[part]
+
+    def times(self, index: int, dt_ms: float) -> np.ndarray:
+        """Times (ms) of one sample's spikes: on the grid, when their steps begin.
+
+        Raises:
+            IndexError: as :meth:`sample`.
+        """
+        begin = self.sample(index)[0] * float(dt_ms)
+        return begin if self.at is None else begin + self.at[self.offsets[index] : self.offsets[index + 1]] * dt_ms
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What there is of each spike, by name."""
+        timed = {} if self.at is None else {"at": self.at}
+        return {"steps": self.steps, "channels": self.channels, **timed}
+
+    def remade(self, offsets: np.ndarray, arrays: Mapping[str, np.ndarray]) -> SpikeSet:
+        """A set of other spikes in as many channels and steps, of such ``arrays``."""
+        return replace(self, offsets=offsets, steps=arrays["steps"], channels=arrays["channels"], at=arrays.get("at"))
 
     def select(self, indices: np.ndarray | Sequence[int]) -> SpikeSet:
         """The samples ``indices``, in that order, repeated where an index is.
@@ -83,15 +106,16 @@ class SpikeSet:
         offsets = _offsets(lengths)
         if lengths.size and lengths.mean() >= _LONG:
             parts = [slice(a, a + n) for a, n in zip(starts.tolist(), lengths.tolist(), strict=True)]
-            steps, channels = (np.concatenate([array[at] for at in parts]) for array in (self.steps, self.channels))
-            return SpikeSet(offsets, steps, channels, self.num_channels, self.num_steps)
-        steps, channels = (np.empty(offsets[-1], np.uint16) for _ in range(2))
+            copied = {name: np.concatenate([array[part] for part in parts]) for name, array in self.arrays.items()}
+            return self.remade(offsets, copied)
+        made = {name: np.empty(offsets[-1], array.dtype) for name, array in self.arrays.items()}
         for first, last in _blocks(offsets):
             to = slice(offsets[first], offsets[last])
             shift = np.repeat(starts[first:last] - offsets[first:last], lengths[first:last])
             source = np.arange(to.start, to.stop) + shift
-            steps[to], channels[to] = self.steps[source], self.channels[source]
-        return SpikeSet(offsets, steps, channels, self.num_channels, self.num_steps)
+            for name, array in self.arrays.items():
+                made[name][to] = array[source]
+        return self.remade(offsets, made)
 
 
 def bin_events(
@@ -102,20 +126,22 @@ def bin_events(
     dt_ms: float,
     trial_ms: float,
     least: int = 1,
+    true_times: bool = False,
 ) -> SpikeSet:
-    """Events on the grid: step ``floor(t / dt)``, one spike at most per channel and step.
+    """Events on the grid: step ``floor(t / dt)``, one spike at most per channel and step; or all, with true times.
 
-    Events from ``trial_ms`` on are cut off, and so are those in the last step: a spike takes one step to arrive.
+    Events from ``trial_ms`` on are cut off, and on the grid so are those in the last step: a spike takes one step to
+    arrive.
 
     Args:
         times_ms: ``(events,)``, not negative, in any order within a sample.
         channels: ``(events,)`` whole numbers from 0 to ``num_channels - 1``.
         offsets: ``(n + 1,)``; sample i has the events ``offsets[i]`` to ``offsets[i + 1]``.
         num_channels: 65535 at most.
-        least: as many events of a channel in a step make a spike.
+        least: as many events of a channel in a step make a spike; 1 with true times.
 
     Returns:
-        Set of ``n`` samples, sorted by step, then channel.
+        Set of ``n`` samples, sorted by step, then channel; with true times by these, then channel.
 
     Raises:
         ValueError: more steps or channels than 65535, arrays whose lengths do not fit each other, or a sample (it is
@@ -126,7 +152,9 @@ def bin_events(
         raise ValueError(f"there can be 1 to {_MOST_CHANNELS} channels, not {num_channels}")
     if not len(times_ms) == len(channels) == offsets[-1]:
         raise ValueError(f"{len(times_ms)} times, {len(channels)} channels, but offsets end at {offsets[-1]}")
-    step_parts, channel_parts = [np.zeros(0, np.uint16)], [np.zeros(0, np.uint16)]
+    if true_times and least > 1:
+        raise ValueError(f"{least} events of a channel in a step make no spike with a time of its own")
+    parts = [(np.zeros(0, np.uint16), np.zeros(0, np.uint16), np.zeros(0, np.float32))]
     counts = np.zeros(len(offsets) - 1, np.int64)
     for first, last in _blocks(offsets):
         part = slice(offsets[first], offsets[last])
@@ -135,16 +163,27 @@ def bin_events(
         _check_events(times, numbers, bounds, first, num_channels)
         with np.errstate(over="ignore"):
             floor = np.floor(times / dt_ms * (1 + _TOLERANCE))
-        steps, numbers, counts[first:last] = _binned(floor, numbers, bounds, num_channels, num_steps, least)
-        step_parts.append(steps)
-        channel_parts.append(numbers)
-    return SpikeSet(
-        offsets=_offsets(counts),
-        steps=np.concatenate(step_parts),
-        channels=np.concatenate(channel_parts),
-        num_channels=num_channels,
-        num_steps=num_steps,
-    )
+        if true_times:
+            at = (times / dt_ms - floor).clip(0.0, 1.0).astype(np.float32)
+            steps, numbers, at, counts[first:last] = _in_order(floor, numbers, at, bounds, num_steps)
+        else:
+            at = parts[0][2]
+            steps, numbers, counts[first:last] = _binned(floor, numbers, bounds, num_channels, num_steps, least)
+        parts.append((steps, numbers, at))
+    steps, numbers, at = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return SpikeSet(_offsets(counts), steps, numbers, num_channels, num_steps, at if true_times else None)
+
+
+def _in_order(
+    floor: np.ndarray, channels: np.ndarray, at: np.ndarray, bounds: np.ndarray, num_steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Steps, channels and parts of steps of all events in the trial, in order of time; how many each sample has."""
+    n, keep = len(bounds) - 1, floor < num_steps
+    sample = np.repeat(np.arange(n), np.diff(bounds))[keep]
+    steps, channels, at = floor[keep].astype(np.int64), channels[keep], at[keep]
+    order = np.lexsort((channels, at, sample * num_steps + steps))
+    counts = np.bincount(sample, minlength=n)
+    return steps[order].astype(np.uint16), channels[order].astype(np.uint16), at[order], counts
 
 
 def _binned(
@@ -176,7 +215,9 @@ def _binned(
     return steps, numbers, np.diff(np.searchsorted(cells, ends.astype(kind)), prepend=0)
 
 
-def from_samples(X: Sequence[Mapping[str, Any]], num_channels: int, dt_ms: float, trial_ms: float) -> SpikeSet:
+def from_samples(
+    X: Sequence[Mapping[str, Any]], num_channels: int, dt_ms: float, trial_ms: float, true_times: bool = False
+) -> SpikeSet:
     """Spike set of samples ``{"x": channel numbers, "t": times in ms}``; times may be in any order.
 
     A warning says so where most spikes come after the trial, or all so early that the times look like seconds.
@@ -191,8 +232,9 @@ def from_samples(X: Sequence[Mapping[str, Any]], num_channels: int, dt_ms: float
         channels.append(x)
     offsets = _offsets(np.array([t.size for t in times[1:]], np.int64))
     flat = np.concatenate(times)
-    found = bin_events(flat, np.concatenate(channels), offsets, num_channels, dt_ms, trial_ms)
-    extent = Extent.of(flat.size, int((flat < trial_ms - dt_ms).sum()), [t.max() for t in times[1:] if t.size])
+    found = bin_events(flat, np.concatenate(channels), offsets, num_channels, dt_ms, trial_ms, true_times=true_times)
+    end_ms = trial_ms if true_times else trial_ms - dt_ms
+    extent = Extent.of(flat.size, int((flat < end_ms).sum()), [t.max() for t in times[1:] if t.size])
     _warn(extent, trial_ms, bool((flat % 1).any()))
     return found
 
@@ -217,14 +259,14 @@ def joined(parts: Iterable[SpikeSet]) -> SpikeSet:
 
     A part is not needed any more once the next one is asked for, so that all spikes are in memory once.
     """
-    steps, channels = io.BytesIO(), io.BytesIO()  # they grow in place
+    memory: dict[str, io.BytesIO] = {}  # it grows in place
     lengths = []
     for part in parts:
-        steps.write(np.ascontiguousarray(part.steps).data)
-        channels.write(np.ascontiguousarray(part.channels).data)
+        for name, array in part.arrays.items():
+            memory.setdefault(name, io.BytesIO()).write(np.ascontiguousarray(array).data)
         lengths.append(np.diff(part.offsets))
-    stepped, channelled = (np.frombuffer(memory.getbuffer(), np.uint16) for memory in (steps, channels))
-    return SpikeSet(_offsets(np.concatenate(lengths)), stepped, channelled, part.num_channels, part.num_steps)
+    whole = {name: np.frombuffer(memory[name].getbuffer(), array.dtype) for name, array in part.arrays.items()}
+    return part.remade(_offsets(np.concatenate(lengths)), whole)
 
 
 def _num_steps(dt_ms: float, trial_ms: float) -> int:

@@ -45,8 +45,11 @@ def points(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return found, labels
 
 
-def encode(coordinates: np.ndarray, labels: np.ndarray, dt_ms: float, trial_ms: float) -> Part:
+def encode(
+    coordinates: np.ndarray, labels: np.ndarray, dt_ms: float, trial_ms: float, true_times: bool = False
+) -> Part:
     """A spike of each of five channels: a bias, x, y, 1 - x and 1 - y, the later the larger it is."""
     x, y = coordinates.T
     values = np.stack([np.zeros_like(x), x, y, 1.0 - x, 1.0 - y], axis=1)
-    return Part(one_spike_each(latency_ms(values, dt_ms, trial_ms), dt_ms, trial_ms), labels)
+    times = latency_ms(values, dt_ms, trial_ms, true_times)
+    return Part(one_spike_each(times, dt_ms, trial_ms, true_times), labels)

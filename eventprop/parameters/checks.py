@@ -274,7 +274,8 @@ def _check_delay_line(p: Mapping[str, Any], num_channels: int) -> Problems:
 def _check_exact(p: Mapping[str, Any]) -> Problems:
     """Exact spike times need potentials and thresholds in closed form, falling thresholds excluded."""
     if p.get("SPIKE_TIMING") != "exact":
-        return []
+        timed = p.get("INPUT_TIMES") == "true" and "SPIKE_TIMING" in p
+        return ['INPUT_TIMES="true" needs SPIKE_TIMING="exact": else nothing happens within steps'] if timed else []
     problems = []
     if p.get("HIDDEN_NOISE", 0.0) > 0.0:
         problems.append(f"HIDDEN_NOISE={p['HIDDEN_NOISE']:g} must be 0: a noisy potential has no closed form")
@@ -286,7 +287,12 @@ def _check_exact(p: Mapping[str, Any]) -> Problems:
             for key in ("B_INCR", "B_INIT")
             if p.get(key, 0.0) < 0.0
         ]
-    return [f'SPIKE_TIMING="exact": {problem}; SPIKE_TIMING="grid" allows it' for problem in problems]
+    problems = [f'SPIKE_TIMING="exact": {problem}; SPIKE_TIMING="grid" allows it' for problem in problems]
+    if p.get("INPUT_TIMES") == "true" and p.get("EVENT_THRESHOLD", 1) > 1:
+        problems.append(
+            f'EVENT_THRESHOLD={p["EVENT_THRESHOLD"]} counts the events of a step and must be 1 with INPUT_TIMES="true"'
+        )
+    return problems
 
 
 def _check_data(p: Mapping[str, Any]) -> Problems:

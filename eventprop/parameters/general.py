@@ -15,6 +15,7 @@ from eventprop.parameters.belonging import (
     of_places,
     of_samples,
     of_simulator,
+    of_spikes,
     of_steps,
     of_timing,
     of_watching,
@@ -52,6 +53,15 @@ GENERAL = (
         "When neurons spike: at the ends of steps (grid), as published; at the true times within steps (exact); or "
         "with a reset at the true time, and a spike that leaves at the end of the step (substep).",
         choices=tuple(network.SPIKE_TIMINGS),
+    ),
+    of_spikes(
+        "INPUT_TIMES",
+        "General",
+        "str",
+        "grid",
+        "When the input's spikes arrive: at the start of the next step (grid), or at their true times; then DT_MS does "
+        'not change the network. These need SPIKE_TIMING="exact".',
+        choices=("grid", "true"),
     ),
     of_learning(
         "PRECISION",

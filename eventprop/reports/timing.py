@@ -45,7 +45,7 @@ def report(
         if parts:
             print("  on GeNN: " + ", ".join(f"{name} {value:.2f} s" for name, value in parts.items()))
     if settings.profile:
-        size = sum(array.nbytes for array in (spikes.offsets, spikes.steps, spikes.channels)) / 2**20
+        size = sum(array.nbytes for array in (spikes.offsets, *spikes.arrays.values())) / 2**20
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
         found |= {"building": building, "input_mb": size, "peak_gb": peak}
         print(f"  ready after {building:.2f} s; training input {size:.1f} MB; peak memory of the process {peak:.2f} GB")

@@ -226,11 +226,11 @@ class Inspection(ABC):
         if found.size == 0:
             there = ", ".join(map(str, np.unique(part.labels)))
             raise ValueError(f"no {phase} sample is of class {label!r}; there are samples of {there}")
-        samples = [part.spikes.sample(index) for index in found]
+        samples = [(part.spikes.times(index, self.p["DT_MS"]), part.spikes.sample(index)[1]) for index in found]
         name = dict(enumerate(self.data.class_names)).get(label, "")
         title = f"{self.data.name} {phase}, class {label}" + (f" ({name})" if name not in ("", str(label)) else "")
         figure = plots.examples(
-            [(steps * self.p["DT_MS"], channels) for steps, channels in samples],
+            samples,
             self.p["TRIAL_MS"],
             self.data.num_channels,
             title,
@@ -246,7 +246,7 @@ class Inspection(ABC):
     def _sample_spikes(self, X: Sequence[Mapping[str, Any]], p: Mapping[str, Any]) -> SpikeSet:
         if len(X) == 0:
             raise ValueError("X holds no samples")
-        return from_samples(X, self.data.num_channels, p["DT_MS"], p["TRIAL_MS"])
+        return from_samples(X, self.data.num_channels, p["DT_MS"], p["TRIAL_MS"], p["INPUT_TIMES"] == "true")
 
     def _checked_labels(self, Y: Sequence[int], n: int) -> np.ndarray:
         labels = np.asarray(Y)

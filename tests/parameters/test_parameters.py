@@ -133,6 +133,7 @@ def test_declarations_are_consistent() -> None:
 NEEDS: dict[tuple[str, Any], dict[str, Any]] = {
     ("OUTPUT_NEURON_TYPE", "LIF"): {"LOSS_TYPE": "first_spike"},
     ("EVALUATION", "validation_set"): {"DATA_SET": "SSC"},
+    ("INPUT_TIMES", "true"): {"SPIKE_TIMING": "exact"},
 }
 
 

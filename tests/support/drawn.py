@@ -10,6 +10,21 @@ from eventprop.data.spikes import SpikeSet
 from tests.support.oracle import Array, Layer
 
 Stamps = list[tuple[int, int]]
+Events = list[tuple[float, int]]
+
+
+def timed_spike_set(samples: tuple[Events, ...], num_channels: int, num_steps: int, dt_ms: float) -> SpikeSet:
+    """A spike set with true times, from (time in ms, channel) pairs."""
+    ordered = [pair for sample in samples for pair in sorted(sample)]
+    steps = np.array([int(t // dt_ms) for t, _ in ordered], dtype=np.uint16)
+    return SpikeSet(
+        offsets=np.cumsum([0, *(len(s) for s in samples)], dtype=np.int64),
+        steps=steps,
+        channels=np.array([c for _, c in ordered], dtype=np.uint16),
+        num_channels=num_channels,
+        num_steps=num_steps,
+        at=(np.array([t for t, _ in ordered]) / dt_ms - steps).astype(np.float32),
+    )
 
 
 def spike_set(samples: tuple[Stamps, ...] | list[Stamps], num_channels: int, num_steps: int) -> SpikeSet:

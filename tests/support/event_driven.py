@@ -5,6 +5,7 @@ The forward half of ``tests/support/oracle.py``, whose docstring has the equatio
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class Layer:
         tau_b: (neuron,) or scalar, ms: threshold v_thresh + B adapts; None: it does not.
         b_incr: growth of B at a spike.
         b_init: B at the start of the trial.
+        delay, delay_rec: ms from a spike to its arrival, in the shapes of w and w_rec; None for none.
     """
 
     w: Array
@@ -44,11 +46,14 @@ class Layer:
     tau_b: Array | None = None
     b_incr: float = 0.0
     b_init: float = 0.0
+    delay: Array | None = None
+    delay_rec: Array | None = None
 
     def __post_init__(self) -> None:
         if np.ndim(self.w) != 2:
             raise ValueError(f"w has shape {np.shape(self.w)}, expected (source, neuron)")
         shapes: dict[str, tuple[int, ...]] = {"w": np.shape(self.w), "w_rec": (self.size, self.size)}
+        shapes |= {"delay": shapes["w"], "delay_rec": shapes["w_rec"]}
         shapes |= dict.fromkeys(("tau_mem", "tau_syn", "tau_b"), (self.size,))
         for name, shape in shapes.items():
             if getattr(self, name) is None:
@@ -58,6 +63,8 @@ class Layer:
                 raise ValueError(f"{name} has shape {values.shape}, expected {shape}")
             if name.startswith("tau") and not (values > 0).all():
                 raise ValueError(f"{name} must be positive")
+            if name.startswith("delay") and not (values >= 0).all():
+                raise ValueError(f"{name} must not be negative")
             object.__setattr__(self, name, np.broadcast_to(values, shape).copy())
         if self.tau_b is None and (self.b_incr or self.b_init):
             raise ValueError("b_incr and b_init need tau_b")
@@ -72,7 +79,8 @@ class Layer:
     @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters that have a gradient."""
-        return tuple(n for n in ("w", "w_rec", "tau_mem", "tau_syn", "tau_b") if getattr(self, n) is not None)
+        names = ("w", "w_rec", "tau_mem", "tau_syn", "tau_b", "delay", "delay_rec")
+        return tuple(n for n in names if getattr(self, n) is not None)
 
 
 @dataclass(frozen=True)
@@ -107,14 +115,18 @@ class Network:
 class SegmentEnd(NamedTuple):
     """What ends a segment; of a spike also D, I^- and B^- of the neuron (see the module docstring).
 
-    `source` numbers the inputs, or all neurons of the network from the first hidden layer to the output.
+    `source` numbers the inputs, or all neurons of the network from the first hidden layer to the output. What arrives
+    (an input's event, or a spike some time after it was sent) arrives at `targets`, (neuron,) 0 or 1: those with one
+    delay; a spike arrives at once at those without any. `sent` is the segment that the spike that arrives has ended.
     """
 
-    kind: Literal["input", "spike", "none"]
+    kind: Literal["input", "spike", "arrival", "none"]
     source: int = -1
     denominator: float = np.nan
     current: float = np.nan
     adaptation: float = 0.0
+    targets: Array | None = None
+    sent: int = -1
 
 
 @dataclass(frozen=True)
@@ -148,11 +160,13 @@ class Trajectory:
 
 
 class _Neurons(NamedTuple):
-    """All layers in one row: (neuron,) parameters, (input, neuron) and (neuron, neuron) weights."""
+    """All layers in one row: (neuron,) parameters, (input, neuron) and (neuron, neuron) weights and delays."""
 
     spans: dict[str, slice]
     w_in: Array
     w: Array
+    d_in: Array
+    d: Array
     tau_mem: Array
     tau_syn: Array
     tau_b: Array
@@ -162,25 +176,35 @@ class _Neurons(NamedTuple):
     b_init: Array
     rows: list[list[float]]  # per neuron: tau_mem, tau_syn, tau_b, v_thresh
 
+    def arrivals(self, end: SegmentEnd) -> list[tuple[float, Array]]:
+        """What follows an input's event or a spike: delays, each with the (neuron,) 0 or 1 that have it."""
+        own = (self.d_in if end.kind == "input" else self.d)[end.source]
+        return [(float(delay), (own == delay).astype(float)) for delay in np.unique(own)]
+
 
 def _neurons(network: Network) -> _Neurons:
     layers = network.populations
     sizes = [layer.size for layer in layers.values()]
     edges = [0, *np.cumsum(sizes).tolist()]
     spans = {name: slice(*edge) for name, edge in zip(layers, pairwise(edges), strict=True)}
-    w_in, w = np.zeros((network.hidden[0].w.shape[0], edges[-1])), np.zeros((edges[-1], edges[-1]))
-    w_in[:, spans["hidden0"]] = network.hidden[0].w
-    for (below, name), layer in zip(pairwise(layers), list(layers.values())[1:], strict=True):
-        w[spans[below], spans[name]] = layer.w
-    for name, layer in layers.items():
-        if layer.w_rec is not None:
-            w[spans[name], spans[name]] = layer.w_rec
+    w_in, d_in = (np.zeros((network.hidden[0].w.shape[0], edges[-1])) for _ in range(2))
+    w, d = (np.zeros((edges[-1], edges[-1])) for _ in range(2))
+    for below, (name, layer) in zip([None, *layers], layers.items(), strict=False):
+        own = spans[name]
+        for to, at, given in (
+            (w_in if below is None else w, spans.get(below or "", slice(None)), layer.w),
+            (d_in if below is None else d, spans.get(below or "", slice(None)), layer.delay),
+            (w, own, layer.w_rec),
+            (d, own, layer.delay_rec),
+        ):
+            if given is not None:
+                to[at, own] = given
     columns = []
     for name in ("tau_mem", "tau_syn", "tau_b", "v_thresh", "v_reset", "b_incr", "b_init"):
         values = (getattr(layer, name) for layer in layers.values())
         rows = [np.full(n, math.inf if z is None else z, float) for n, z in zip(sizes, values, strict=True)]
         columns.append(np.concatenate(rows))
-    return _Neurons(spans, w_in, w, *columns, np.stack(columns[:4], axis=1).tolist())
+    return _Neurons(spans, w_in, w, d_in, d, *columns, np.stack(columns[:4], axis=1).tolist())
 
 
 def decay_difference(x: ArrayLike, tau_mem: ArrayLike, tau_syn: ArrayLike) -> Array:
@@ -212,16 +236,6 @@ def meeting_time(i: float, v: float, tau_mem: float, tau_syn: float, ratio: floa
         return math.inf
     lag = tau_mem * tau_syn * (math.log1p(d * r) / d if d else r)
     return lag if lag > 0 else math.inf
-
-
-def delayed(events: InputEvents, channels: int, copies: int, delay_ms: float, trial_ms: float) -> InputEvents:
-    """Input events of a network with `copies` delayed copies of its `channels` inputs.
-
-    Copy i (0 is the original) of an event lies i * delay_ms later, in channel i * channels + channel; what would lie
-    at or after trial_ms is dropped.
-    """
-    copied = [(t + k * delay_ms, k * channels + channel) for k in range(copies + 1) for t, channel in events]
-    return [event for event in copied if event[0] < trial_ms]
 
 
 def _first_rise(neuron: Sequence[float], i: float, v: float, b: float, limit: float) -> float | None:
@@ -280,14 +294,15 @@ def simulate(network: Network, events: InputEvents, marks: Sequence[float] = ())
         The trajectory with spike times and measures of conditioning.
     """
     neurons, trial = _neurons(network), network.trial_ms
-    queue = _queue(events, (*marks, trial), len(neurons.w_in))
-    longest = float(min(2.0 * np.concatenate(neurons[3:6]).min(), 0.1 * trial))  # keeps quadrature exact
+    queue = _Queue(neurons, events, (*marks, trial))
+    taus = np.concatenate([neurons.tau_mem, neurons.tau_syn, neurons.tau_b])
+    longest = float(min(2.0 * taus.min(), 0.1 * trial))  # keeps quadrature exact
     i, v, b = np.zeros_like(neurons.tau_mem), neurons.v_reset, neurons.b_init
     spikes: list[list[float]] = [[] for _ in neurons.tau_mem]
     columns: list[tuple[Any, ...]] = []
-    now, position = 0.0, 0
-    while position < len(queue):
-        stop, end = queue[position]
+    now = 0.0
+    while queue.heap:
+        stop, _, end = queue.heap[0]
         due = stop - now <= longest
         length = stop - now if due else longest
         crossing = _next_crossing(neurons, i, v, b, length)
@@ -300,25 +315,35 @@ def simulate(network: Network, events: InputEvents, marks: Sequence[float] = ())
             slope = i[n] - neurons.v_thresh[n] - b[n] + b[n] * neurons.tau_mem[n] / neurons.tau_b[n]
             end = SegmentEnd("spike", n, float(slope), float(i[n]), float(b[n]))
             spikes[n].append(now + length)
-            v[n], b[n], i = neurons.v_reset[n], b[n] + neurons.b_incr[n], i + neurons.w[n]
+            v[n], b[n] = neurons.v_reset[n], b[n] + neurons.b_incr[n]
+            i = i + neurons.w[n] * (neurons.d[n] == 0)
+            queue.arrivals(now + length, SegmentEnd("arrival", n, sent=len(columns)))
             if v[n] >= neurons.v_thresh[n] + b[n]:
                 raise ValueError("a neuron is above its threshold right after its reset")
         elif due:
-            position += 1
-            i = i + neurons.w_in[end.source] if end.kind == "input" else i
+            heapq.heappop(queue.heap)
+            if end.targets is not None:
+                i = i + end.targets * (neurons.w_in if end.kind == "input" else neurons.w)[end.source]
         else:
             end = SegmentEnd("none")
         columns.append((now, length, *before, end))
         now = stop if due and crossing is None else now + length
         if len(columns) > _MAX_SEGMENTS:
             raise RuntimeError("runaway activity")
-    start_ms, length_ms, i, v, b, ends = zip(*columns, strict=True)
     spiking = [name for name, layer in network.populations.items() if math.isfinite(layer.v_thresh)]
+    times = {name: tuple(np.array(own) for own in spikes[neurons.spans[name]]) for name in spiking}
+    return _trajectory(network, times, columns)
+
+
+def _trajectory(
+    network: Network, spike_times: dict[str, tuple[Array, ...]], segments: Sequence[tuple[Any, ...]]
+) -> Trajectory:
+    start_ms, length_ms, i, v, b, ends = zip(*segments, strict=True)
     return Trajectory(
         network,
-        spike_times={name: tuple(np.array(own) for own in spikes[neurons.spans[name]]) for name in spiking},
+        spike_times,
         min_denominator=min((abs(end.denominator) for end in ends if end.kind == "spike"), default=np.inf),
-        min_gap_ms=_min_gap(start_ms, length_ms, ends, trial),
+        min_gap_ms=_min_gap(start_ms, length_ms, ends, network.trial_ms),
         start_ms=np.array(start_ms),
         length_ms=np.array(length_ms),
         i=np.array(i),
@@ -328,20 +353,40 @@ def simulate(network: Network, events: InputEvents, marks: Sequence[float] = ())
     )
 
 
-def _queue(events: InputEvents, marks: Sequence[float], channels: int) -> list[tuple[float, SegmentEnd]]:
-    """What ends segments whatever the neurons do, in order of time; the last of ``marks`` is the end of the trial."""
-    if any(not 0 <= time < marks[-1] or not 0 <= index < channels for time, index in events):
-        raise ValueError("input events must lie in [0, trial_ms) and in an existing channel")
-    queue = [(float(time), SegmentEnd("input", int(index))) for time, index in events]
-    return sorted(queue + [(float(time), SegmentEnd("none")) for time in marks], key=lambda item: item[0])
+class _Queue:
+    """What ends segments whatever the neurons do from then on, in order of time, then of entry."""
+
+    def __init__(self, neurons: _Neurons, events: InputEvents, marks: Sequence[float]) -> None:
+        """``marks`` end segments without an event; the last of them is the end of the trial."""
+        self.neurons, self.trial_ms = neurons, marks[-1]
+        self.heap: list[tuple[float, int, SegmentEnd]] = []
+        self.entered = 0
+        channels = len(neurons.w_in)
+        if any(not 0 <= time < self.trial_ms or not 0 <= index < channels for time, index in events):
+            raise ValueError("input events must lie in [0, trial_ms) and in an existing channel")
+        for time, index in events:
+            self.arrivals(float(time), SegmentEnd("input", int(index)))
+        for time in marks:
+            self._enter(time, SegmentEnd("none"))
+
+    def _enter(self, time: float, end: SegmentEnd) -> None:
+        heapq.heappush(self.heap, (float(time), self.entered, end))
+        self.entered += 1
+
+    def arrivals(self, time: float, end: SegmentEnd) -> None:
+        """Enter when and where an input's event, or a spike that does not arrive at once, arrives within the trial."""
+        for delay, targets in self.neurons.arrivals(end):
+            if time + delay < self.trial_ms and (delay > 0 or end.kind == "input"):
+                self._enter(time + delay, end._replace(targets=targets))
 
 
 def _min_gap(starts: Sequence[float], lengths: Sequence[float], ends: Sequence[SegmentEnd], trial_ms: float) -> float:
-    """Smallest distance of a spike to its neighbouring events and to the ends of the trial, ms."""
-    times = [(0.0, False)]
-    for start, length, end in zip(starts, lengths, ends, strict=True):
-        if end.kind != "none":
-            times.append((start + length, end.kind == "spike"))
-    times.append((trial_ms, False))
-    pairs = pairwise(times)
-    return min((t1 - t0 for (t0, spike0), (t1, spike1) in pairs if spike0 or spike1), default=np.inf)
+    """Smallest distance (ms) of a spike to what happens next to it (not what arrives elsewhere) and to the ends."""
+    events = [(s + length, end) for s, length, end in zip(starts, lengths, ends, strict=True) if end.kind != "none"]
+    gap = np.inf
+    for n in {end.source for _, end in events if end.kind == "spike"}:
+        own = [(0.0, False)]
+        own += [(t, end.kind == "spike") for t, end in events if end.targets is None or end.targets[n]]
+        own.append((trial_ms, False))
+        gap = min([gap, *(t1 - t0 for (t0, spike0), (t1, spike1) in pairwise(own) if spike0 or spike1)])
+    return gap

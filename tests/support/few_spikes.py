@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from eventprop.backends.cpu.engine import CpuEngine
 from tests.support import grid_numpy, oracle
-from tests.support.drawn import random_layer, rounded
+from tests.support.drawn import Events, random_layer, rounded
 from tests.support.oracle import Layer
 from tests.support.small import PARAMETERS, Case, flat, gradients_of, relative
 
@@ -44,6 +45,24 @@ def few_spikes_case(
     net = oracle.Network(tuple(hidden), output, 60.0)
     options = {"min_denominator": None, **options}
     return Case(net, (stamps,), np.array([seed % 3], np.int32), float(grid_ms), loss, **options)
+
+
+def with_true_times(case: Case, times: tuple[Events, ...], dt_ms: float) -> Case:
+    """The network with other input, on a grid that does not matter."""
+    return replace(case, dt_ms=dt_ms, samples=tuple([] for _ in times), times=times)
+
+
+def delayed_case(
+    seed: int, kind: str = "hetLIF", loss: str = "sum", *, most_ms: float = 6.0, dt_ms: float = 1.0, **options: Any
+) -> Case:
+    """As ``few_spikes_case`` with exact times, input at any times, and delays of up to ``most_ms``."""
+    case = few_spikes_case(seed, kind, loss, spike_timing="exact", **options)
+    rng = np.random.default_rng([seed, 20])
+    for name, layer in case.net.populations.items():
+        shapes = {"delay": layer.w.shape} | ({} if layer.w_rec is None else {"delay_rec": layer.w_rec.shape})
+        case = case.edited(name, **{n: most_ms * rng.random(shape) for n, shape in shapes.items()})
+    times = rounded(rng.uniform(0, 45, (case.num_input, 2)))
+    return with_true_times(case, ([(float(t), i) for i, own in enumerate(times) for t in own],), dt_ms)
 
 
 def differences_to_oracle(case: Case, engine: CpuEngine) -> dict[str, float]:

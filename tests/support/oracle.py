@@ -32,13 +32,14 @@ with the drive A_j = (delta_jy - p_j) w(t)/T or, for avg_xentropy, (delta_jy - p
     lambda_v^- = ((I^- - v_reset) lambda_v^+ - b_incr lambda_b^+ + R + dl_p/dt) / D,
     lambda_b^- = lambda_b^+ - tau_mem/tau_b lambda_v^-,
     D = tau_mem d(V - B)/dt^- = I^- - V^- + B^- tau_mem/tau_b,
-    R = sum over outgoing synapses of w (lambda_v^+ - lambda_i^+).
+    R = sum over outgoing synapses of q,    q = dL/dt_a = w (lambda_v - lambda_i) of the target, when the spike arrives.
 
 dl_p/dt is the derivative of the loss by the time of that spike: of an output's first spike, or of a hidden spike
 at whose arrival M_j is reached in a cusp (V_j rises before, falls after it): dL/dM_j dV_j/dt^-.
 
 Gradients: dL/dw = -tau_syn,post * (sum over presynaptic events of lambda_i,post), dL/dtau_mem = integral lambda_v
-dV/dt dt, dL/dtau_syn = integral lambda_i dI/dt dt and dL/dtau_b = integral lambda_b dB/dt dt.
+dV/dt dt, dL/dtau_syn = integral lambda_i dI/dt dt and dL/dtau_b = integral lambda_b dB/dt dt. A synapse with a delay
+passes on what comes later: t_a = t + d, so that dL/dd = + (sum over arrivals of q).
 
 No crossing is missed, for nothing is scanned: V - B is cut into monotone pieces, and a rising piece with ends on
 either side of v_thresh holds the one crossing. V = rho I happens at most once, at a time in closed form
@@ -49,11 +50,10 @@ it has a zero, an extremum of V - B, if and only if its signs at the ends differ
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tests.support.event_driven import (
     Array,
@@ -69,134 +69,60 @@ from tests.support.event_driven import (
     response,
     simulate,
 )
+from tests.support.oracle_losses import (
+    _NODES,
+    _WEIGHTS,
+    LOSS_WEIGHTS,
+    SPIKE_LOSSES,
+    VOLTAGE_LOSSES,
+    _column,
+    _first_spikes,
+    _loss_weight,
+    _maxima,
+    _nodes,
+    _output_voltage,
+    _penalty,
+    cross_entropy,
+    loss_value,
+    scores,
+    softmax,
+)
+
+__all__ = [
+    "LOSS_WEIGHTS",
+    "SPIKE_LOSSES",
+    "VOLTAGE_LOSSES",
+    "Array",
+    "Gradients",
+    "InputEvents",
+    "Layer",
+    "Network",
+    "SegmentEnd",
+    "Trajectory",
+    "cross_entropy",
+    "delayed",
+    "gradients",
+    "loss_value",
+    "meeting_time",
+    "response",
+    "scores",
+    "simulate",
+    "softmax",
+    "spike_time_gradients",
+]
 
 Gradients = dict[str, dict[str, Array]]
 Drive = Callable[[Array], Array]
 
-LOSS_WEIGHTS: dict[str, Callable[[ArrayLike], Array]] = {
-    "sum": lambda u: np.ones_like(np.asarray(u, dtype=np.float64)),
-    "sum_weigh_linear": lambda u: 1.0 - np.asarray(u, dtype=np.float64),
-    "sum_weigh_exp": lambda u: np.exp(-np.asarray(u, dtype=np.float64)),
-    "sum_weigh_sigmoid": lambda u: 1.0 / (1.0 + np.exp((np.asarray(u, dtype=np.float64) - 0.5) / 0.2)),
-}
-"""Weight function w of each loss, as a function of the relative time t/T."""
 
-VOLTAGE_LOSSES = (*LOSS_WEIGHTS, "sum_weigh_input", "avg_xentropy", "max")
-SPIKE_LOSSES = ("first_spike", "first_spike_exp")
+def delayed(events: InputEvents, channels: int, copies: int, delay_ms: float, trial_ms: float) -> InputEvents:
+    """Input events of a network with `copies` delayed copies of its `channels` inputs.
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
-_NODES, _WEIGHTS = 0.5 * (_NODES + 1.0), 0.5 * _WEIGHTS  # for the interval [0, 1]
-
-
-def cross_entropy(score: Array, label: int) -> float:
-    """-log softmax(score)_label."""
-    shifted = score - score.max()
-    return float(np.log(np.exp(shifted).sum()) - shifted[label])
-
-
-def softmax(score: Array) -> Array:
-    """exp(score) / sum exp(score) over the last axis."""
-    exponentials = np.exp(score - score.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
-
-
-def _column(values: Array, lag: Array) -> Array:
-    """(segment,) or (segment, neuron) values, to be combined with (segment, ...) lags."""
-    return values.reshape(len(values), *[1] * (lag.ndim - 1), *values.shape[1:])
-
-
-def _output_voltage(trajectory: Trajectory, lag: Array) -> Array:
-    """(segment, ..., output) V of the outputs at (segment, ...) lags from the segment starts."""
-    output = trajectory.network.output
-    i, v = (_column(state[:, -output.size :], lag) for state in (trajectory.i, trajectory.v))
-    x = lag[..., None]
-    return np.exp(-x / output.tau_mem) * v + response(x, output.tau_mem, output.tau_syn) * i
-
-
-def _loss_weight(
-    trajectory: Trajectory, events: InputEvents, loss: str, parameters: Mapping[str, float], lag: Array
-) -> Array:
-    """w at (segment, ...) lags from the segment starts, same shape."""
-    start = _column(trajectory.start_ms, lag)
-    if loss != "sum_weigh_input":
-        return LOSS_WEIGHTS["sum" if loss == "avg_xentropy" else loss]((start + lag) / trajectory.network.trial_ms)
-    tau = parameters["tau_accumulator"]
-    age = trajectory.start_ms[:, None] - np.array([time for time, _ in events]).reshape(1, -1)  # (segment, event)
-    traffic = np.where(age >= 0, 0.01 / tau * np.exp(-np.maximum(age, 0.0) / tau), 0.0).sum(axis=1)
-    return _column(traffic, lag) * np.exp(-lag / tau)
-
-
-def _nodes(trajectory: Trajectory) -> tuple[Array, Array]:
-    """(segment, node) lags and weights of a quadrature over the trial."""
-    length = trajectory.length_ms[:, None]
-    return length * _NODES, length * _WEIGHTS
-
-
-def _first_spikes(trajectory: Trajectory, silent_ms: float) -> Array:
-    """(output,) time of the first spike, `silent_ms` where there is none."""
-    return np.array([own[0] if len(own) else silent_ms for own in trajectory.spike_times["output"]])
-
-
-def _maxima(trajectory: Trajectory) -> tuple[Array, Array]:
-    """(output,) largest V in the trial and its time: at a segment start, at an extremum in a segment or at T."""
-    output = trajectory.network.output
-    i, v = trajectory.i[:, -output.size :], trajectory.v[:, -output.size :]
-    turn = np.vectorize(meeting_time, otypes=[np.float64])(i, v, output.tau_mem, output.tau_syn)  # (segment, output)
-    lag = np.where(turn < trajectory.length_ms[:, None], turn, 0.0)
-    at_turn = np.exp(-lag / output.tau_mem) * v + response(lag, output.tau_mem, output.tau_syn) * i
-    last = _output_voltage(trajectory, trajectory.length_ms)[-1:]
-    values = np.concatenate([v, at_turn, last])
-    start = np.repeat(trajectory.start_ms[:, None], output.size, axis=1)
-    times = np.concatenate([start, start + lag, np.full_like(last, trajectory.network.trial_ms)])
-    best = values.argmax(axis=0), np.arange(output.size)
-    return values[best], times[best]
-
-
-def scores(
-    trajectory: Trajectory, loss: str, events: InputEvents = (), parameters: Mapping[str, float] | None = None
-) -> Array:
-    """(output,) scores whose softmax the loss takes; for avg_xentropy the mean of V, which predicts the class.
-
-    `events` are needed by sum_weigh_input alone, `parameters` by it and the losses of spike times.
+    Copy i (0 is the original) of an event lies i * delay_ms later, in channel i * channels + channel; what would lie
+    at or after trial_ms is dropped.
     """
-    if (loss in SPIKE_LOSSES) != trajectory.network.spiking_outputs:
-        raise ValueError(f"{loss} does not fit outputs that {'do not ' * (loss in SPIKE_LOSSES)}spike")
-    trial = trajectory.network.trial_ms
-    if loss in SPIKE_LOSSES:
-        return -_first_spikes(trajectory, trial + 1.0) / (parameters or {})["tau_0"]
-    if loss == "max":
-        return _maxima(trajectory)[0]
-    lag, weight = _nodes(trajectory)
-    weight = weight * _loss_weight(trajectory, events, loss, parameters or {}, lag)
-    return np.einsum("sq,sqj->j", weight, _output_voltage(trajectory, lag)) / trial
-
-
-def _penalty(t: float, trial_ms: float, loss: str, parameters: Mapping[str, float]) -> tuple[float, float]:
-    """Penalty for a late first spike of the label's output, and its derivative by the time t."""
-    alpha = parameters["alpha"]
-    if loss == "first_spike":
-        return alpha / (1.01 * trial_ms - t), alpha / (1.01 * trial_ms - t) ** 2
-    tau_1 = parameters["tau_1"]
-    return alpha * math.expm1(t / tau_1), alpha / tau_1 * math.exp(t / tau_1)
-
-
-def loss_value(
-    trajectory: Trajectory,
-    events: InputEvents,
-    label: int,
-    loss: str = "sum",
-    parameters: Mapping[str, float] | None = None,
-) -> float:
-    """Loss of one sample; arguments as in `gradients`."""
-    score, trial = scores(trajectory, loss, events, parameters), trajectory.network.trial_ms
-    if loss == "avg_xentropy":
-        lag, weight = _nodes(trajectory)
-        p = softmax(_output_voltage(trajectory, lag))[..., label]
-        return float(-(weight * np.log(p)).sum() / trial)
-    value = cross_entropy(score, label)
-    if loss in SPIKE_LOSSES:
-        value += _penalty(_first_spikes(trajectory, trial)[label], trial, loss, parameters or {})[0]
-    return value
+    copied = [(t + k * delay_ms, k * channels + channel) for k in range(copies + 1) for t, channel in events]
+    return [event for event in copied if event[0] < trial_ms]
 
 
 def gradients(
@@ -269,20 +195,20 @@ def _max_gradients(trajectory: Trajectory, events: InputEvents, error: Array) ->
     trajectory = simulate(trajectory.network, events, marks=[t for t in times if t not in trajectory.start_ms])
     edges = np.append(trajectory.start_ms, trajectory.network.trial_ms)
     impulses: dict[int, Array] = {}
-    cusps: dict[int, float] = {}
+    cusps: dict[int, Array] = {}
     for j, time in enumerate(times):
         s = int(abs(edges - time).argmin()) - 1  # the maximum is at the end of this segment
         impulse = impulses.setdefault(s, np.zeros(trajectory.i.shape[1]))
         impulse[j - output.size] += error[j] / output.tau_mem[j]
-        if s >= 0 and trajectory.ends[s].kind == "spike":
+        if s >= 0 and trajectory.ends[s].kind in ("spike", "arrival"):
             before = trajectory.i[s, j - output.size] * np.exp(-trajectory.length_ms[s] / output.tau_syn[j])
             rise = (before - trajectory.v[s + 1, j - output.size]) / output.tau_mem[j]
-            cusps[s] = cusps.get(s, 0.0) + _cusp(error[j], rise)
-    return _adjoint(trajectory, impulses=impulses, spike_drive=cusps)
+            cusps.setdefault(s, np.zeros(trajectory.i.shape[1]))[j - output.size] = _cusp(error[j], rise)
+    return _adjoint(trajectory, impulses=impulses, cusps=cusps)
 
 
 def _cusp(error: float, rise: float) -> float:
-    """dL/dM dV/dt^-: what the loss gains as the spike that ends the rise of V comes later."""
+    """dL/dM dV/dt^-: what the loss gains as the arrival that ends the rise of V comes later."""
     return float(-error * rise)
 
 
@@ -313,6 +239,7 @@ def _adjoint(
     drive: Drive | None = None,
     spike_drive: Mapping[int, float] | None = None,
     impulses: Mapping[int, Array] | None = None,
+    cusps: Mapping[int, Array] | None = None,
 ) -> Gradients:
     """Integrate the adjoints backwards and collect all gradients.
 
@@ -321,12 +248,14 @@ def _adjoint(
         drive: (segment, ..., output) A at (segment, ...) lags from the segment starts.
         spike_drive: dl_p/dt for spikes, by the segment that they end.
         impulses: (neuron,) growth of lambda_v, by the segment at whose end it happens.
+        cusps: (neuron,) what the loss gains besides as what arrives there comes later, by the segment that it ends.
     """
     neurons, length, output = _neurons(trajectory.network), trajectory.length_ms, trajectory.network.output
-    spike_drive, impulses = spike_drive or {}, impulses or {}
+    spike_drive, impulses, cusps = spike_drive or {}, impulses or {}, cusps or {}
     outputs = slice(-output.size, None)
     tau_mem, tau_syn = neurons.tau_mem, neurons.tau_syn
-    w_in, w = np.zeros_like(neurons.w_in), np.zeros_like(neurons.w)
+    by_input, by_neuron = _BySynapse.of(neurons.w_in), _BySynapse.of(neurons.w)
+    later = np.zeros(len(length))  # by the segment that a spike has ended, what the loss gains as it arrives later
     x = length[:, None]
     a, c, gamma = (np.exp(-x / tau) for tau in (tau_mem, tau_syn, neurons.tau_b))
     transfer = tau_mem * decay_difference(x, tau_mem, tau_syn)
@@ -337,12 +266,15 @@ def _adjoint(
     at_end = [np.zeros_like(trajectory.v) for _ in range(3)]
     for s in range(len(length) - 1, -1, -1):
         end = trajectory.ends[s]
+        per_w, per_time = -tau_syn * lambda_i, lambda_v - lambda_i
         if end.kind == "input":
-            w_in[end.source] -= tau_syn * lambda_i
+            by_input.arrive(end, end.targets, per_w, per_time)
+        elif end.kind == "arrival":
+            later[end.sent] += by_neuron.arrive(end, end.targets, per_w, per_time, cusps.get(s, 0.0))
         elif end.kind == "spike":
             n = end.source
-            error = neurons.w[n] @ (lambda_v - lambda_i) + spike_drive.get(s, 0.0)
-            w[n] -= tau_syn * lambda_i
+            error = later[s] + by_neuron.arrive(end, neurons.d[n] == 0, per_w, per_time, cusps.get(s, 0.0))
+            error += spike_drive.get(s, 0.0)
             lambda_v[n], lambda_b[n] = _jump(neurons, end, lambda_v[n], lambda_b[n], error)
         if s in impulses:
             lambda_v = lambda_v + impulses[s]
@@ -354,11 +286,33 @@ def _adjoint(
     below = slice(0, 0)
     for name, layer in trajectory.network.populations.items():
         span = neurons.spans[name]
+        source, at = (by_neuron, (below, span)) if result else (by_input, (slice(None), span))
         own = {parameter: row[span] for parameter, row in rows.items()}
-        own |= {"w": w[below, span] if result else w_in[:, span], "w_rec": w[span, span]}
+        own |= {"w": source.w[at], "delay": source.delay[at]}
+        own |= {"w_rec": by_neuron.w[span, span], "delay_rec": by_neuron.delay[span, span]}
         result[name] = {parameter: own[parameter] for parameter in layer.parameters}
         below = span
     return result
+
+
+class _BySynapse(NamedTuple):
+    """(source, neuron) weights, and the gradients by them and by delays."""
+
+    weights: Array
+    w: Array
+    delay: Array
+
+    @classmethod
+    def of(cls, weights: Array) -> _BySynapse:
+        return cls(weights, np.zeros_like(weights), np.zeros_like(weights))
+
+    def arrive(self, end: SegmentEnd, targets: Any, per_w: Array, per_time: Array, cusp: Any = 0.0) -> float:
+        """Collect what an arrival at `targets` gives; what the loss gains as it comes later at all of them."""
+        n = end.source
+        by_time = targets * (self.weights[n] * per_time + cusp)
+        self.w[n] += targets * per_w
+        self.delay[n] += by_time
+        return float(by_time.sum())
 
 
 def _tau_gradients(

@@ -15,10 +15,10 @@ from eventprop.backends import BatchResult
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.data.spikes import SpikeSet
 from eventprop.derivation import derived
-from eventprop.network import Network, Population, Projection, Randomness
-from tests.support import event_driven, grid_numpy, oracle
+from eventprop.network import DELAY, Delay, Network, Population, Projection, Randomness
+from tests.support import grid_numpy, oracle
 from tests.support.counter_random import is_dropped, normal
-from tests.support.drawn import Stamps, random_layer, rounded, spike_set
+from tests.support.drawn import Events, Stamps, random_layer, rounded, spike_set, timed_spike_set
 from tests.support.oracle import Array, Layer
 
 PARAMETERS = {"tau_0": 2.0, "tau_1": 25.0, "alpha": 3.0, "tau_accumulator": 20.0}
@@ -43,8 +43,10 @@ def places(net: oracle.Network) -> dict[str, tuple[str, str]]:
         below = "in_to_hid" if number == 0 else f"hid_to_hidfwd{number - 1}"
         found["hid_to_out" if name == "output" else below] = (name, "w")
         for parameter in net.populations[name].parameters[1:]:
-            key = f"hid_to_hid{number}" if parameter == "w_rec" else f"{name}.{parameter}"
-            found[key] = (name, parameter)
+            synapses = f"hid_to_hid{number}" if parameter.endswith("_rec") else below
+            synapses = "hid_to_out" if name == "output" else synapses
+            synapses += DELAY * parameter.startswith("delay")
+            found[f"{name}.{parameter}" if parameter.startswith("tau") else synapses] = (name, parameter)
     return found
 
 
@@ -87,6 +89,7 @@ class Case:
     Attributes:
         net: weights and parameters, in values that float32 can hold.
         samples: by sample, (step, channel) pairs of the input's spikes.
+        times: by sample, (time in ms, channel) pairs, of input with true times.
         labels: (sample,).
         dt_ms: the step.
         loss: its name.
@@ -113,6 +116,7 @@ class Case:
     loss_scale: float = 1.0
     spike_timing: str = "grid"
     bounds: Mapping[str, float] = field(default_factory=dict)
+    times: tuple[Events, ...] | None = None
 
     @property
     def num_steps(self) -> int:
@@ -129,6 +133,8 @@ class Case:
 
     @cached_property
     def spikes(self) -> SpikeSet:
+        if self.times is not None:
+            return timed_spike_set(self.times, self.num_input, self.num_steps, self.dt_ms)
         return spike_set(self.samples, self.num_input, self.num_steps)
 
     @cached_property
@@ -164,16 +170,20 @@ class Case:
     def events(self, sample: int = 0) -> oracle.InputEvents:
         """The oracle's input: a spike stamped k comes at the end of step k."""
         own = [((k + 1) * self.dt_ms, i) for k, i in self.samples[sample] if k < self.num_steps - 1]
+        own = own if self.times is None else self.times[sample]
         delay_ms = self.delay_steps * self.dt_ms
-        return event_driven.delayed(own, self.num_input, self.copies - 1, delay_ms, self.net.trial_ms - self.dt_ms / 2)
+        return oracle.delayed(own, self.num_input, self.copies - 1, delay_ms, self.net.trial_ms - self.dt_ms / 2)
 
     def network(self) -> Network:
         """The engine's network."""
         loss, regulariser = models.LOSSES[self.loss], models.REGULARISERS[self.regulariser]
         populations = [self._population(name, layer) for name, layer in self.net.populations.items()]
         ends = {key: self._ends(name, parameter) for key, (name, parameter) in places(self.net).items()}
+        late = {key: Delay(0.0, 0.0, None, 1e3, True) for key in ends if key + DELAY in ends}
         projections = [
-            Projection(key, *ends[key], w.shape, 0.0, 0.0, key not in self.frozen) for key, w in self.weights.items()
+            Projection(key, *ends[key], w.shape, 0.0, 0.0, key not in self.frozen, late.get(key))
+            for key, w in self.weights.items()
+            if not key.endswith(DELAY)
         ]
         return Network(
             num_input=self.num_input,
@@ -196,7 +206,7 @@ class Case:
 
     def _ends(self, name: str, parameter: str) -> tuple[str, str]:
         order = ["input", *self.net.populations]
-        return (name if parameter == "w_rec" else order[order.index(name) - 1]), name
+        return (name if parameter.endswith("_rec") else order[order.index(name) - 1]), name
 
     def _population(self, name: str, layer: Layer) -> Population:
         neuron = models.ALIF if layer.tau_b is not None else models.LIF if np.isfinite(layer.v_thresh) else models.LI

@@ -207,8 +207,8 @@ def test_conditioning_measures() -> None:
 def test_delayed_copies() -> None:
     """If this fails networks with delay lines are compared with inputs that they do not get."""
     events = [(1.0, 0), (15.0, 2)]
-    assert event_driven.delayed(events, 3, 2, 10.0, 30.0) == [(1.0, 0), (15.0, 2), (11.0, 3), (25.0, 5), (21.0, 6)]
-    assert event_driven.delayed(events, 3, 0, 10.0, 30.0) == events
+    assert oracle.delayed(events, 3, 2, 10.0, 30.0) == [(1.0, 0), (15.0, 2), (11.0, 3), (25.0, 5), (21.0, 6)]
+    assert oracle.delayed(events, 3, 0, 10.0, 30.0) == events
 
 
 def test_bad_input_is_refused() -> None:

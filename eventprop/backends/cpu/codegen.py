@@ -85,6 +85,7 @@ def generate(network: Network, real: str = "float") -> str:
         "#include <cmath>\n"
         f"typedef {real} real;\n"
         f"#define EXACT_TIMES {int(kind is ExactStruct)}\n"
+        f"#define ARRIVALS {int(kind is ExactStruct and bool(network.delays))}\n"
         f"#define SUBSTEPS {int(kind is SubstepStruct)}\n"
         '#include "functions.hpp"\n'
         "#if defined(__AVX512F__)\n#define VECTOR_BYTES 64\n#elif defined(__AVX__)\n#define VECTOR_BYTES 32\n"

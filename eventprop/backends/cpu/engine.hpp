@@ -13,6 +13,10 @@
 #if EXACT_TIMES
 #include "exact_read.hpp"
 #endif
+#if ARRIVALS
+#include "arrival_read.hpp"
+#endif
+#include "arrival_input.hpp"
 
 namespace eventprop {
 
@@ -47,6 +51,7 @@ public:
         if (slots.size() < size_t(b.n)) slots.resize(b.n);
         for (auto &s : slots) s.layers.resize(hidden.size());
         recording = b.record;
+        timed = ARRIVALS || b.at;
         take_delays();
         if (b.noise > 0 && !normal) normal = std::make_unique<Normal>();
         const bool apart = b.learn && b.average_counts;
@@ -147,6 +152,9 @@ public:
     template <class Model> static void tabulate(Layer &l) {
         tabulate_series<Model>(l);
         NodeMaker<Model>(l).make();
+#if ARRIVALS
+        ArrivalMaker<Model>(l).make();
+#endif
     }
 #endif
 
@@ -179,10 +187,15 @@ private:
                 w->longest_of.resize(l.n_panels);
                 pool.run(l.n_panels, [&](int p, int) { round_delays(*w, p, l.dt); });
                 w->longest = *std::max_element(w->longest_of.begin(), w->longest_of.end());
+#if ARRIVALS
+                w->by_target.resize(size_t(l.n_panels) * P * w->n_pre);
+                pool.run(l.n_panels, [&](int p, int) { sort_by_target(*w, p); });
+#endif
             }
         });
     }
     bool recording = false;               // whether the batch keeps all states and adjoints
+    bool timed = false;                   // whether input spikes arrive within steps
 
     const real *q() const { return loss_parameters.data(); }
     real trial() const { return real(K * output.dt); }
@@ -199,7 +212,8 @@ private:
     void present(const BatchView &b, int i, Slot &slot, Scratch &t) {
         const int64_t begin = b.offsets[b.samples[i]], n = b.offsets[b.samples[i] + 1] - begin;
         const uint16_t *steps = b.steps + begin, *channels = b.channels + begin;
-        auto stamp = [&](int64_t s) { return (steps[s] + 1) * per_input_step - 1; };
+        const InputTimes times{b.at ? b.at + begin : nullptr, per_input_step, real(output.dt)};
+        auto stamp = [&](int64_t s) { return times.stamp(s, steps[s]); };
         SpikeLists &in = slot.input;
         in.step_start.assign(K + 1, 0);
         in.id.resize(n);
@@ -208,7 +222,7 @@ private:
             const uint32_t key = key_of(b.input_seed, uint32_t(b.first + i)), limit = limit_of(b.input_dropout);
             t.keep.resize(n);
             uint8_t *keep = t.keep.data();
-            for (int64_t s = 0; s < n; ++s) keep[s] = draw(key, steps[s], channels[s]) >= limit;
+            for (int64_t s = 0; s < n; ++s) keep[s] = draw(times.key(key, s), steps[s], channels[s]) >= limit;
             for (int64_t s = 0; s < n; ++s) {
                 in.id[kept] = channels[s];
                 in.step_start[stamp(s) + 1] += keep[s];
@@ -219,10 +233,17 @@ private:
             kept = n;
         }
         in.id.resize(kept);
+        in.at.clear();
+        for (int64_t s = 0; timed && s < n; ++s)
+            if (b.input_dropout <= 0 || t.keep[s]) in.at.push_back(times.within(s));
         for (int k = 0; k < K; ++k) in.step_start[k + 1] += in.step_start[k];
         in.index_by_id(input.n, K);
+        if (timed && input.copies > 1) copy_spikes(in, input, K, slot.arriving);
         if (Readout::uses_traffic(which)) smooth_input(slot);
     }
+
+    // What arrives at the first hidden layer.
+    const SpikeLists &arriving(const Slot &slot) const { return timed && input.copies > 1 ? slot.arriving : slot.input; }
 
     // The loss's weights by the smoothed number of input spikes at the start of each step.
     void smooth_input(Slot &slot) {
@@ -230,7 +251,13 @@ private:
         slot.weight.resize(K);
         slot.weight_slope.resize(K);
         double x = 0;
-        for (int k = 0; k < K; ++k) {
+        for (int k = 0; timed && k < K; ++k) {
+            const Line line = traffic_of_step(arriving(slot), k, tau, output.dt, x);
+            slot.weight[k] = Readout::weight(which, q(), real(k) / real(K), real(line.start));
+            const real end = Readout::weight(which, q(), real(k + 1) / real(K), real(line.end));
+            slot.weight_slope[k] = (end - slot.weight[k]) / real(output.dt);
+        }
+        for (int k = 0; !timed && k < K; ++k) {
             x *= decay;
             for (int i = 0, j = k - 1; i < input.copies && j >= 0; ++i, j -= input.delay)
                 x += 0.01 / tau * (slot.input.step_start[j + 1] - slot.input.step_start[j]);
@@ -258,7 +285,7 @@ private:
     void forward(const BatchView &b, int i, Scratch &t) {
         Slot &slot = slots[i];
         present(b, i, slot, t);
-        const SpikeLists *source = &slot.input;
+        const SpikeLists *source = &arriving(slot);
         float *counts = b.counts + size_t(i) * total_hidden();
         for (size_t l = 0; l < hidden.size(); ++l) {
             sweep_layer<Hidden>(hidden[l], *source, l == 0, l ? one_copy(hidden[l - 1].n) : input, slot.layers[l],
@@ -287,15 +314,45 @@ private:
     }
 
 #if EXACT_TIMES
+    StepWeights step_weights(const Slot &slot) const {
+        return {weights_of_steps(slot), Readout::uses_traffic(which) ? slot.weight_slope.data() : slope_of_step.data()};
+    }
+    void errors_of(Slot &, size_t, Scratch &) {}  // they were added spike by spike
+#endif
+#if ARRIVALS
+    template <class Model>
+    void sweep_layer(const Layer &l, const SpikeLists &source, bool, Delays, LayerTrace &out, const Draws &draws, bool learn, Scratch &t) {
+        arrival_sweep<Model>(l, K, source, out, draws, learn && Model::n_collect, &l == &output, t);
+    }
+    template <class Model> void read_out(const SpikeLists &source, Delays, Slot &slot, bool learn, Scratch &t) {
+        ArrivalReadOut<Model>(output, K, step_weights(slot), slot, t).forward(source, learn && Model::n_collect);
+    }
+    template <class Model> void reverse_read_out(Slot &slot, Scratch &t) {
+        LayerTrace &last = slot.layers.back();
+        ArrivalReadOut<Model>(output, K, step_weights(slot), slot, t).back();
+        read_out_sight<Model>(output, K, slot).add_errors(output.forward, last.spikes, K, last.error);
+    }
+    template <class Model, class Extra>
+    void reverse_layer(const Layer &l, size_t number, Slot &slot, Scratch &t, Extra &&extra) {
+        LayerTrace &trace = number < hidden.size() ? slot.layers[number] : slot.output;
+        ArrivalReverse<Model, Extra &>(l, trace, K, t, extra).run();
+        if (!number) return;
+        LayerTrace &below = slot.layers[number - 1];
+        Sight<Model>(l, trace.arrivals, trace.rows).add_errors(l.forward, below.spikes, K, below.error);
+    }
+    template <class Model>
+    void gather_arrivals(const Layer &l, const Slot &slot, const LayerTrace &trace, const SpikeLists &source, int p, Weights &w) {
+        if constexpr (Model::spiking) Sight<Model>(l, trace.arrivals, trace.rows).gather(w, source, p);
+        else read_out_sight<Model>(l, K, slot).gather(w, source, p);
+    }
+#elif EXACT_TIMES
     template <class Model>
     void sweep_layer(const Layer &l, const SpikeLists &source, bool first, Delays delays, LayerTrace &out, const Draws &draws,
                      bool learn, Scratch &t) {
         int rows = 0;
+        first = first && !timed;
         const Panels drive = first ? drive_of<1>(l, source, delays, t, rows) : Panels{};
         exact_sweep<Model>(l, drive, rows, K, first ? nullptr : &source, out, draws, learn && Model::n_collect, &l == &output, t);
-    }
-    StepWeights step_weights(const Slot &slot) const {
-        return {weights_of_steps(slot), Readout::uses_traffic(which) ? slot.weight_slope.data() : slope_of_step.data()};
     }
     template <class Model> void read_out(const SpikeLists &source, Delays, Slot &slot, bool learn, Scratch &t) {
         ExactReadOut<Model>(output, K, source, step_weights(slot), slot, t).forward(learn && Model::n_collect);
@@ -308,7 +365,7 @@ private:
     void reverse_layer(const Layer &l, size_t number, Slot &slot, Scratch &t, Extra &&extra) {
         LayerTrace &trace = number < hidden.size() ? slot.layers[number] : slot.output;
         LayerTrace *below = number ? &slot.layers[number - 1] : nullptr;
-        const SpikeLists *spikes = below ? &below->spikes : nullptr;
+        const SpikeLists *spikes = below ? &below->spikes : timed ? &arriving(slot) : nullptr;
         std::vector<real> *error = below ? &below->error : nullptr;
         reverse_exact<Model>(l, trace, K, spikes, error, t, extra);
     }
@@ -317,7 +374,6 @@ private:
         const auto &starts = Model::spiking ? trace.event_start : source.step_start;
         ExactGather<Model>(l, trace, recurrent ? OWN : BELOW, source, starts, K).panel(Model::spiking ? trace.rows : K, p, w.g);
     }
-    void errors_of(Slot &, size_t, Scratch &) {}  // they were added spike by spike
 #else
     template <class Model>
     void sweep_layer(const Layer &l, const SpikeLists &source, bool, Delays delays, LayerTrace &out, const Draws &draws,
@@ -507,13 +563,17 @@ private:
         for (size_t l = 0; l < hidden.size(); ++l) {
             if (w == &hidden[l].forward) {
                 trace = &slot.layers[l];
-                source = l ? &slot.layers[l - 1].spikes : &slot.input;
-                from_input = l == 0;
+                source = l ? &slot.layers[l - 1].spikes : &arriving(slot);
+                from_input = l == 0 && !timed;
                 if (from_input) delays = input;
             }
             if (w == &hidden[l].recurrent) { trace = &slot.layers[l]; source = &trace->spikes; recurrent = true; }
         }
-#if EXACT_TIMES
+#if ARRIVALS
+        if (trace == &slot.output) gather_arrivals<Output>(output, slot, *trace, *source, p, *w);
+        else gather_arrivals<Hidden>(hidden[trace - slot.layers.data()], slot, *trace, *source, p, *w);
+        return;
+#elif EXACT_TIMES
         if (!from_input) {
             if (trace == &slot.output) gather_exact<Output>(output, *trace, recurrent, *source, p, *w);
             else gather_exact<Hidden>(hidden[trace - slot.layers.data()], *trace, recurrent, *source, p, *w);

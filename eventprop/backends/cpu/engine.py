@@ -239,6 +239,7 @@ class CpuEngine:
                 offsets=address(spikes.offsets),
                 steps=address(spikes.steps),
                 channels=address(spikes.channels),
+                at=address(spikes.at) if network.spike_timing == "exact" else None,
                 samples=address(samples[part]),
                 labels=address(None if labels is None else labels[part]),
                 n=part.stop - part.start,

@@ -180,6 +180,7 @@ private:
         if (shared<Model>) l.nodes.back.at(n, z, back);
         else std::copy(seen, seen + n, back);
         if (e.kind == BELOW) {
+            if (!below_error) return;         // of the input
             (*below_error)[s] += error_of_rows(l.forward.w, below->id[s], back, now, n, now_stride, l.n_panels);
             return;
         }

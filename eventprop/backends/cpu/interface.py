@@ -34,6 +34,7 @@ class Batch(ctypes.Structure):
         ("loss", ctypes.c_void_p),
         ("counts", ctypes.c_void_p),
         ("silent", ctypes.c_void_p),
+        ("at", ctypes.c_void_p),
         ("first", ctypes.c_int64),
     )
 

@@ -3,7 +3,7 @@
 #pragma once
 #include <cstring>
 
-#include "panels.hpp"
+#include "arrival_data.hpp"
 #include "random.hpp"
 
 namespace eventprop {
@@ -25,6 +25,7 @@ struct Weights {
     std::vector<uint16_t> steps;          // delays in steps, as the delays lie
     std::vector<int> longest_of;          // of each panel (steps), and of all
     int longest = 0;
+    std::vector<real> by_target;          // delays as they are, [target][pre]; see arrivals.hpp
 
     const uint16_t *steps_at(int p, size_t row) const { return steps.data() + p * d.stride + row * P; }
     bool learns() const { return present && (trained || delays_trained); }
@@ -91,6 +92,7 @@ struct Layer {
     double stiffness = 0;                 // the largest sum of rates of a variable, times dt
     std::vector<double> stiff;            // of each neuron, where they differ
     NodeConstants nodes;                  // with exact times
+    ArrivalTables arrivals;               // where spikes arrive at times of their own
     real lift = 0, drop = 0;              // how far a unit weight takes a neuron to its threshold in a step, a negative one
     real steep = 0, steep_drop = 0;       // likewise at the most, by the part of a step that it has for it
 
@@ -148,9 +150,10 @@ struct LayerTrace {
     std::vector<int32_t> moment_row;      // [K]: which of these, or -1
     Buffer step_adjoint;                  // [panel][step][row][P]: what spikes see, at the ends of steps with events
     std::vector<real> seen, jumped;       // [event][row]: coefficients of what is collected, and by how much rows jump there
+    ArrivalTrace arrivals;                // where spikes arrive at times of their own
 };
 struct Slot {
-    SpikeLists input;
+    SpikeLists input, arriving;           // arriving: with delayed copies, where spikes arrive at times of their own
     std::vector<real> weight, weight_slope;  // of the loss at each step, where it depends on the sample
     std::vector<LayerTrace> layers;
     LayerTrace output;
@@ -161,6 +164,7 @@ struct Slot {
 struct Scratch {                          // one per thread
     Buffer drive, state, next, gap, moments, seen, adjoint, transport_row, transport, voltages, narrow, pending;
     std::vector<uint8_t> keep;
+    ArrivalScratch arrivals;
 };
 
 // Where a layer's transport rows are.
@@ -184,6 +188,7 @@ struct BatchView {                        // the spike set and the samples of it
     double *loss;                         // [n]
     float *counts;                        // [n][sum of hidden sizes]: spikes in the trial
     int32_t *silent;                      // [n]: whether no output spiked
+    const float *at;                      // true times of spikes, as parts of their steps, or null
     int64_t first;                        // position of samples[0] in the epoch, for the random streams
 };
 

@@ -71,11 +71,11 @@ def directional(case: Case, name: str, direction: np.ndarray, size: float, **opt
     for sign in (1, -1):
         taus = {q: {n: a.astype(np.float64) for n, a in own.items()} for q, own in case.time_constants.items()}
         weights: dict[str, np.ndarray] = {n: w.astype(np.float64) for n, w in case.weights.items()}
-        if "." in name:
+        if name in weights:
+            weights[name] += sign * size * direction
+        else:
             layer, parameter = name.split(".")
             taus[layer][parameter] += sign * size * direction
-        else:
-            weights[name] += sign * size * direction
         engine.set_weights(weights)
         engine.set_time_constants(taus)
         result = engine.run(case.spikes, case.numbers, case.labels, **options)
