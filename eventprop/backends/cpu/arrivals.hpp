@@ -211,16 +211,19 @@ public:
         // near enough to be looked at
         const real slack = h * real(0.01) + real(1e-6) * k * h, low = k * h - slack, high = (k + 1) * h + slack;
         for (uint32_t s = source.spikes.step_start[std::max(0, k - w.longest - 2)]; s < to; s += LANES) {
-            vec t{}, d{};
+            vec t{};
             const int n = int(std::min(to - s, uint32_t(LANES)));
-            std::memcpy(&t, time + s, n * sizeof(real));
-            if (delay)
+            std::memcpy(&t, time + s, n == LANES ? sizeof(vec) : n * sizeof(real));
+            alignas(64) real d[LANES] = {};
+            if (delay && n == LANES)
+                for (int j = 0; j < LANES; ++j) d[j] = delay[id[s + j]];
+            else if (delay)
                 for (int j = 0; j < n; ++j) d[j] = delay[id[s + j]];
-            t += d;
+            t += vec_at(d);
             const auto near = (t >= low) & (t < high);
             if (eventprop::all(~near)) continue;
             for (int j = 0; j < n; ++j)
-                if (near[j]) arrival(source, w, neuron, delay ? d[j] : real(0), k, s + j, act);
+                if (near[j]) arrival(source, w, neuron, d[j], k, s + j, act);
         }
     }
 
