@@ -104,6 +104,7 @@ class GennEngine:
         self._half = 0
         self._pending: Shown | None = None
         self.has_gradient = False
+        self._busy = False
         self._memory = Memory(made)
         self._presenter, self._scorer = Presenter(self._memory, self._real), Scorer(self._memory)
         self._recorder = Recorder(self._memory, self._presenter, record_steps or network.num_steps)
@@ -237,6 +238,7 @@ class GennEngine:
     ) -> BatchResult:
         if self._pending is not None and not learn:
             raise RuntimeError("a batch is still to be learned from; flush() comes before a run without learning")
+        self._settle()
         random, samples = randomness or Randomness(), np.asarray(samples, np.int64)
         if labels is not None:
             labels = np.asarray(labels, np.int32)
@@ -273,18 +275,29 @@ class GennEngine:
                 self._trial(None, shown)
                 self._clear_gradients()
         self._recorder.held = range(parts[-1].start, samples.size) if parts and not learn else range(0)
+        self._busy = False
         return BatchResult(*(np.concatenate([getattr(r, n) for r in results]) for n in _RESULTS))
 
     def flush(self) -> bool:
         self._memory.report_lost()
         if self._pending is None:
             return False
+        self._settle()
         pending, self._pending = self._pending, None
         self._recorder.traces = {}
         self._trial(None, pending)
         self._reduce()
-        self.has_gradient = True
+        self.has_gradient, self._busy = True, False
         return True
+
+    def _settle(self) -> None:
+        """Where the last batch was interrupted, take its trial to the end, so that no spike of it arrives later, and
+        forget its gradients."""
+        if self._busy:
+            while 0 < self._genn.timestep < self.network.num_steps:
+                self._genn.step_time()
+            self._clear_gradients()
+        self._busy = True
 
     def times(self) -> dict[str, float]:
         if not self._genn.timing_enabled:
