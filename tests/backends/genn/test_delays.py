@@ -7,22 +7,26 @@ left under way would arrive in the next.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import models
+import simulator_SHD
 from eventprop.backends import Engine
 from eventprop.backends.cpu.engine import CpuEngine
-from eventprop.network import DELAY, DELAY_SHARED, Delay
+from eventprop.network import DELAY, DELAY_SHARED, Delay, flat_name
 from eventprop.training.optimiser import adam_parameters
 from tests.backends.cpu.test_delays import RANDOM, one_spike, shared
 from tests.backends.genn.test_engine import ADAM, AT_ONCE, BACKEND, engine_of  # skips this file, too, without pygenn
 from tests.backends.genn.test_neurons import check
+from tests.support import grid_numpy
 from tests.support.delayed import DelayedCase, delayed, spread
 from tests.support.neuron_cases import DRIVES, Drive, network_of, weights_of
 from tests.support.small import THOMAS1, Expected, clear, differences, gradients_of, random_case, relative
+from tests.training.test_delays import samples
 
 from eventprop.backends.genn.delays import in_steps  # isort: skip
 from eventprop.backends.genn.engine import GennEngine  # isort: skip
@@ -194,7 +198,7 @@ def test_to_the_nearest_step() -> None:
 @pytest.mark.parametrize("loss", ["sum_weigh_exp", pytest.param("max", marks=LONG)])
 def test_the_pipeline(loss: str) -> None:
     """Fails if anything of a batch gets into the one that runs beside its backward pass: each has its own gradient, one
-    batch late, with several updates of delays between."""
+    batch late."""
     case, _ = clear_case(None, kind="hetLIF", loss=loss, sizes=(20,), n=4)
     engine, alone = engine_of(case, pipeline=True, max_spikes=400, batch=1), engine_of(case, batch=1)
     for i in [*case.numbers, None]:
@@ -211,6 +215,21 @@ def test_the_pipeline(loss: str) -> None:
         if i is not None:
             expected = alone.run(case.spikes, case.numbers[i : i + 1], case.labels[i : i + 1])
             assert np.array_equal(found.scores, expected.scores)
+
+
+def test_the_pipeline_goes_back_through_newer_delays() -> None:
+    """Fails if a batch goes backwards through other delays than those that are there then, as it does through newer
+    weights; the next batch is on its way meanwhile."""
+    case, expected = clear_case(None, kind="hetLIF", loss="sum_weigh_exp", sizes=(20,), n=4)
+    moved = replace(case, delays=spread(case, seed=1), samples=case.samples[:1], labels=case.labels[:1])
+    record = replace(expected.records[0], delays=moved.steps())
+    gradients = moved._backward(record, int(case.labels[0]), grid_numpy.Regularisation(), np.float64)
+    engine = engine_of(case, pipeline=True, max_spikes=400, batch=1)
+    engine.run(case.spikes, case.numbers[:1], case.labels[:1], learn=True)
+    moved.load(engine)
+    engine.run(case.spikes, case.numbers[1:2], case.labels[1:2], learn=True)
+    for name, g in engine.gradients().items():
+        assert g.any() and relative(g, gradients[name]) < 1e-9, name
 
 
 @pytest.mark.parametrize("stop", [60, 100])
@@ -234,3 +253,38 @@ def test_an_interrupted_batch_leaves_nothing(stop: int, monkeypatch: pytest.Monk
         case.learn(engine)
     found = case.gradients(engine)
     assert all(np.array_equal(found[name], g) for name, g in expected.items())
+
+
+@pytest.mark.filterwarnings("ignore:GeNN's CPU backend takes one sample")
+def test_runs_go_on_from_one_backend_to_the_other(small_data: Path) -> None:
+    """Fails if a run on GeNN trains delays otherwise than one on the CPU backend, does not take up those of a
+    checkpoint, saves others than it has, or shows other gradients."""
+    p: dict[str, Any] = {**simulator_SHD.p, "DATA_DIR": str(small_data), "OUT_DIR": "out", "MODEL_SEED": 3}
+    p |= {"TRIAL_MS": 700.0, "DT_MS": 5.0, "NUM_HIDDEN": 20, "INPUT_HIDDEN_MEAN": 0.08}
+    p |= {"N_TRAIN": 12, "N_VALIDATE": 4, "N_BATCH": 4, "LR_EASE_IN_FACTOR": 9.0, "HIDDEN_OUTPUT_DELAY_MEAN": 8.0}
+    p |= {"INPUT_HIDDEN_DELAY_MAX": 60.1, "INPUT_HIDDEN_DELAY_UNIFORM": [0.0, 60.1], "HIDDEN_OUTPUT_DELAY_MAX": 20.0}
+    p |= {
+        "TRAIN_DELAYS": ["INPUT_HIDDEN", "HIDDEN_OUTPUT"],
+        "ETA_DELAY": 2.0,
+        "PIPELINE": False,
+        "LR_EASE_IN_FACTOR": 9.0,
+    }
+    delays, gradients, weights = [], [], {}
+    for name, second in (("same", "cpu"), ("other", BACKEND)):
+        first = {**p, "NAME": name, "BACKEND": "cpu", "N_EPOCH": 1}
+        simulator_SHD.SHD_model(first).train(first)
+        second_p = {**first, "BACKEND": second, "N_EPOCH": 2, "LOAD_LAST": True}
+        mn = simulator_SHD.SHD_model(second_p)
+        start = mn.delays()
+        mn.train(second_p)
+        delays.append(mn.delays())
+        assert all(relative(d, start[n]) > 1e-3 for n, d in delays[-1].items())
+        for n, d in delays[-1].items():
+            assert np.array_equal(np.load(f"out/{name}_delay_{flat_name(n)}_last.npy"), d.ravel())
+        weights = weights or mn.weights()
+        mn.set_weights(weights)
+        mn.set_delays(delays[0])
+        gradients.append(mn.gradients(second_p, samples(mn, 1), [7]).delays)
+    for n, d in delays[0].items():
+        assert relative(delays[1][n], d) < 1e-4
+        assert gradients[0][n].any() and relative(gradients[1][n], gradients[0][n]) < 1e-4
