@@ -185,7 +185,7 @@ def build(network: Network, settings: Settings | None = None) -> Engine:
         ValueError: the backend that ``settings`` names cannot be used here.
     """
     settings = settings or Settings()
-    problem = problem_with(settings.backend, network.spike_timing, bool(network.delays))
+    problem = problem_with(settings.backend, network.spike_timing)
     if problem:
         raise ValueError(problem)
     backend = choose(settings.backend, network.spike_timing)

@@ -79,7 +79,7 @@ def _has_nvcc(folder: Path) -> bool:
     return any((folder / "bin" / name).is_file() for name in ("nvcc", "nvcc.exe"))
 
 
-def choose(backend: str, spike_timing: str = "grid", delays: bool = False) -> str:
+def choose(backend: str, spike_timing: str = "grid") -> str:
     """The backend that ``backend`` stands for: "auto" is GeNN with a GPU where both are there and can do it, else the
     CPU backend."""
     if backend != "auto":
@@ -119,7 +119,7 @@ def missing(backend: str) -> str | None:
     return None
 
 
-def problem_with(backend: str, spike_timing: str = "grid", delays: bool = False) -> str | None:
+def problem_with(backend: str, spike_timing: str = "grid") -> str | None:
     """Why ``backend`` cannot be used here, as an error message with its key; None where it can."""
     if backend not in BACKENDS:
         return f"BACKEND={backend!r} is not there; there are: {', '.join(map(repr, BACKENDS))}"

@@ -15,7 +15,7 @@ from eventprop import description, models
 from eventprop.backends.devices import problem_with
 from eventprop.choice import meaning
 from eventprop.parameters.declaration import LARGEST
-from eventprop.parameters.delays import check_delays, has_delays
+from eventprop.parameters.delays import check_delays
 from eventprop.parameters.neuron_checks import check_neurons
 
 __all__ = ["check_together"]
@@ -40,7 +40,7 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p) + _check_data(p)
     problems += _check_decay(p) + _check_penalty(p) + _check_learning(p)
     problems += _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
-    problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"), has_delays(p))
+    problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
     problems += _check_names(p) + check_neurons(p) + check_delays(p)
     for key in ("SPEAKER_LEFT", "REDUCED_CLASSES"):

@@ -9,7 +9,7 @@ from eventprop.network import DELAY_SHARED
 from eventprop.parameters.belonging import of_learning, of_network
 from eventprop.parameters.declaration import Key
 
-__all__ = ["DELAYS", "PROJECTIONS", "check_delays", "has_delays"]
+__all__ = ["DELAYS", "PROJECTIONS", "check_delays"]
 
 PROJECTIONS = {
     "INPUT_HIDDEN": "from input to hidden neurons",
@@ -74,11 +74,6 @@ DELAYS = (
         f"Projections whose delays are trained: {', '.join(PROJECTIONS)}.",
     ),
 )
-
-
-def has_delays(p: Mapping[str, Any]) -> bool:
-    """Whether any projection's synapses have delays."""
-    return any(p.get(f"{prefix}_DELAY_MAX", 0.0) > 0.0 for prefix in PROJECTIONS)
 
 
 def check_delays(p: Mapping[str, Any]) -> list[str]:

@@ -22,13 +22,14 @@ from eventprop import models
 from eventprop.backends import BatchResult
 from eventprop.backends.genn.builder import Dynamic, Layout, constants_of
 from eventprop.backends.genn.built import load
+from eventprop.backends.genn.delays import in_steps, one_of_each, shared
 from eventprop.backends.genn.memory import Memory, pulled, pushed
 from eventprop.backends.genn.model import GennModel, preferences
 from eventprop.backends.genn.presenting import Presenter
 from eventprop.backends.genn.recorder import Recorder
 from eventprop.backends.genn.scoring import Scorer, Shown
 from eventprop.data.spikes import SpikeSet
-from eventprop.network import Network, Population, Randomness
+from eventprop.network import DELAY, Network, Population, Randomness
 
 __all__ = ["GennEngine"]
 
@@ -103,6 +104,7 @@ class GennEngine:
         self._half = 0
         self._pending: Shown | None = None
         self.has_gradient = False
+        self._busy = False
         self._memory = Memory(made)
         self._presenter, self._scorer = Presenter(self._memory, self._real), Scorer(self._memory)
         self._recorder = Recorder(self._memory, self._presenter, record_steps or network.num_steps)
@@ -110,8 +112,9 @@ class GennEngine:
             for constant, value in constants.items():
                 self._memory.set_dynamic(name, constant, value)
         for name, group in made.learning.items():
-            if "." in name:  # a time constant
-                least, most = network.bounds_of(name.split(".")[1])
+            if "." in name:  # a time constant, or delays
+                own = network.delays.get(name)
+                least, most = (0.0, own[1].most) if own else network.bounds_of(name.split(".")[1])
                 group.set_dynamic_param_value("least", least)
                 group.set_dynamic_param_value("most", most)
         self._seconds = dict.fromkeys(("input", "trials", "updates"), 0.0) if timing and not alone else {}
@@ -120,11 +123,17 @@ class GennEngine:
     # Weights, time constants, moments
 
     def weights(self) -> dict[str, np.ndarray]:
-        return {p.name: self._memory.synaptic(p.name, "w").astype(self.network.dtype) for p in self.network.projections}
+        found = {p.name: self._memory.synaptic(p.name, "w") for p in self.network.projections}
+        found |= {n: self._memory.synaptic(p.name, "delay") for n, (p, _) in self.network.delays.items()}
+        return {name: values.astype(self.network.dtype) for name, values in found.items()}
 
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         for p in self.network.projections:
             pushed(self._made.synapses[p.name].vars["w"], np.ravel(weights[p.name]))
+        for name, (p, _) in self.network.delays.items():
+            values = np.ravel(weights[name]).astype(self._real)
+            pushed(self._made.synapses[p.name].vars["delay"], values)
+            pushed(self._made.synapses[p.name].vars["late"], in_steps(values, self.network))
         self._copy_weights()
 
     def time_constants(self) -> dict[str, dict[str, np.ndarray]]:
@@ -152,9 +161,10 @@ class GennEngine:
                 self._memory.set(population.name, name, value)
 
     def gradients(self) -> dict[str, np.ndarray]:
+        reduced = self._made.reduced
         return {
-            p.name: self._memory.reduced(p.name).reshape(p.shape).copy() if p.trained else np.zeros(p.shape, self._real)
-            for p in self.network.projections
+            name: self._memory.reduced(name).reshape(shape).copy() if name in reduced else np.zeros(shape, self._real)
+            for name, shape in self.network.synaptic_shapes().items()
         }
 
     def time_constant_gradients(self) -> dict[str, dict[str, np.ndarray]]:
@@ -165,17 +175,30 @@ class GennEngine:
         }
 
     def gradient_norm(self) -> float:
-        squares = [np.sum(np.square(self._memory.reduced(name), dtype=np.float64)) for name in self._made.reduced]
+        found = {name: self._memory.reduced(name) for name in self._made.reduced}
+        for name, (p, delay) in self.network.delays.items():
+            if name in found:
+                found[name] = one_of_each(found[name].reshape(p.shape), delay)
+        squares = [np.sum(np.square(values, dtype=np.float64)) for values in found.values()]
         return float(np.sqrt(np.sum(squares)))
+
+    def _reduce(self) -> None:
+        """Sum gradients over the batch, and over synapses that share a delay."""
+        self._genn.custom_update("Reduce")
+        for name, (p, delay) in self.network.delays.items():
+            if delay.trained and delay.per != "synapse":
+                values = shared(self._memory.reduced(name).reshape(p.shape), delay)
+                pushed(self._made.reduced[name].vars["reduced"], np.ravel(values))
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0, delay_rate: float = 0.0) -> None:
         with self._counted("updates"):
-            self._update(parameters, factor)
+            self._update(parameters, factor, delay_rate)
 
-    def _update(self, parameters: Mapping[str, float], factor: float) -> None:
-        for group in self._made.learning.values():
+    def _update(self, parameters: Mapping[str, float], factor: float, delay_rate: float) -> None:
+        for name, group in self._made.learning.items():
+            own = {**parameters, "rate": delay_rate} if name.endswith(DELAY) else parameters
             for parameter in models.ADAM.parameters:
-                group.set_dynamic_param_value(parameter, float(parameters[parameter]))
+                group.set_dynamic_param_value(parameter, float(own[parameter]))
             group.set_dynamic_param_value("factor", factor)
         self._genn.custom_update("Learn")
         self._copy_weights()
@@ -215,6 +238,7 @@ class GennEngine:
     ) -> BatchResult:
         if self._pending is not None and not learn:
             raise RuntimeError("a batch is still to be learned from; flush() comes before a run without learning")
+        self._settle()
         random, samples = randomness or Randomness(), np.asarray(samples, np.int64)
         if labels is not None:
             labels = np.asarray(labels, np.int32)
@@ -245,24 +269,35 @@ class GennEngine:
         if learn:
             self.has_gradient = before is not None or not late
             if self.has_gradient:
-                self._genn.custom_update("Reduce")
+                self._reduce()
             if late and self._recorder.traces:
                 # The batch's own backward pass comes with the next one: show it, and forget what it adds.
                 self._trial(None, shown)
                 self._clear_gradients()
         self._recorder.held = range(parts[-1].start, samples.size) if parts and not learn else range(0)
+        self._busy = False
         return BatchResult(*(np.concatenate([getattr(r, n) for r in results]) for n in _RESULTS))
 
     def flush(self) -> bool:
         self._memory.report_lost()
         if self._pending is None:
             return False
+        self._settle()
         pending, self._pending = self._pending, None
         self._recorder.traces = {}
         self._trial(None, pending)
-        self._genn.custom_update("Reduce")
-        self.has_gradient = True
+        self._reduce()
+        self.has_gradient, self._busy = True, False
         return True
+
+    def _settle(self) -> None:
+        """Where the last batch was interrupted, take its trial to the end, so that no spike of it arrives later, and
+        forget its gradients."""
+        if self._busy:
+            while 0 < self._genn.timestep < self.network.num_steps:
+                self._genn.step_time()
+            self._clear_gradients()
+        self._busy = True
 
     def times(self) -> dict[str, float]:
         if not self._genn.timing_enabled:
@@ -293,10 +328,8 @@ class GennEngine:
         return self._recorder.trace(population, variable)
 
     def _clear_gradients(self) -> None:
-        for name in self._made.reduced:
-            population, dot, parameter = name.partition(".")
-            group = self._made.populations[population] if dot else self._made.synapses[name]
-            pushed(group.vars[f"d_{parameter}" if dot else "gradient"], 0)
+        for group, variable in self._made.collected.values():
+            pushed(group.vars[variable], 0)
 
     def _mean_counts(
         self, spikes: SpikeSet, samples: np.ndarray, parts: list[slice], random: Randomness, first: int
@@ -351,6 +384,9 @@ class GennEngine:
             self._recorder.after_step(k, n, forward is None)
 
     def _copy_weights(self) -> None:
-        """Twins have the weights of the synapses whose they are."""
+        """Twins have the weights and delays of the synapses whose they are."""
         for twin, name in self._made.twins.items():
-            pushed(self._made.synapses[twin].vars["w"], self._memory.synaptic(name, "w").ravel())
+            variables = self._made.synapses[twin].vars
+            for variable in ("w", "late"):
+                if variable in variables:
+                    pushed(variables[variable], self._memory.synaptic(name, variable).ravel())

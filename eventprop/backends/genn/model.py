@@ -16,8 +16,9 @@ import numpy as np
 from eventprop import models
 from eventprop.backends.devices import architectures
 from eventprop.backends.genn.builder import Layout, Neurons
+from eventprop.backends.genn.delays import IN_STEPS, delivered, largest
 from eventprop.backends.genn.neurons import input_neurons, neurons
-from eventprop.network import Network, Projection
+from eventprop.network import DELAY, Network, Projection
 
 __all__ = ["GennModel", "preferences"]
 
@@ -33,6 +34,7 @@ class GennModel:
 
     Attributes:
         arguments: all that it was made from; another process makes the same of them.
+        collected: by name of what is trained, the group and the variable that its gradient is added to.
         facts: what a user would call the network.
         key: another one for other code.
     """
@@ -56,12 +58,14 @@ class GennModel:
         self.constants: dict[str, dict[str, float]] = {}
         self.synapses: dict[str, Any] = {}
         self.twins: dict[str, str] = {}  # whose weights they have
+        self.collected: dict[str, tuple[Any, str]] = {}
         self.reduced: dict[str, Any] = {}
         self.learning: dict[str, Any] = {}
         described = [input_neurons(network, layout)]
         described += [neurons(network, population, layout) for population in network.populations]
         self.facts = self._describe(backend, timing, options)
-        code = [Path(__file__).read_text(), repr(models.ADAM), *(d.described() for d in described)]
+        code = [Path(__file__).read_text(), IN_STEPS, delivered("w", 1), repr(models.ADAM)]
+        code += [d.described() for d in described]
         words = json.dumps([self.facts, repr(sorted(options.items())), code])
         self.key = hashlib.sha256(words.encode()).hexdigest()[:24]
         self.genn = pygenn.GeNNModel(real, "eventprop", backend=backend, time_precision=real, **options)
@@ -88,6 +92,9 @@ class GennModel:
                 [q.name, q.model.name, q.size, list(q.per_neuron), list(q.trained)] for q in network.populations
             ],
             "synapses": [[p.name, p.trained] for p in network.projections],
+            "delays (steps at most)": [
+                [name, delay.trained, largest(delay, network)] for name, (_, delay) in network.delays.items()
+            ],
             "LOSS_TYPE": network.loss.name,
             "REG_TYPE": network.regulariser.name,
             "AVG_SNSUM": network.average_counts,
@@ -99,13 +106,15 @@ class GennModel:
         for p in self.network.projections:
             self.synapses[p.name] = self._projection(p)
         if self.network.loss.cusp:
-            self._twin(self.network.projections[-1], "addToPost(fmin(w, 0.0));", "arriving_negative")
+            self._twin(self.network.projections[-1], "fmin(w, 0.0)", "arriving_negative")
         for p in self.network.projections:
             if self._inputs(p.target) == 2:
-                self._twin(p, "addToPost(fmax(-w, 0.0));", "arriving_1")
+                self._twin(p, "fmax(-w, 0.0)", "arriving_1")
         for p in self.network.projections:
             if p.trained:
-                self._learn_weights(p.name)
+                self._learn_synapses(p.name, p, "gradient", "w")
+            if p.delay and p.delay.trained:
+                self._learn_synapses(p.name + DELAY, p, "delay_gradient", "delay")
         for population in self.network.populations:
             for name in population.trained:
                 self._learn_time_constant(population.name, name)
@@ -141,21 +150,13 @@ class GennModel:
         """Dense synapses; where anything goes back through them, at the events of the source."""
         pygenn, carries = self._pygenn, p.source != "input"
         read_only = pygenn.VarAccessMode.READ_ONLY
+        back, collecting, seen = self._back(p)
         variables = [("w", "scalar", pygenn.VarAccess.READ_ONLY)]
-        back, seen, inputs = "", [], self._inputs(p.target)
-
-        def read(what: str) -> str:
-            """What a synapse reads of its target: by its sign where there are two inputs."""
-            seen.extend([what, f"{what}_1"][:inputs])
-            return f"{what}_post" if inputs == 1 else f"(w < 0.0 ? {what}_1_post : {what}_post)"
-
-        if p.trained:
-            variables.append(("gradient", "scalar", pygenn.VarAccess.READ_WRITE))
-            back += f"gradient += {read('to_weight')};\n"
-        if carries:
-            cusp = p.target == "output" and bool(self.network.loss.cusp)
-            back += f"addToPre(w * {read('to_source')}{' + fmin(w, 0.0) * cusp_share_post' if cusp else ''});\n"
-            seen += ["cusp_share"] if cusp else []
+        if p.delay:
+            variables += [
+                (n, kind, pygenn.VarAccess.READ_ONLY) for n, kind in (("delay", "scalar"), ("late", "uint16_t"))
+            ]
+        variables += [(n, "scalar", pygenn.VarAccess.READ_WRITE) for n in collecting]
         source, target = self.populations[p.source], self.populations[p.target]
         events = {
             "pre_event_threshold_condition_code": "back_spike_pre == 1",
@@ -166,53 +167,93 @@ class GennModel:
         model = pygenn.create_weight_update_model(
             "exponential",
             vars=variables,
-            pre_spike_syn_code="addToPost(w);" if inputs == 1 else "addToPost(fmax(w, 0.0));",
+            pre_spike_syn_code=self._deliver(p, "w" if self._inputs(p.target) == 1 else "fmax(w, 0.0)"),
             **(events if back else {}),
         )
         references = {
             "pre_var_refs": {"back_spike_pre": pygenn.create_var_ref(source, "back_spike")},
             "post_var_refs": {f"{n}_post": pygenn.create_var_ref(target, n) for n in seen},
         }
-        start = {n: 0.0 for n, *_ in variables}
-        update = pygenn.init_weight_update(model, {}, start, **(references if back else {}))
-        group = self.genn.add_synapse_population(
-            p.name, "DENSE", source, target, update, pygenn.init_postsynaptic("DeltaCurr")
-        )
+        group = self._dense(p.name, p, model, {n: 0.0 for n, *_ in variables}, references if back else {})
         if carries:
             group.pre_target_var = "R"
+        return group
+
+    def _back(self, p: Projection) -> tuple[str, list[str], list[str]]:
+        """What is done at the event of a source: its code, variables that are added to, and what is read of targets."""
+        inputs, carries, delay = self._inputs(p.target), p.source != "input", p.delay
+        seen, at = [], "[late]" if delay else ""
+
+        def read(what: str) -> str:
+            """What a synapse reads of its target: by its sign where there are two inputs."""
+            seen.extend([what, f"{what}_1"][:inputs])
+            return f"{what}_post{at}" if inputs == 1 else f"(w < 0.0 ? {what}_1_post{at} : {what}_post{at})"
+
+        code, collecting = "", []
+        if p.trained:
+            collecting.append("gradient")
+            code += f"gradient += {read('to_weight')};\n"
+        if carries or (delay and delay.trained):
+            sent = f"w * {read('to_source')}"
+            if p.target == "output" and self.network.loss.cusp:
+                sent += f" + fmin(w, 0.0) * cusp_share_post{at}"
+                seen.append("cusp_share")
+            if delay and delay.trained:
+                collecting.append("delay_gradient")
+                code += f"delay_gradient += {sent};\n"
+            code += f"addToPre({sent});\n" if carries else ""
+        if delay and code:  # what would have arrived after the trial has seen nothing
+            code = f"if (late < (int)round(t / dt)) {{\n{code}}}\n"
+        return code, collecting, seen
+
+    def _deliver(self, p: Projection, value: str) -> str:
+        return delivered(value, self.network.num_steps) if p.delay else f"addToPost({value});"
+
+    def _dense(self, name: str, p: Projection, model: Any, start: dict[str, Any], references: dict[str, Any]) -> Any:
+        """All-to-all synapses between the populations of ``p``, with GeNN's own room for its delays."""
+        pygenn = self._pygenn
+        update = pygenn.init_weight_update(model, {}, start, **references)
+        source, target = self.populations[p.source], self.populations[p.target]
+        group = self.genn.add_synapse_population(
+            name, "DENSE", source, target, update, pygenn.init_postsynaptic("DeltaCurr")
+        )
+        if p.delay:
+            group.max_dendritic_delay_timesteps = largest(p.delay, self.network) + 1
         return group
 
     def _inputs(self, population: str) -> int:
         return next(q.model.inputs for q in self.network.populations if q.name == population)
 
-    def _twin(self, p: Projection, code: str, target_input: str) -> None:
-        """Synapses with the weights of ``p``, which the host copies, that add something else to their targets."""
+    def _twin(self, p: Projection, value: str, target_input: str) -> None:
+        """Synapses with the weights and delays of ``p``, which the host copies, that add something else to their
+        targets."""
         pygenn = self._pygenn
+        variables = {"w": "scalar"} | ({"late": "uint16_t"} if p.delay else {})
         model = pygenn.create_weight_update_model(
             f"twin_{target_input}",
-            vars=[("w", "scalar", pygenn.VarAccess.READ_ONLY)],
-            pre_spike_syn_code=code,
+            vars=[(n, kind, pygenn.VarAccess.READ_ONLY) for n, kind in variables.items()],
+            pre_spike_syn_code=self._deliver(p, value),
         )
-        source, target = self.populations[p.source], self.populations[p.target]
-        update = pygenn.init_weight_update(model, {}, {"w": 0.0})
         name = f"{p.name}_{target_input}"
-        group = self.genn.add_synapse_population(
-            name, "DENSE", source, target, update, pygenn.init_postsynaptic("DeltaCurr")
-        )
+        group = self._dense(name, p, model, dict.fromkeys(variables, 0.0), {})
         group.post_target_var = target_input
         self.synapses[name] = group
         self.twins[name] = p.name
 
-    def _learn_weights(self, name: str) -> None:
-        group, reference = self.synapses[name], self._pygenn.create_wu_var_ref
-        self._learn(name, reference(group, "gradient"), reference(group, "w"), reference, bounded=False)
+    def _learn_synapses(self, name: str, p: Projection, gradient: str, value: str) -> None:
+        group, reference = self.synapses[p.name], self._pygenn.create_wu_var_ref
+        late = reference(group, "late") if value == "delay" else None
+        self.collected[name] = group, gradient
+        self._learn(name, reference(group, value), reference, bounded=value == "delay", late=late)
 
     def _learn_time_constant(self, population: str, name: str) -> None:
         group, reference = self.populations[population], self._pygenn.create_var_ref
-        made = reference(group, f"d_{name}"), reference(group, name)
-        self._learn(f"{population}.{name}", *made, reference, bounded=True)
+        full = f"{population}.{name}"
+        self.collected[full] = group, f"d_{name}"
+        self._learn(full, reference(group, name), reference, bounded=True)
 
-    def _learn(self, name: str, gradient: Any, value: Any, reference: Any, *, bounded: bool) -> None:
+    def _learn(self, name: str, value: Any, reference: Any, *, bounded: bool, late: Any = None) -> None:
+        """Custom updates that sum a gradient and make a step of the optimiser, after which ``late`` has whole steps."""
         pygenn, adam = self._pygenn, models.ADAM
         mode, access = pygenn.VarAccessMode, pygenn.CustomUpdateVarAccess
         reduce = pygenn.create_custom_update_model(
@@ -223,24 +264,33 @@ class GennModel:
         )
         plain = name.replace(".", "_")
         reduced = self.genn.add_custom_update(
-            f"{plain}_reduce", "Reduce", reduce, {}, {"reduced": 0.0}, {"gradient": gradient}
+            f"{plain}_reduce", "Reduce", reduce, {}, {"reduced": 0.0}, {"gradient": reference(*self.collected[name])}
         )
         names = [*adam.parameters, "factor", *(["least", "most"] if bounded else [])]
+        rounding, fixed, kept = "", {}, {}
+        if late is not None:
+            rounding, kept = IN_STEPS, {"late": late}
+            fixed = {"step_ms": self.network.dt_ms, "most_steps": float(self.network.num_steps)}
         learn = pygenn.create_custom_update_model(
             adam.name,
-            params=names,
-            var_refs=[("reduced", "scalar", mode.READ_ONLY), ("value", "scalar", mode.READ_WRITE)],
+            params=[*names, *((n, "double") for n in fixed)],
+            var_refs=[
+                ("reduced", "scalar", mode.READ_ONLY),
+                ("value", "scalar", mode.READ_WRITE),
+                *((n, "uint16_t", mode.READ_WRITE) for n in kept),
+            ],
             vars=[(n, "scalar") for n in adam.state],
             update_code=f"const scalar gradient = reduced * factor; {adam.update}"
-            + (" value = fmin(fmax(value, least), most);" if bounded else ""),
+            + (" value = fmin(fmax(value, least), most);" if bounded else "")
+            + rounding,
         )
         learning = self.genn.add_custom_update(
             f"{plain}_learn",
             "Learn",
             learn,
-            dict.fromkeys(names, 0.0),
+            dict.fromkeys(names, 0.0) | fixed,
             dict.fromkeys(adam.state, 0.0),
-            {"reduced": reference(reduced, "reduced"), "value": value},
+            {"reduced": reference(reduced, "reduced"), "value": value} | kept,
         )
         for parameter in names:
             learning.set_param_dynamic(parameter, True)
