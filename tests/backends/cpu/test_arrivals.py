@@ -40,8 +40,12 @@ def check(
         assert max(found.values()) < bound, found
 
 
+FIRST = pytest.param("first_spike", marks=pytest.mark.long)  # an engine of its own
+BOTH = ["sum", FIRST]
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("loss", ["sum", "sum_weigh_linear", "first_spike"])
+@pytest.mark.parametrize("loss", ["sum", "sum_weigh_linear", FIRST])
 def test_equals_the_oracle(loss: str, variant: str) -> None:
     """Fails if an arrival is at another time, or what it brings or gives by weight, delay or time constant is wrong."""
     check(lambda seed: delayed_case(seed, "hetLIF", loss, **VARIANTS[variant]), 1e-6)
@@ -65,7 +69,7 @@ def test_adaptive_thresholds(variant: str) -> None:
     check(lambda seed: delayed_case(seed, "ALIF", **VARIANTS[variant]), 1e-6)
 
 
-@pytest.mark.parametrize("taus", ["shared", "trained"])
+@pytest.mark.parametrize("taus", ["shared", pytest.param("trained", marks=pytest.mark.long)])
 def test_single_precision(taus: str) -> None:
     """As users run it, at 1 ms: fails if single precision loses more than its rounding, or one of the ways is wrong."""
     kind = "LIF" if taus == "shared" else "hetLIF"
@@ -73,7 +77,7 @@ def test_single_precision(taus: str) -> None:
 
 
 @pytest.mark.parametrize("delays", [True, False])
-@pytest.mark.parametrize("loss", ["sum", "first_spike"])
+@pytest.mark.parametrize("loss", BOTH)
 def test_the_step_does_not_matter(loss: str, delays: bool) -> None:
     """Fails if anything depends on where steps begin: 0.1, 1 and 5 ms are one network."""
 
@@ -141,7 +145,7 @@ def several(case: Case, number: int) -> Case:
     return replace(with_true_times(case, tuple(events), 1.0), labels=(np.arange(number) % 3).astype(np.int32))
 
 
-@pytest.mark.parametrize("loss", ["sum", "first_spike"])
+@pytest.mark.parametrize("loss", BOTH)
 def test_threads_change_no_bit(loss: str) -> None:
     """Fails if a sum depends on which thread works on what, or samples of a batch are not averaged."""
     case = several(delayed_case(0, "hetLIF", loss, sizes=(8, 8)), 11)

@@ -16,7 +16,7 @@ from models import Neuron, Parameter
 from tests.support.few_spikes import few_spikes_case
 
 LETTERS = string.ascii_lowercase
-RIGHT = [pytest.param("grid"), *(pytest.param(timing, marks=pytest.mark.long) for timing in ("substep", "exact"))]
+pytestmark = pytest.mark.long
 
 
 def neuron(prefix: str) -> Neuron:
@@ -50,7 +50,7 @@ def with_neuron(base: Network, declared: Neuron, trained: tuple[str, ...]) -> Ne
     return replace(base, hidden=tuple(hidden(q) for q in base.hidden))
 
 
-@pytest.mark.parametrize("timing", RIGHT)
+@pytest.mark.parametrize("timing", ["grid", "substep", "exact"])
 def test_letters_are_names_like_others(timing: str) -> None:
     """The same network under longer names: the same losses and gradients to rounding."""
     case = few_spikes_case(1, "LIF")

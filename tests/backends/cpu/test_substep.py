@@ -142,7 +142,12 @@ def test_a_little_noise_changes_little() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "drive"), [("EIF", Drive()), ("AdEx", Drive()), ("COBA", Drive(0.15, 0.25, 0.1, 0.05, 0.15))]
+    ("name", "drive"),
+    [
+        pytest.param("EIF", Drive(), marks=pytest.mark.long),
+        pytest.param("AdEx", Drive(), marks=pytest.mark.long),
+        ("COBA", Drive(0.15, 0.25, 0.1, 0.05, 0.15)),
+    ],
 )
 def test_crossings_of_a_steep_upstroke_are_found_to_rounding(name: str, drive: Drive) -> None:
     """Fails if the search ends where a cubic through both ends of the step would be close enough: gradients in single
