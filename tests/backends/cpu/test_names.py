@@ -1,4 +1,4 @@
-"""Names of a neuron's own: any letter, although loops around its equations have some of them for themselves."""
+"""Names of a neuron's own: letters, too, although loops around its equations have some of them for themselves."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import pytest
 import models
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.derivation import derived
+from eventprop.grammar import TAKEN
 from eventprop.network import Network, Population
 from models import Neuron, Parameter
 from tests.support.few_spikes import few_spikes_case
 
-LETTERS = string.ascii_lowercase
+LETTERS = [x for x in string.ascii_lowercase if x not in TAKEN]
 pytestmark = pytest.mark.long
 
 
 def neuron(prefix: str) -> Neuron:
     """LIF with a current, a slow variable, and as many parameters as there are letters, all of them 1."""
     own = {f"{prefix}{x}": Parameter(1.0) for x in LETTERS}
-    current, slow, all_of_them = f"{prefix}I", f"{prefix}P", " * ".join(own)
+    current, slow, all_of_them = f"{prefix}Q", f"{prefix}W", " * ".join(own)
     return Neuron(
         "letters",
         parameters={**models.LIF.parameters, **own},
@@ -32,7 +33,7 @@ def neuron(prefix: str) -> Neuron:
             current: f"-{current} / (tau_syn * {prefix}c)",
             slow: f"({prefix}a * V - {slow}) / 50",
         },
-        threshold=f"V - v_thresh * {prefix}k",
+        threshold=f"V - v_thresh * {prefix}f",
         reset={"V": "v_reset", slow: f"{slow} + 0.1 * {prefix}d"},
         input=current,
     )
@@ -56,7 +57,7 @@ def test_letters_are_names_like_others(timing: str) -> None:
     case = few_spikes_case(1, "LIF")
     found = []
     for prefix in ("", "named_"):
-        trained = tuple(f"{prefix}{x}" for x in "acdk")
+        trained = tuple(f"{prefix}{x}" for x in "acdf")
         made = with_neuron(replace(case.network(), spike_timing=timing), neuron(prefix), trained)
         engine = CpuEngine(made, 1, "double")
         engine.set_weights(case.weights)
