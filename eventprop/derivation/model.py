@@ -123,6 +123,17 @@ class NeuronModel:
     integral_slopes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     driven: Mapping[str, str] = field(default_factory=dict)
 
+    def timed(self, code: str) -> list[str]:
+        """Constants that ``code`` uses, directly or through others, and that depend on ``dt``, in order."""
+        depending, used = {"dt"}, names_in(code)
+        for name, expression in self.constants.items():
+            if names_in(expression) & depending:
+                depending.add(name)
+        for name in reversed(tuple(self.constants)):
+            if name in used and name in depending:
+                used |= names_in(self.constants[name])
+        return [n for n in self.constants if n in used and n in depending]
+
     @property
     def reads_state(self) -> bool:
         """Whether the backward pass reads the state at the start of each step."""

@@ -84,14 +84,8 @@ class Struct:
 
     def closure(self, code: str) -> tuple[list[str], list[str]]:
         """Constants that ``code`` uses and that depend on ``dt``, in order; and the others, with parameters."""
-        depending, used = {"dt"}, names_in(code)
-        for name, expression in self.constants.items():
-            if names_in(expression) & depending:
-                depending.add(name)
-        for name in reversed(tuple(self.constants)):
-            if name in used and name in depending:
-                used |= names_in(self.constants[name])
-        timed = [n for n in self.constants if n in used and n in depending]
+        timed = self.model.timed(code)
+        used = names_in(code).union(*(names_in(self.constants[n]) for n in timed))
         return timed, [n for n in self.names if n in used and n not in timed]
 
     def computed(self, names: Sequence[str]) -> list[str]:

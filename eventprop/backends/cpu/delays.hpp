@@ -53,6 +53,15 @@ template <int inputs, int PARTS> struct Narrow {
     }
 };
 
+// act(row of weights, how much later this copy is, first and last of its spikes) for each copy of a source that spiked.
+template <class F> void each_source(const SpikeLists &spikes, Delays source, F &&act) {
+    for (int c = 0; c < source.copies; ++c)
+        for (int pre = 0; pre < source.n; ++pre) {
+            const uint32_t from = spikes.id_start[pre], to = spikes.id_start[pre + 1];
+            if (from < to) act(size_t(c) * source.n + pre, size_t(c) * source.delay, from, to);
+        }
+}
+
 // As gather_drive(): drive[p][k] is what arrives in step k + 1, for k < rows.
 template <int inputs>
 void delayed_drive(const SpikeLists &spikes, Delays source, int rows, const Weights &w, int n, int n_panels, Panels drive, Buffer &b) {
@@ -64,22 +73,18 @@ void delayed_drive(const SpikeLists &spikes, Delays source, int rows, const Weig
         for (int first = 0; first < P && p * P + first < n; first += BLOCK) {
             narrow.clear();
             for (int g = 0; g < BLOCK / GROUP; ++g)
-                for (int c = 0; c < source.copies; ++c)
-                    for (int pre = 0; pre < source.n; ++pre) {
-                        const uint32_t from = spikes.id_start[pre], to = spikes.id_start[pre + 1];
-                        if (from == to) continue;
-                        const size_t row = size_t(c) * source.n + pre;
-                        const real *x = w.w.at(p, row) + first + g * GROUP;
-                        const uint16_t *d = w.steps_at(p, row) + first + g * GROUP;
-                        real size[GROUP], *at[GROUP];
-                        for (int t = 0; t < GROUP; ++t) {
-                            const bool negative = inputs == 2 && x[t] < 0;
-                            size[t] = negative ? -x[t] : x[t];
-                            at[t] = narrow.group(g) + (size_t(c) * source.delay + d[t]) * inputs * GROUP + negative * GROUP + t;
-                        }
-                        for (uint32_t s = from; s < to; ++s)
-                            for (int t = 0; t < GROUP; ++t) at[t][size_t(step[s]) * inputs * GROUP] += size[t];
+                each_source(spikes, source, [&](size_t row, size_t late, uint32_t from, uint32_t to) {
+                    const real *x = w.w.at(p, row) + first + g * GROUP;
+                    const uint16_t *d = w.steps_at(p, row) + first + g * GROUP;
+                    real size[GROUP], *at[GROUP];
+                    for (int t = 0; t < GROUP; ++t) {
+                        const bool negative = inputs == 2 && x[t] < 0;
+                        size[t] = negative ? -x[t] : x[t];
+                        at[t] = narrow.group(g) + (late + d[t]) * inputs * GROUP + negative * GROUP + t;
                     }
+                    for (uint32_t s = from; s < to; ++s)
+                        for (int t = 0; t < GROUP; ++t) at[t][size_t(step[s]) * inputs * GROUP] += size[t];
+                });
             for (int r = 0; r < rows * inputs; ++r)
                 for (int g = 0; g < BLOCK / GROUP; ++g)
                     std::copy_n(narrow.group(g) + size_t(r) * GROUP, GROUP, drive.at(p, r) + first + g * GROUP);
@@ -99,33 +104,29 @@ void gather_delayed(const SpikeLists &spikes, Delays source, size_t given, const
     for (int first = 0; first < P && p * P + first < n; first += BLOCK) {
         narrow.fill(gradient, transport ? transport : gradient, given, first);
         for (int g = 0; g < BLOCK / GROUP; ++g)
-            for (int c = 0; c < source.copies; ++c)
-                for (int pre = 0; pre < source.n; ++pre) {
-                    const uint32_t from = spikes.id_start[pre], to = spikes.id_start[pre + 1];
-                    if (from == to) continue;
-                    const size_t row = size_t(c) * source.n + pre;
-                    const int lane = first + g * GROUP;
-                    const real *x = w.w.at(p, row) + lane;
-                    const uint16_t *d = w.steps_at(p, row) + lane;
-                    const pair *at[GROUP];
-                    pair sum[GROUP] = {}, other[GROUP] = {};  // two sums, since one would wait for each of its additions
-                    for (int t = 0; t < GROUP; ++t)
-                        at[t] = reinterpret_cast<const pair *>(narrow.group(g)) +
-                                (size_t(c) * source.delay + d[t] + 1) * inputs * GROUP + (inputs == 2 && x[t] < 0) * GROUP + t;
-                    uint32_t s = from;
-                    for (; s + 1 < to; s += 2) {
-                        const size_t one = size_t(step[s]) * inputs * GROUP, two = size_t(step[s + 1]) * inputs * GROUP;
-                        for (int t = 0; t < GROUP; ++t) sum[t] += at[t][one];
-                        for (int t = 0; t < GROUP; ++t) other[t] += at[t][two];
-                    }
-                    if (s < to)
-                        for (int t = 0; t < GROUP; ++t) sum[t] += at[t][size_t(step[s]) * inputs * GROUP];
-                    for (int t = 0; t < GROUP; ++t) {
-                        sum[t] += other[t];
-                        if (w.trained) w.g.at(p, row)[lane + t] += sum[t][0];
-                        if (transport) w.dg.at(p, row)[lane + t] += x[t] * sum[t][1];
-                    }
+            each_source(spikes, source, [&](size_t row, size_t late, uint32_t from, uint32_t to) {
+                const int lane = first + g * GROUP;
+                const real *x = w.w.at(p, row) + lane;
+                const uint16_t *d = w.steps_at(p, row) + lane;
+                const pair *at[GROUP];
+                pair sum[GROUP] = {}, other[GROUP] = {};  // two sums, since one would wait for each of its additions
+                for (int t = 0; t < GROUP; ++t)
+                    at[t] = reinterpret_cast<const pair *>(narrow.group(g)) + (late + d[t] + 1) * inputs * GROUP +
+                            (inputs == 2 && x[t] < 0) * GROUP + t;
+                uint32_t s = from;
+                for (; s + 1 < to; s += 2) {
+                    const size_t one = size_t(step[s]) * inputs * GROUP, two = size_t(step[s + 1]) * inputs * GROUP;
+                    for (int t = 0; t < GROUP; ++t) sum[t] += at[t][one];
+                    for (int t = 0; t < GROUP; ++t) other[t] += at[t][two];
                 }
+                if (s < to)
+                    for (int t = 0; t < GROUP; ++t) sum[t] += at[t][size_t(step[s]) * inputs * GROUP];
+                for (int t = 0; t < GROUP; ++t) {
+                    sum[t] += other[t];
+                    if (w.trained) w.g.at(p, row)[lane + t] += sum[t][0];
+                    if (transport) w.dg.at(p, row)[lane + t] += x[t] * sum[t][1];
+                }
+            });
     }
 }
 

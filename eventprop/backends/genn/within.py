@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from eventprop.backends.genn.builder import genn
 from eventprop.derivation.model import NeuronModel
-from eventprop.snippets import names_in, renamed
+from eventprop.snippets import renamed
 
 __all__ = ["Within"]
 
@@ -155,14 +155,7 @@ class Within:
     def _over(self, time: str, code: str) -> tuple[str, dict[str, str]]:
         """Constants of a part of a step that ``code`` uses, and what these and its own names are called."""
         constants = self.model.constants
-        depending, used = {"dt"}, names_in(code)
-        for name, expression in constants.items():
-            if names_in(expression) & depending:
-                depending.add(name)
-        for name in reversed(tuple(constants)):
-            if name in used and name in depending:
-                used |= names_in(constants[name])
-        called = {n: f"{n}__part" for n in constants if n in used and n in depending} | {"dt": "span__"}
+        called = {n: f"{n}__part" for n in self.model.timed(code)} | {"dt": "span__"}
         declared = {
             n: f"{n}__part" for n in re.findall(r"const real (\w+) =", code)
         }  # GeNN lets no block have them again
