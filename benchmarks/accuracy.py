@@ -11,12 +11,38 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from eventprop.parameters.declaration import defaults, parse_settings
 from eventprop.simulators import registry
 from eventprop.simulators.recipes import load_recipe
+
+
+def accuracies(
+    simulator: str, recipe: str, changes: Mapping[str, Any], seeds: Sequence[int]
+) -> Iterator[tuple[float, float]]:
+    """Test accuracy and seconds of training of each seed; ``recipe`` may be "none"."""
+    benchmark = registry.find(simulator)
+    model, default = benchmark.load(), defaults(benchmark.keys)
+    overrides = {} if recipe == "none" else load_recipe(recipe, simulator).overrides
+    base = {**default, **overrides, "WRITE_TO_DISK": False, "TRAINING_PLOT": False, "FANCY_PLOTS": False}
+    base = {key: value for key, value in base.items() if key in default} | {"N_VALIDATE": 0, **changes}
+    for seed in seeds:
+        p = {**base, "MODEL_SEED": seed, "TRAIN_DATA_SEED": seed}
+        start = time.perf_counter()
+        mn = model(p)
+        mn.train(p)
+        seconds = time.perf_counter() - start
+        mn.test(p)
+        yield mn.evaluated[1].accuracy, seconds
+
+
+def mean_sd(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation, 0 of a single value."""
+    return float(np.mean(values)), float(np.std(values, ddof=min(1, len(values) - 1)))
 
 
 def main() -> None:
@@ -26,23 +52,12 @@ def main() -> None:
     options.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     given = options.parse_intermixed_args()
-    changes = parse_settings(given.overrides)
-    benchmark = registry.find(given.simulator)
-    model, default = benchmark.load(), defaults(benchmark.keys)
-    recipe = {} if given.recipe == "none" else load_recipe(given.recipe, given.simulator).overrides
-    base = {**default, **recipe, "WRITE_TO_DISK": False, "TRAINING_PLOT": False, "FANCY_PLOTS": False, "N_VALIDATE": 0}
-    base = {key: value for key, value in base.items() if key in default} | changes
-    accuracies = []
-    for seed in given.seeds:
-        p = {**base, "MODEL_SEED": seed, "TRAIN_DATA_SEED": seed}
-        start = time.perf_counter()
-        mn = model(p)
-        mn.train(p)
-        seconds = time.perf_counter() - start
-        mn.test(p)
-        accuracies.append(mn.evaluated[1].accuracy)
-        print(f"{given.simulator} {given.recipe} seed {seed}: {accuracies[-1]:.2%} in {seconds:.0f} s", flush=True)
-    print(f"mean {np.mean(accuracies):.2%}, s.d. {np.std(accuracies, ddof=min(1, len(accuracies) - 1)):.2%}")
+    found = []
+    runs = accuracies(given.simulator, given.recipe, parse_settings(given.overrides), given.seeds)
+    for seed, (accuracy, seconds) in zip(given.seeds, runs, strict=True):
+        found.append(accuracy)
+        print(f"{given.simulator} {given.recipe} seed {seed}: {accuracy:.2%} in {seconds:.0f} s", flush=True)
+    print("mean {:.2%}, s.d. {:.2%}".format(*mean_sd(found)))
 
 
 if __name__ == "__main__":
