@@ -85,6 +85,7 @@ int engine_regulariser(Engine *e, int number, int n, const double *parameters) {
     });
 }
 int engine_run(Engine *e, const BatchView *batch) { return guarded([&] { e->run(*batch); }); }
+int engine_take_delays(Engine *e) { return guarded([&] { e->take_delays(); }); }
 int engine_zero_gradients(Engine *e) { return guarded([&] { e->zero_gradients(); }); }
 int engine_share_gradients(Engine *e) { return guarded([&] { e->share_gradients(); }); }
 int engine_gradient_norm2(Engine *e, double *to) { return guarded([&] { *to = e->gradient_norm2(); }); }

@@ -8,8 +8,21 @@
 
 namespace eventprop {
 
-constexpr int GROUP = 4;                  // targets worked on at once
-constexpr int BLOCK = 16;                 // lanes that are moved at once between their rows and panels
+constexpr int GROUP = 4;                  // targets whose gradients are collected at once; of drive, two groups are
+typedef real pair __attribute__((vector_size(2 * sizeof(real))));
+typedef real quad __attribute__((vector_size(GROUP * sizeof(real))));
+
+#if defined(__clang__)
+inline quad low_pairs(quad a, quad b) { return __builtin_shufflevector(a, b, 0, 4, 1, 5); }
+inline quad high_pairs(quad a, quad b) { return __builtin_shufflevector(a, b, 2, 6, 3, 7); }
+#else
+typedef std::conditional_t<sizeof(real) == 4, int32_t, int64_t> lane_index;
+typedef lane_index quad_index __attribute__((vector_size(GROUP * sizeof(real))));
+inline quad low_pairs(quad a, quad b) { return __builtin_shuffle(a, b, quad_index{0, 4, 1, 5}); }
+inline quad high_pairs(quad a, quad b) { return __builtin_shuffle(a, b, quad_index{2, 6, 3, 7}); }
+#endif
+inline quad &quad_at(real *p) { return *reinterpret_cast<quad *>(p); }
+inline const quad &quad_at(const real *p) { return *reinterpret_cast<const quad *>(p); }
 
 // Delays to whole steps, the nearest ones.
 inline void round_delays(Weights &w, int p, double dt) {
@@ -24,34 +37,36 @@ inline void round_delays(Weights &w, int p, double dt) {
     w.longest_of[p] = longest;
 }
 
-// Values of four targets over a trial, [row][input][GROUP][PARTS], for each GROUP of a BLOCK; rows beyond those that are
-// given are 0.
-template <int inputs, int PARTS> struct Narrow {
-    static constexpr size_t WIDTH = size_t(inputs) * GROUP * PARTS;
-    real *data;
-    size_t rows;
+// Lanes of a panel's rows, [pre][P], as [group][pre][GROUP], and back.
+template <class T> void to_groups(const T *rows, int n_pre, T *groups) {
+    for (int i = 0; i < n_pre; ++i, rows += P, groups += GROUP)
+        for (int g = 0; g < P / GROUP; ++g) std::memcpy(groups + size_t(g) * n_pre * GROUP, rows + g * GROUP, GROUP * sizeof(T));
+}
+inline void from_groups(const real *groups, int n_pre, real *rows) {
+    for (int i = 0; i < n_pre; ++i, rows += P, groups += GROUP)
+        for (int g = 0; g < P / GROUP; ++g) std::memcpy(rows + g * GROUP, groups + size_t(g) * n_pre * GROUP, GROUP * sizeof(real));
+}
+// Weights and steps of panel p by group.
+inline void group_panel(Weights &w, int p) {
+    const size_t start = size_t(p) * w.n_pre * P;
+    to_groups(w.w.at(p, 0), w.n_pre, w.group_w.data() + start);
+    to_groups(w.steps_at(p, 0), w.n_pre, w.group_steps.data() + start);
+}
 
-    Narrow(Buffer &b, size_t rows) : rows(rows) {
-        b.reserve(BLOCK / GROUP * rows * WIDTH);
-        data = b.data;
-    }
-    real *group(int g) const { return data + size_t(g) * rows * WIDTH; }
-    void clear() { std::fill(data, data + BLOCK / GROUP * rows * WIDTH, real(0)); }
-    // Both parts from a panel's rows, of which `given` are not 0, `first` being the first lane.
-    void fill(const real *a, const real *b, size_t given, int first) {
-        static_assert(PARTS == 2);
-        for (int g = 0; g < BLOCK / GROUP; ++g) {
-            real *__restrict to = group(g);
-            const real *__restrict x = a + first + g * GROUP, *__restrict y = b + first + g * GROUP;
-            for (size_t r = 0; r < given * inputs; ++r, x += P, y += P, to += 2 * GROUP)
-                for (int t = 0; t < GROUP; ++t) {
-                    to[2 * t] = x[t];
-                    to[2 * t + 1] = y[t];
-                }
-            std::fill(to, group(g) + rows * WIDTH, real(0));
-        }
-    }
-};
+// While gradients of panel p are collected they are in `sums`, by group: those of weights, and behind them those of delays.
+inline void open_sums(const Weights &w, int p, Buffer &sums) {
+    const size_t n = size_t(w.n_pre) * P;
+    sums.reserve(2 * n);
+    to_groups(w.g.at(p, 0), w.n_pre, sums.data);
+    to_groups(w.dg.at(p, 0), w.n_pre, sums.data + n);
+}
+inline void close_sums(Weights &w, int p, const Buffer &sums) {
+    if (w.trained) from_groups(sums.data, w.n_pre, w.g.at(p, 0));
+    if (w.delays_trained) from_groups(sums.data + size_t(w.n_pre) * P, w.n_pre, w.dg.at(p, 0));
+}
+inline real &delay_sum(const Weights &w, int pre, int lane, Buffer &sums) {
+    return sums.data[size_t(w.n_pre) * P + (size_t(lane / GROUP) * w.n_pre + pre) * GROUP + lane % GROUP];
+}
 
 // act(row of weights, how much later this copy is, first and last of its spikes) for each copy of a source that spiked.
 template <class F> void each_source(const SpikeLists &spikes, Delays source, F &&act) {
@@ -61,135 +76,99 @@ template <class F> void each_source(const SpikeLists &spikes, Delays source, F &
             if (from < to) act(size_t(c) * source.n + pre, size_t(c) * source.delay, from, to);
         }
 }
+// Rows that arrivals of these spikes reach.
+inline size_t rows_of(const SpikeLists &spikes, Delays source, const Weights &w) {
+    return size_t(spikes.last() + 2 + (source.copies - 1) * source.delay + w.longest);
+}
+
+// What the spikes bring two groups of targets from group `g` on, [row][input][2 * GROUP].
+template <int inputs> void drive_groups(const SpikeLists &spikes, Delays source, const Weights &w, size_t g, real *drive) {
+    constexpr int N = 2 * GROUP;
+    const uint16_t *step = spikes.step.data();
+    each_source(spikes, source, [&](size_t row, size_t late, uint32_t from, uint32_t to) {
+        real size[N], *at[N];
+        for (int t = 0; t < N; ++t) {
+            const size_t synapse = ((g + t / GROUP) * w.n_pre + row) * GROUP + t % GROUP;
+            const real x = w.group_w[synapse];
+            const bool negative = inputs == 2 && x < 0;
+            size[t] = negative ? -x : x;
+            at[t] = drive + (late + w.group_steps[synapse]) * inputs * N + negative * N + t;
+        }
+        for (uint32_t s = from; s < to; ++s) {
+            const size_t k = size_t(step[s]) * inputs * N;
+#pragma GCC unroll 8
+            for (int t = 0; t < N; ++t) at[t][k] += size[t];
+        }
+    });
+}
 
 // As gather_drive(): drive[p][k] is what arrives in step k + 1, for k < rows.
 template <int inputs>
 void delayed_drive(const SpikeLists &spikes, Delays source, int rows, const Weights &w, int n, int n_panels, Panels drive, Buffer &b) {
-    Narrow<inputs, 1> narrow(b, size_t(spikes.last() + 2 + (source.copies - 1) * source.delay + w.longest));
-    const uint16_t *step = spikes.step.data();
+    constexpr int N = 2 * GROUP;
+    const size_t size = rows_of(spikes, source, w) * inputs * N;
+    b.reserve(size);
     for (int p = 0; p < n_panels; ++p) {
         if ((p + 1) * P > n)              // lanes behind the last neuron, whose state has to stay finite
             std::fill(drive.at(p, 0), drive.at(p, size_t(rows) * inputs), real(0));
-        for (int first = 0; first < P && p * P + first < n; first += BLOCK) {
-            narrow.clear();
-            for (int g = 0; g < BLOCK / GROUP; ++g)
-                each_source(spikes, source, [&](size_t row, size_t late, uint32_t from, uint32_t to) {
-                    const real *x = w.w.at(p, row) + first + g * GROUP;
-                    const uint16_t *d = w.steps_at(p, row) + first + g * GROUP;
-                    real size[GROUP], *at[GROUP];
-                    for (int t = 0; t < GROUP; ++t) {
-                        const bool negative = inputs == 2 && x[t] < 0;
-                        size[t] = negative ? -x[t] : x[t];
-                        at[t] = narrow.group(g) + (late + d[t]) * inputs * GROUP + negative * GROUP + t;
-                    }
-                    for (uint32_t s = from; s < to; ++s)
-                        for (int t = 0; t < GROUP; ++t) at[t][size_t(step[s]) * inputs * GROUP] += size[t];
-                });
-            for (int r = 0; r < rows * inputs; ++r)
-                for (int g = 0; g < BLOCK / GROUP; ++g)
-                    std::copy_n(narrow.group(g) + size_t(r) * GROUP, GROUP, drive.at(p, r) + first + g * GROUP);
+        for (int first = 0; first < P && p * P + first < n; first += N) {
+            std::fill(b.data, b.data + size, real(0));
+            drive_groups<inputs>(spikes, source, w, size_t(p * P + first) / GROUP, b.data);
+            for (int r = 0; r < rows * inputs; ++r) std::copy_n(b.data + size_t(r) * N, N, drive.at(p, r) + first);
         }
     }
 }
 
-// Adds to the gradients of weights, and of trained delays, of panel p: `gradient` and `transport` are its rows, and those
-// from `given` on are 0.
+// Adds the sums of pairs [row][input][GROUP][2], at arrivals at the targets of a group, to `sums`, where the group's begin. A
+// function of its own, since its inner loop needs all registers.
 template <int inputs>
-void gather_delayed(const SpikeLists &spikes, Delays source, size_t given, const real *gradient, const real *transport, Weights &w,
-                    int n, int p, Buffer &b) {
-    typedef real pair __attribute__((vector_size(2 * sizeof(real))));
-    Narrow<inputs, 2> narrow(b, size_t(spikes.last() + 2 + (source.copies - 1) * source.delay + w.longest));
-    given = std::min(given, narrow.rows);
+__attribute__((noinline)) void gather_group(const SpikeLists &spikes, Delays source, const real *pairs, const real *weights,
+                                            const uint16_t *steps, real *sums, real *delay_sums) {
     const uint16_t *step = spikes.step.data();
-    for (int first = 0; first < P && p * P + first < n; first += BLOCK) {
-        narrow.fill(gradient, transport ? transport : gradient, given, first);
-        for (int g = 0; g < BLOCK / GROUP; ++g)
-            each_source(spikes, source, [&](size_t row, size_t late, uint32_t from, uint32_t to) {
-                const int lane = first + g * GROUP;
-                const real *x = w.w.at(p, row) + lane;
-                const uint16_t *d = w.steps_at(p, row) + lane;
-                const pair *at[GROUP];
-                pair sum[GROUP] = {}, other[GROUP] = {};  // two sums, since one would wait for each of its additions
-                for (int t = 0; t < GROUP; ++t)
-                    at[t] = reinterpret_cast<const pair *>(narrow.group(g)) + (late + d[t] + 1) * inputs * GROUP +
-                            (inputs == 2 && x[t] < 0) * GROUP + t;
-                uint32_t s = from;
-                for (; s + 1 < to; s += 2) {
-                    const size_t one = size_t(step[s]) * inputs * GROUP, two = size_t(step[s + 1]) * inputs * GROUP;
-                    for (int t = 0; t < GROUP; ++t) sum[t] += at[t][one];
-                    for (int t = 0; t < GROUP; ++t) other[t] += at[t][two];
-                }
-                if (s < to)
-                    for (int t = 0; t < GROUP; ++t) sum[t] += at[t][size_t(step[s]) * inputs * GROUP];
-                for (int t = 0; t < GROUP; ++t) {
-                    sum[t] += other[t];
-                    if (w.trained) w.g.at(p, row)[lane + t] += sum[t][0];
-                    if (transport) w.dg.at(p, row)[lane + t] += x[t] * sum[t][1];
-                }
-            });
-    }
+    each_source(spikes, source, [&](size_t row, size_t late, uint32_t from, uint32_t to) {
+        const real *x = weights + row * GROUP;
+        const uint16_t *d = steps + row * GROUP;
+        const pair *at[GROUP];
+        pair sum[GROUP] = {};
+        for (int t = 0; t < GROUP; ++t)
+            at[t] = reinterpret_cast<const pair *>(pairs) + (late + d[t] + 1) * inputs * GROUP + (inputs == 2 && x[t] < 0) * GROUP + t;
+        for (uint32_t s = from; s < to; ++s) {
+            const size_t k = size_t(step[s]) * inputs * GROUP;
+#pragma GCC unroll 4
+            for (int t = 0; t < GROUP; ++t) sum[t] += at[t][k];
+        }
+        quad_at(sums + row * GROUP) += quad{sum[0][0], sum[1][0], sum[2][0], sum[3][0]};
+        quad_at(delay_sums + row * GROUP) += quad_at(x) * quad{sum[0][1], sum[1][1], sum[2][1], sum[3][1]};
+    });
 }
 
-// As dot_of(), of a spike that would arrive at row m without a delay; rows of t from `rows` on, of which there is one, are 0.
-template <int inputs> real delayed_dot(const Weights &w, size_t row, const real *t, size_t t_stride, int n_panels, int m, int rows) {
-    vec_sum a{};
-    for (int p = 0; p < n_panels; ++p) {
-        alignas(64) real product[P];
-        alignas(64) int at[P];
-        const real *x = w.w.at(p, row), *y = t + p * t_stride;
-        const uint16_t *d = w.steps_at(p, row);
-        for (int l = 0; l < P; ++l) at[l] = (std::min(m + d[l], rows) * inputs + (inputs == 2 && x[l] < 0)) * P + l;
-        for (int l = 0; l < P; ++l) product[l] = x[l] * y[at[l]];
-        add(a, product);
-    }
-    return total(a);
-}
-// The row behind the last one that is not 0, which delayed_dot() needs.
-inline void end_rows(int n_panels, int inputs, real *t, size_t t_stride, int rows) {
-    for (int p = 0; p < n_panels; ++p) std::fill_n(t + p * t_stride + size_t(rows) * inputs * P, inputs * P, real(0));
-}
-
-// What is still to arrive of a layer's own spikes: rows of the coming steps, in a ring.
-template <int inputs> struct Pending {
-    const Weights &w;
-    const int n_panels;
-    int mask = 0, until = -1;             // the last step at which something arrives
-    real *data = nullptr;
-
-    Pending(const Weights &w, int n_panels, Buffer &b) : w(w), n_panels(n_panels) {
-        if (!w.delayed) return;
-        int size = 1;
-        while (size <= w.longest) size *= 2;
-        mask = size - 1;
-        const size_t n = size_t(n_panels) * size * inputs * P;
-        b.reserve(n);
-        data = b.data;
-        std::fill(data, data + n, real(0));
-    }
-    real *row(int p, int k) const { return data + (size_t(p) * (mask + 1) + (k & mask)) * inputs * P; }
-    // Spikes whose undelayed arrival is in step k.
-    void put(int k, const uint16_t *id, uint32_t from, uint32_t to) {
-        if (from < to) until = std::max(until, k + w.longest);
-        for (uint32_t s = from; s < to; ++s)
-            for (int p = 0; p < n_panels; ++p) {
-                const real *x = w.w.at(p, id[s]);
-                const uint16_t *d = w.steps_at(p, id[s]);
-                real *ring = row(p, 0);
-                alignas(64) int at[P];
-                for (int l = 0; l < P; ++l) at[l] = (((k + d[l]) & mask) * inputs + (inputs == 2 && x[l] < 0)) * P + l;
-#pragma GCC unroll 8
-                for (int l = 0; l < P; ++l) ring[at[l]] += inputs == 2 && x[l] < 0 ? -x[l] : x[l];
+// Adds to the gradients of weights and delays of panel p, which are in `sums`, by group: `gradient` and `transport` are its
+// rows, and those from `given` on are 0.
+template <int inputs>
+void gather_delayed(const SpikeLists &spikes, Delays source, size_t given, const real *gradient, const real *transport, const Weights &w,
+                    int n, int p, real *sums, Buffer &b) {
+    constexpr int GROUPS = 4;             // whose rows are read at once: a line of the cache
+    const size_t rows = rows_of(spikes, source, w), size = rows * inputs * 2 * GROUP, panel = size_t(w.n_pre) * P;
+    b.reserve(GROUPS * size);
+    given = std::min(given, rows);
+    for (int first = 0; first < P && p * P + first < n; first += GROUPS * GROUP) {
+        const real *x = gradient + first, *y = transport + first;
+        real *to = b.data;                // one load has both parts
+        for (size_t r = 0; r < given * inputs; ++r, x += P, y += P, to += 2 * GROUP)
+#pragma GCC unroll 4
+            for (int g = 0; g < GROUPS; ++g) {
+                quad_at(to + g * size) = low_pairs(quad_at(x + g * GROUP), quad_at(y + g * GROUP));
+                quad_at(to + g * size + GROUP) = high_pairs(quad_at(x + g * GROUP), quad_at(y + g * GROUP));
             }
-    }
-    // Adds what arrives in step k, and forgets it.
-    void take(int p, int k, real *to) {
-        real *from = row(p, k);
-        for (int l = 0; l < inputs * P; ++l) {
-            to[l] += from[l];
-            from[l] = 0;
+        for (int g = 0, lane = first; g < GROUPS && p * P + lane < n; ++g, lane += GROUP) {
+            real *pairs = b.data + g * size;
+            std::fill(pairs + given * inputs * 2 * GROUP, pairs + size, real(0));
+            const size_t group = size_t(lane) * w.n_pre;
+            gather_group<inputs>(spikes, source, pairs, w.group_w.data() + p * panel + group, w.group_steps.data() + p * panel + group,
+                                 sums + group, sums + panel + group);
         }
     }
-};
+}
 
 // One value for all synapses of a source, or of a target: each gets the sum of their gradients.
 inline void share_gradients(Weights &w, int n, int n_panels) {

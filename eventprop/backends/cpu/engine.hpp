@@ -52,7 +52,6 @@ public:
         for (auto &s : slots) s.layers.resize(hidden.size());
         recording = b.record;
         timed = ARRIVALS || b.at;
-        take_delays();
         if (b.noise > 0 && !normal) normal = std::make_unique<Normal>();
         const bool apart = b.learn && b.average_counts;
         pool.run(b.n, [&](int i, int thread) {
@@ -64,6 +63,25 @@ public:
             pool.run(b.n, [&](int i, int thread) { backward(b, i, scratch[thread]); });
         }
         if (b.learn) gather(b.n);
+    }
+
+    // Delays as they are now to steps, and weights to where these are looked up. To be called before a batch is presented.
+    void take_delays() {
+        each_layer([&](Layer &l) {
+            for (Weights *w : {&l.forward, &l.recurrent}) {
+                if (!w->delayed) continue;
+                w->steps.resize(w->d.stride * l.n_panels);
+                w->longest_of.resize(l.n_panels);
+                pool.run(l.n_panels, [&](int p, int) { round_delays(*w, p, l.dt); });
+                w->longest = *std::max_element(w->longest_of.begin(), w->longest_of.end());
+#if ARRIVALS
+                w->by_target.resize(size_t(l.n_panels) * P * w->n_pre);
+                pool.run(l.n_panels, [&](int p, int) { sort_by_target(*w, p); });
+#elif !EXACT_TIMES
+                &l == &output ? tabulate_delays<Output>(l, *w) : tabulate_delays<Hidden>(l, *w);
+#endif
+            }
+        });
     }
 
     // To be called once after the last part of a batch: what was gathered from the parts is then a sum over all of it.
@@ -178,22 +196,17 @@ private:
         for (int l = 0; l < P; ++l) sum += lane[l];
         return sum;
     }
-    // Delays as they are now to steps.
-    void take_delays() {
-        each_layer([&](Layer &l) {
-            for (Weights *w : {&l.forward, &l.recurrent}) {
-                if (!w->delayed) continue;
-                w->steps.resize(w->d.stride * l.n_panels);
-                w->longest_of.resize(l.n_panels);
-                pool.run(l.n_panels, [&](int p, int) { round_delays(*w, p, l.dt); });
-                w->longest = *std::max_element(w->longest_of.begin(), w->longest_of.end());
-#if ARRIVALS
-                w->by_target.resize(size_t(l.n_panels) * P * w->n_pre);
-                pool.run(l.n_panels, [&](int p, int) { sort_by_target(*w, p); });
-#endif
-            }
-        });
+#if !EXACT_TIMES
+    template <class Model> void tabulate_delays(Layer &l, Weights &w) {
+        w.group_w.resize(size_t(l.n_panels) * P * w.n_pre);
+        w.group_steps.resize(w.group_w.size());
+        pool.run(l.n_panels, [&](int p, int) { group_panel(w, p); });
+        if (&w == &l.forward) return;
+        w.near.resize(w.n_pre);
+        w.near_start.resize(size_t(w.n_pre) * (SPAN + 1));
+        pool.run(w.n_pre, [&](int i, int) { list_near<Model::n_inputs>(w, i, l.n, Panels::stride_of(size_t(K) * Model::n_inputs)); });
     }
+#endif
     bool recording = false;               // whether the batch keeps all states and adjoints
     bool timed = false;                   // whether input spikes arrive within steps
 
@@ -542,7 +555,13 @@ private:
     void gather(int n) {
         auto tasks = weight_tasks();
         pool.run(int(tasks.size()), [&](int i, int thread) {
-            for (int s = 0; s < n; ++s) gather_panel(tasks[i].first, tasks[i].second, slots[s], scratch[thread]);
+            Weights &w = *tasks[i].first;
+            const int p = tasks[i].second;
+            Buffer &sums = scratch[thread].sums;
+            const bool grouped = w.delayed && !EXACT_TIMES;
+            if (grouped) open_sums(w, p, sums);
+            for (int s = 0; s < n; ++s) gather_panel(&w, p, slots[s], scratch[thread]);
+            if (grouped) close_sums(w, p, sums);
         });
         for (int s = 0; s < n; ++s)
             for (size_t l = 0; l <= hidden.size(); ++l) {
@@ -584,10 +603,10 @@ private:
         trace == &slot.output ? gather_steps<Output::n_inputs>(*trace, *source, delays, n, p, *w, t)
                               : gather_steps<Hidden::n_inputs>(*trace, *source, delays, n, p, *w, t);
 #if !EXACT_TIMES
-        if (trace == &slot.output && w->delays_trained && Readout::has_cusps(which))
+        if (trace == &slot.output && w->delayed && w->delays_trained && Readout::has_cusps(which))
             for (int j = p * P; j < std::min(n, (p + 1) * P); ++j)
                 each_at_cusp(output, j, slot.error.data(), slot.readout.data, which, *source, K,
-                             [&](uint32_t s, real share) { w->dg.at(p, source->id[s])[j % P] += share; });
+                             [&](uint32_t s, real share) { delay_sum(*w, source->id[s], j % P, t.sums) += share; });
 #endif
     }
 
@@ -595,9 +614,9 @@ private:
     void gather_steps(const LayerTrace &trace, const SpikeLists &source, Delays delays, int n, int p, Weights &w, Scratch &t) {
         const Panels g{trace.gradient.data, Panels::stride_of(size_t(K) * inputs)};
         if (w.delayed) {
-            const real *transport = w.delays_trained ? trace.transport.data + p * g.stride : nullptr;
+            const real *transport = (w.delays_trained ? trace.transport : trace.gradient).data + p * g.stride;
             if (trace.rows && !source.id.empty())
-                gather_delayed<inputs>(source, delays, size_t(trace.rows), g.at(p, 0), transport, w, n, p, t.narrow);
+                gather_delayed<inputs>(source, delays, size_t(trace.rows), g.at(p, 0), transport, w, n, p, t.sums.data, t.narrow);
             return;
         }
         for (int c = 0; c < delays.copies; ++c) {

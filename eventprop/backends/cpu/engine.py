@@ -230,6 +230,7 @@ class CpuEngine:
         silent = np.zeros(n, np.int32)
         result = _nothing_yet(network, n)
         self._held, self._traced = range(0), (0, False, False)
+        check(self._lib.engine_take_delays(self._handle))
         if learn:
             check(self._lib.engine_zero_gradients(self._handle))
         chunk = self._chunk(n, learn) if record is None else n

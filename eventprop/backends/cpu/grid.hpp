@@ -5,7 +5,7 @@
 #pragma once
 #include <cmath>
 
-#include "delays.hpp"
+#include "pending.hpp"
 #if SUBSTEPS
 #include "substep.hpp"
 #endif
@@ -36,7 +36,7 @@ void fire(const Layer &l, int p, int k, real *x, const int *fired, LayerTrace &o
 
 template <class Model, bool noisy, bool kept>
 void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const Draws &draws, bool whole, real *state,
-                 bool record, Buffer &ring) {
+                 bool record) {
     constexpr int VARS = Model::n_state;
     const real *c = l.constants.data();
     const size_t kept_stride = size_t(K) * VARS * P;
@@ -48,22 +48,18 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
 #if SUBSTEPS
     Crossings<Model> crossings(l, out, draws);
 #endif
-    Pending<INPUTS> pending(l.recurrent, l.n_panels, ring);
+    Pending<INPUTS> pending{l.recurrent, spikes, l.n_panels, K, drive, -1, rows};
     int k = 0;
     for (; k < K; ++k) {
         const uint32_t from = k ? spikes.step_start[k - 1] : 0, to = uint32_t(spikes.id.size());
         const bool driven = k > 0 && k <= rows;
         if (!noisy && !whole && !driven && from == to && k > rows && k > pending.until && k % 4 == 0 && quiet<Model>(l, state)) break;
-        if (l.recurrent.delayed) pending.put(k, spikes.id.data(), from, to);
         spikes.step_start[k] = to;
+        if (l.recurrent.delayed) pending.send(k, from, to);
         if (draws.dropout) out.dropped.step_start[k] = uint32_t(out.dropped.id.size());
         for (int p = 0; p < l.n_panels; ++p) {
-            const real *in = driven ? drive.at(p, size_t(k - 1) * INPUTS) : none;
-            if (k <= pending.until) {
-                std::copy(in, in + INPUTS * P, current);
-                pending.take(p, k, current);
-                in = current;
-            } else if (from < to && l.recurrent.present && !l.recurrent.delayed) {
+            const real *in = driven || k <= pending.until ? drive.at(p, size_t(k - 1) * INPUTS) : none;
+            if (from < to && l.recurrent.present && !l.recurrent.delayed) {
                 const real *w = l.recurrent.w.at(p, 0);
                 if constexpr (INPUTS == 2) {
                     std::copy(in, in + INPUTS * P, current);
@@ -109,11 +105,11 @@ void sweep(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const
     if (kept) out.kept.reserve(size);
     if (record) out.states.reserve(size);
     if (draws.noise != 0)
-        kept ? sweep_steps<Model, true, true>(l, drive, rows, K, out, draws, whole, state, record, t.pending)
-             : sweep_steps<Model, true, false>(l, drive, rows, K, out, draws, whole, state, record, t.pending);
+        kept ? sweep_steps<Model, true, true>(l, drive, rows, K, out, draws, whole, state, record)
+             : sweep_steps<Model, true, false>(l, drive, rows, K, out, draws, whole, state, record);
     else
-        kept ? sweep_steps<Model, false, true>(l, drive, rows, K, out, draws, whole, state, record, t.pending)
-             : sweep_steps<Model, false, false>(l, drive, rows, K, out, draws, whole, state, record, t.pending);
+        kept ? sweep_steps<Model, false, true>(l, drive, rows, K, out, draws, whole, state, record)
+             : sweep_steps<Model, false, false>(l, drive, rows, K, out, draws, whole, state, record);
     out.spikes.index_by_id(l.n, K);
 }
 
@@ -165,11 +161,14 @@ void errors_from_above(LayerTrace &trace, const Layer &above, real *transport, i
     const SpikeLists &spikes = trace.spikes;
     const size_t stride = Panels::stride_of(size_t(K) * inputs);
     const Weights &w = above.forward;
-    if (w.delayed) end_rows(above.n_panels, inputs, transport, stride, rows);
+    if (w.delayed) {
+        clear_rows({transport, stride}, above.n_panels, inputs, rows, rows + 1);
+        delayed_errors<inputs>(w, above.n_panels, spikes, 1, rows, {transport, stride}, rows, trace.error.data());
+        return;
+    }
     for (int k = 0; k + 1 < rows; ++k)
         for (uint32_t s = spikes.step_start[k]; s < spikes.step_start[k + 1]; ++s)
-            trace.error[s] = w.delayed ? delayed_dot<inputs>(w, spikes.id[s], transport, stride, above.n_panels, k + 1, rows)
-                                       : dot_of<inputs>(w.w, spikes.id[s], transport + size_t(k + 1) * inputs * P, stride, above.n_panels);
+            trace.error[s] = dot_of<inputs>(w.w, spikes.id[s], transport + size_t(k + 1) * inputs * P, stride, above.n_panels);
 }
 
 // The reverse of sweep(). t.adjoint holds the adjoints at the end of the trial; trace.rows is the first row, seen
@@ -263,11 +262,6 @@ template <class Model, class Extra> struct Reverse {
     // What goes back to the layer's own spikes of step m - 1.
     void recur(int m) {
         const SpikeLists &spikes = trace.spikes;
-        if (l.recurrent.delayed) {        // from later rows, which are kept
-            for (uint32_t s = spikes.step_start[m - 1]; s < spikes.step_start[m]; ++s)
-                trace.error[s] += delayed_dot<INPUTS>(l.recurrent, spikes.id[s], d.data, stride, l.n_panels, m, trace.rows);
-            return;
-        }
         for (int p = 0; p < l.n_panels; ++p) Model::transport(c(), h(p), x(p), row + size_t(p) * INPUTS * P, keep(p, m));
         for (uint32_t s = spikes.step_start[m - 1]; s < spikes.step_start[m]; ++s)
             trace.error[s] += dot_of<INPUTS>(l.recurrent.w, spikes.id[s], row, size_t(INPUTS) * P, l.n_panels);
@@ -284,9 +278,10 @@ void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, bool
     if (keep_transport) transport_of(l, trace, t).reserve(stride * l.n_panels);
     t.transport_row.reserve(size_t(l.n_panels) * INPUTS * P);
     Reverse<Model, Extra &> r(l, trace, K, t, extra);
-    if (l.recurrent.delayed) end_rows(l.n_panels, INPUTS, r.d.data, stride, trace.rows);
+    const Returning<INPUTS> returning{l.recurrent, trace.spikes, l.n_panels, trace.rows, r.d, trace.error.data()};
     const auto &start = trace.spikes.step_start;
     for (int m = trace.rows - 1; m >= 0; --m) {
+        if (l.recurrent.delayed) returning.start(m);
 #if SUBSTEPS
         r.hold(m);
         r.back(m);
@@ -300,7 +295,7 @@ void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, bool
             for (int p = 0; p < l.n_panels; ++p) record_adjoints<Model>(trace, p, m, K, r.x(p));
         if (keep_transport)
             for (int p = 0; p < l.n_panels; ++p) Model::transport(r.c(), r.h(p), r.x(p), r.d.at(p, size_t(m) * INPUTS), r.keep(p, m));
-        if (m > 0 && l.recurrent.present && start[m - 1] < start[m]) r.recur(m);
+        if (m > 0 && l.recurrent.present && start[m - 1] < start[m]) l.recurrent.delayed ? returning.take(m) : r.recur(m);
     }
     if (Model::n_collect && trace.rows)
         for (int p = 0; p < l.n_panels; ++p) Model::collect_start(r.c(), r.h(p), r.x(p), r.sum(p));

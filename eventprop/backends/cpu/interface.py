@@ -56,6 +56,7 @@ def declare(lib: ctypes.CDLL) -> None:
         ("engine_loss", i, [p, i, i, p]),
         ("engine_regulariser", i, [p, i, i, p]),
         ("engine_run", i, [p, p]),
+        ("engine_take_delays", i, [p]),
         ("engine_zero_gradients", i, [p]),
         ("engine_share_gradients", i, [p]),
         ("engine_gradient_norm2", i, [p, p]),

@@ -11,6 +11,9 @@ namespace eventprop {
 // More spikes than a trial of a network that works can have.
 struct RunawayActivity {};
 
+constexpr int SPAN = 8;                   // steps whose spikes are sent together, see pending.hpp
+struct Near { uint32_t at; real w; };     // a synapse of less: where it leads, from a spike's row of a trial on
+
 // Weights and their gradients are [panel][pre][P], and so are delays (ms) where synapses have them; see delays.hpp.
 struct Weights {
     enum Shared { SYNAPSE, SOURCE, TARGET };
@@ -26,6 +29,10 @@ struct Weights {
     std::vector<int> longest_of;          // of each panel (steps), and of all
     int longest = 0;
     std::vector<real> by_target;          // delays as they are, [target][pre]; see arrivals.hpp
+    std::vector<real> group_w;            // weights and steps as delays.hpp reads them, [group of targets][pre][GROUP]
+    std::vector<uint16_t> group_steps;
+    std::vector<std::vector<Near>> near;  // those of little delay, [pre]; see pending.hpp
+    std::vector<uint32_t> near_start;     // [pre][SPAN + 1]
 
     const uint16_t *steps_at(int p, size_t row) const { return steps.data() + p * d.stride + row * P; }
     bool learns() const { return present && (trained || delays_trained); }
@@ -162,7 +169,7 @@ struct Slot {
 };
 
 struct Scratch {                          // one per thread
-    Buffer drive, state, next, gap, moments, seen, adjoint, transport_row, transport, voltages, narrow, pending;
+    Buffer drive, state, next, gap, moments, seen, adjoint, transport_row, transport, voltages, narrow, sums;
     std::vector<uint8_t> keep;
     ArrivalScratch arrivals;
 };
