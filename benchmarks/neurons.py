@@ -26,11 +26,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "alphaLIF": input_weights(0.075, 0.04) | {"ETA": 0.01},
     "refLIF": input_weights(0.05, 0.025),
     "adLIF": {},
-    "RF": input_weights(0.06, 0.03) | {"OMEGA": 0.05},
+    "RF": input_weights(0.03, 0.03) | {"OMEGA": 0.05, "TAU_SYN": 15.0},
     "QIF": input_weights(0.06, 0.03),
     "EIF": input_weights(0.025, 0.0125),
     "AdEx": input_weights(0.035, 0.017) | {"W_INCR": 0.02, "W_COUPLING": 0.1},
-    "Izhikevich": input_weights(0.6, 0.3) | {"V_PEAK": -35.0, "IZH_D": 30.0},
+    "Izhikevich": input_weights(0.1, 0.08)
+    | {"V_PEAK": -35.0, "IZH_D": 30.0, "TAU_SYN": 40.0, "SPIKE_TIMING": "substep"}
+    | {"ETA": 0.015, "GRAD_CLIP": 0.01, "LBD_UPPER": 1e-10, "LBD_LOWER": 1e-10},
     "COBA": input_weights(0.01, 0.007) | {"ETA": 0.002},
 }
 """Overrides of the recipe by neuron."""
