@@ -56,8 +56,12 @@ public:
         if (b.noise > 0 && !normal) normal = std::make_unique<Normal>();
         const bool apart = b.learn && b.average_counts;
         pool.run(b.n, [&](int i, int thread) {
+            const bool at_once = b.learn && !apart;
+            if (at_once) lend(slots[i], scratch[thread]);
             forward(b, i, scratch[thread]);
-            if (b.learn && !apart) backward(b, i, scratch[thread]);
+            if (!at_once) return;
+            backward(b, i, scratch[thread]);
+            lend(slots[i], scratch[thread]);
         });
         if (apart) {
             average(b);
