@@ -384,13 +384,13 @@ private:
                      bool learn, Scratch &t) {
         int rows;
         const Panels drive = drive_of<Model::n_inputs>(l, source, delays, t, rows);
-        const bool kept = learn && (Model::n_collect || Model::reads_state);
+        const bool kept = learn && keeps_states<Model>;
         sweep<Model>(l, drive, rows, K, out, draws, kept, recording || (kept && &l == &output), recording, t);
     }
     template <class Model> void read_out(const SpikeLists &source, Delays delays, Slot &slot, bool learn, Scratch &t) {
         int rows;
         const Panels drive = drive_of<Model::n_inputs>(output, source, delays, t, rows);
-        const bool kept = learn && (Model::n_collect || Model::reads_state);
+        const bool kept = learn && keeps_states<Model>;
         read_steps<Model>(output, drive, rows, K, weights_of_steps(slot), which, q(), slot, kept, recording, t);
     }
     template <class Model> void reverse_read_out(Slot &slot, Scratch &t) {
