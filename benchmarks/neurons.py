@@ -41,10 +41,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def main() -> None:
     spiking = [name for name in models.ON_BOARD if models.NEURONS[name].threshold]
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("neurons", nargs="*", choices=[[], *spiking], default=spiking, metavar="NEURON")
+    options.add_argument("neurons", nargs="*", metavar="NEURON", help="all, if none is named")
     options.add_argument("--seeds", type=int, nargs="+", default=[1])
-    given = options.parse_args()
-    for name in given.neurons:
+    given = options.parse_intermixed_args()
+    if unknown := set(given.neurons) - set(spiking):
+        options.error(f"no neuron on board: {', '.join(sorted(unknown))}; there are {', '.join(spiking)}")
+    for name in given.neurons or spiking:
         runs = list(accuracies("SHD", "demo_delays", {"HIDDEN_NEURON_TYPE": name, **SETTINGS[name]}, given.seeds))
         mean, sd = mean_sd([accuracy for accuracy, _ in runs])
         spread = f" +- {sd:.1%}" if len(runs) > 1 else ""

@@ -12,6 +12,7 @@ that ran forwards. With x the state, h the step divided by the sub-steps:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import sympy
@@ -40,11 +41,24 @@ class _Program:
             return expression
         if expression in self._known:
             return self._known[expression]
-        shared, (rest,) = sympy.cse([expression], symbols=(symbol(f"{name}_{i}") for i in range(100)))
+        names = (symbol(f"{name}_{i}") for i in range(100))
+        shared, (rest,) = sympy.cse([expression], symbols=names)
         for s, e in [*shared, (symbol(name), rest)]:
-            self.lines.append((s, e))
+            self.lines.append((s, self._functions_apart(e, names)))
         self._known[expression] = symbol(name)
         return symbol(name)
+
+    def _functions_apart(self, expression: sympy.Expr, names: Iterator[sympy.Symbol]) -> sympy.Expr:
+        """``expression`` with an assignment for each function in it, so that its derivative need not call it again."""
+        if not expression.args or expression.free_symbols <= self.constants.parameters:
+            return expression
+        given = expression.func(*(self._functions_apart(a, names) for a in expression.args))
+        if not isinstance(given, sympy.Function):
+            return given
+        if given not in self._known:
+            self._known[given] = next(names)
+            self.lines.append((self._known[given], given))
+        return self._known[given]
 
 
 @dataclass(frozen=True)
@@ -180,9 +194,9 @@ def _reverse(
         held = symbol(f"bar_{s}")
         lines.append(_line(held, bar.subs(then), constants))
         for other in sorted(e.free_symbols - constants.parameters, key=str):
-            bars[other] = bars.get(other, sympy.Integer(0)) + held * sympy.diff(e, other)
+            bars[other] = bars.get(other, sympy.Integer(0)) + held * sympy.diff(e, other).xreplace({e: s})
         for name, parameter in system.parameters.items():
-            collected[name] += held * sympy.diff(e, parameter)
+            collected[name] += held * sympy.diff(e, parameter).xreplace({e: s})
     values = {x: bars.get(v, sympy.Integer(0)) / scale[x] for x, v in system.variables.items()}
     new = [f"const real new_{a[x]} = {_text(e.subs(then), constants)};" for x, e in values.items()]
     taken = [f"{a[x]} = new_{a[x]};" for x in values]

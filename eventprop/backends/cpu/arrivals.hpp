@@ -82,18 +82,18 @@ private:
     }
     // The adjoints of a leaky read-out tend to what drives them.
     template <class F> void driven(const F &f) {
-        alignas(64) real x[M * P], d[M * P], push[M * P];
-        for (int v = 0; v < M; ++v) f.row(x, v) = vec{} + 1;
+        vec x[M], d[M] = {}, push[M] = {};
+        for (int v = 0; v < M; ++v) x[v] = vec{} + 1;
         Model::flow_back(f.c, f.h, x, push);
         for (int way = 0; way < 2; ++way) {
             auto &t = back[M + way];
             for (int v = 0; v < M; ++v) t[0][v] = vec{};
             for (int k = 1; k < to.powers; ++k) {
-                for (int v = 0; v < M; ++v) f.row(x, v) = t[k - 1][v];
+                for (int v = 0; v < M; ++v) x[v] = t[k - 1][v];
                 Model::flow_back(f.c, f.h, x, d);
                 for (int v = 0; v < M; ++v) {
-                    vec rate = f.row(d, v);
-                    if (k == 1 + way) rate -= f.row(push, v) * (way ? f.dt : real(1));
+                    vec rate = d[v];
+                    if (k == 1 + way) rate -= push[v] * (way ? f.dt : real(1));
                     t[k][v] = rate * (f.dt / real(k));
                 }
             }

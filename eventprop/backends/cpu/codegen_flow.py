@@ -72,11 +72,17 @@ class FlowStruct(Struct):
         )
 
     def rates(self, name: str, source: str, names: list[str], of: Mapping[str, str], sign: str = "=") -> str:
-        return self.vector(
-            f"void {name}(const real *c, const real *h, const real *__restrict {source}, real *__restrict d)",
-            " ".join(of.values()),
-            rows_of(names, source),
-            [f"(d + {i} * P)[l] {sign} {cpp(of[n])};" for i, n in enumerate(names) if n in of] + ["(void)l;"],
+        """Rates of a vector of neurons, whose variables are in registers."""
+        code = " ".join(of.values())
+        used = names_in(code)
+        own = {n: f"reinterpret_cast<const vec &>(*{a})" for n, a in self.per_lane().items()}
+        own |= {n: f"{source}[{i}]" for i, n in enumerate(names)}
+        loads = "".join(f"        const vec {n} = {a};\n" for n, a in own.items() if n in used)
+        lines = "".join(f"        d[{i}] {sign} {cpp(of[n])};\n" for i, n in enumerate(names) if n in of)
+        return self.function(
+            f"void {name}(const real *c, const real *h, const vec *{source}, vec *d)",
+            f"        (void){source}, (void)d;\n{self.scalars(code)}{loads}{lines}",
+            "template <class vec> ",
         )
 
     def flow_collect(self) -> str:

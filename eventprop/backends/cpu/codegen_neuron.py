@@ -184,7 +184,7 @@ class Struct:
         used = names_in(program + update + collect)
         loads = "".join(f"            real {n} = {a}[l];\n" for n, a in arrays.items() if n in used)
         stores = "".join(f"            {a}[l] = {n};\n" for n, a in self.adjoint.items() if n in used)
-        body = f"{loads}{program}            {cpp(update)}\n{stores}{collect}"
+        body = f"{loads}{program}            {fast(update)}\n{stores}{collect}"
         return f"{self.scalars(program + update + collect)}        for (int l = 0; l < P; ++l) {{\n{body}        }}\n"
 
     @staticmethod
@@ -195,7 +195,7 @@ class Struct:
     def sums(self, collected: Mapping[str, str], lane: str = "l") -> str:
         """What trained parameters collect, added to their rows of ``sum``."""
         found = [(i, collected[n]) for i, n in enumerate(self.trained) if n in collected]
-        return "".join(f"            sum[{i} * P + {lane}] += {cpp(e)};\n" for i, e in found)
+        return "".join(f"            sum[{i} * P + {lane}] += {fast(e)};\n" for i, e in found)
 
     def jumping(self) -> str:
         return self.sums(self.model.collect_jump, "lane")

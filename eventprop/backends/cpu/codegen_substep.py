@@ -59,7 +59,7 @@ class SubstepStruct(FlowStruct):
         lines += [f"real {n} = {a}[l];" for n, a in adjoint.items()]
         lines += [f"const real {n}_then = {a}[l]; (void){n}_then;" for n, a in state.items()]
         lines += [fast(m.back_program), *(f"(sum + {i} * P)[l] += {fast(e)};" for i, e in collected)]
-        lines += [cpp(m.adjoint_update), *(f"{a}[l] = {n};" for n, a in adjoint.items())]
+        lines += [fast(m.adjoint_update), *(f"{a}[l] = {n};" for n, a in adjoint.items())]
         head = (
             "    static constexpr int LANES = VECTOR_BYTES / int(sizeof(real));\n"
             "    static constexpr bool linear = false, drifts = false;\n"

@@ -55,8 +55,12 @@ public:
         if (b.noise > 0 && !normal) normal = std::make_unique<Normal>();
         const bool apart = b.learn && b.average_counts;
         pool.run(b.n, [&](int i, int thread) {
+            const bool at_once = b.learn && !apart;
+            if (at_once) lend(slots[i], scratch[thread]);
             forward(b, i, scratch[thread]);
-            if (b.learn && !apart) backward(b, i, scratch[thread]);
+            if (!at_once) return;
+            backward(b, i, scratch[thread]);
+            lend(slots[i], scratch[thread]);
         });
         if (apart) {
             average(b);
@@ -393,13 +397,13 @@ private:
                      bool learn, Scratch &t) {
         int rows;
         const Panels drive = drive_of<Model::n_inputs>(l, source, delays, t, rows);
-        const bool kept = learn && (Model::n_collect || Model::reads_state);
+        const bool kept = learn && keeps_states<Model>;
         sweep<Model>(l, drive, rows, K, out, draws, kept, recording || (kept && &l == &output), recording, t);
     }
     template <class Model> void read_out(const SpikeLists &source, Delays delays, Slot &slot, bool learn, Scratch &t) {
         int rows;
         const Panels drive = drive_of<Model::n_inputs>(output, source, delays, t, rows);
-        const bool kept = learn && (Model::n_collect || Model::reads_state);
+        const bool kept = learn && keeps_states<Model>;
         read_steps<Model>(output, drive, rows, K, weights_of_steps(slot), which, q(), slot, kept, recording, t);
     }
     template <class Model> void reverse_read_out(Slot &slot, Scratch &t) {

@@ -8,9 +8,10 @@
 namespace eventprop {
 
 // Terms of the Taylor series that are written out, and the sum of rates times the time for which they are enough: in single
-// precision a quarter of the shortest time constant.
-constexpr int USUAL_TERMS = 6, MOST_TERMS = 40;
-constexpr double USUAL_THETA = sizeof(real) == 4 ? 0.26 : 0.01;
+// precision a quarter of the shortest time constant, and where neurons differ, some of which are fast, half of it.
+constexpr int MOST_TERMS = 40;
+template <class Model> constexpr int usual_terms = Model::n_lanes ? 8 : 6;
+template <class Model> constexpr double usual_theta = sizeof(real) == 4 ? (Model::n_lanes ? 0.57 : 0.26) : (Model::n_lanes ? 0.05 : 0.01);
 
 // How many terms a movement takes, where theta is the sum of rates times its time: the first one left out is down to rounding.
 inline int terms_for(double theta) {
@@ -54,11 +55,12 @@ template <class Model, int TERMS> struct Flow {
                     t[k][i] = sum;
                 }
         } else {
-            alignas(64) real x[N * P], d[N * P];
+            vec x[N], d[N] = {};
+            for (int i = 0; i < N; ++i) x[i] = row(y, i);
             for (int k = 0; k < terms(); ++k) {
-                Model::flow(c, h, k ? x : y, d);
-                if (k == 0) Model::drift(c, h, y, d);
-                for (int i = 0; i < N; ++i) row(x, i) = t[k][i] = row(d, i) * (dt / real(k + 1));
+                Model::flow(c, h, x, d);
+                if (k == 0) Model::drift(c, h, x, d);
+                for (int i = 0; i < N; ++i) x[i] = t[k][i] = d[i] * (dt / real(k + 1));
             }
         }
     }
@@ -73,10 +75,11 @@ template <class Model, int TERMS> struct Flow {
                     t[k][i] = sum;
                 }
         } else {
-            alignas(64) real x[M * P], d[M * P];
+            vec x[M], d[M] = {};
+            for (int i = 0; i < M; ++i) x[i] = row(b, i);
             for (int k = 0; k < terms(); ++k) {
-                Model::flow_back(c, h, k ? x : b, d);
-                for (int i = 0; i < M; ++i) row(x, i) = t[k][i] = row(d, i) * (dt / real(k + 1));
+                Model::flow_back(c, h, x, d);
+                for (int i = 0; i < M; ++i) x[i] = t[k][i] = d[i] * (dt / real(k + 1));
             }
         }
     }
@@ -259,13 +262,13 @@ template <class Model, int TERMS> struct Flow {
 
 // act(flow of a vector of neurons whose constants are h) over a time, where theta is the sum of rates times that.
 template <class Model, class F> void with_flow_over(const Layer &l, const real *h, double theta, F &&act) {
-    if (!Model::linear || theta > USUAL_THETA) act(Flow<Model, 0>(l, h, std::max(USUAL_TERMS, terms_for(theta))));
-    else act(Flow<Model, USUAL_TERMS>(l, h));
+    if (!Model::linear || theta > usual_theta<Model>) act(Flow<Model, 0>(l, h, std::max(usual_terms<Model>, terms_for(theta))));
+    else act(Flow<Model, usual_terms<Model>>(l, h));
 }
 // The same with as many terms as are given.
 template <class Model, class F> void with_flow(const Layer &l, const real *h, int terms, F &&act) {
-    if (!Model::linear || terms > USUAL_TERMS) act(Flow<Model, 0>(l, h, terms));
-    else act(Flow<Model, USUAL_TERMS>(l, h));
+    if (!Model::linear || terms > usual_terms<Model>) act(Flow<Model, 0>(l, h, terms));
+    else act(Flow<Model, usual_terms<Model>>(l, h));
 }
 
 // (A dt)^k / k! for k = 1 .. terms; with a column for what is constant.
@@ -295,14 +298,13 @@ template <class Model> void tabulate_series(Layer &l) {
             for (int first = 0; first < (L ? P : 1); first += LANES) {
                 const real *h = l.lanes_of<Model>(p) + first;
                 double sums[N][LANES] = {};
-                alignas(64) real unit[(N > M ? N : M) * P] = {}, d[(N > M ? N : M) * P] = {};
+                vec unit[N > M ? N : M], d[N > M ? N : M] = {};
                 for (int j = 0; j < N; ++j) {
-                    std::fill(unit, unit + N * P, real(0));
-                    std::fill(unit + j * P, unit + j * P + LANES, real(1));
+                    for (int i = 0; i < N; ++i) unit[i] = vec{} + real(i == j);
                     Model::flow(c, h, unit, d);
                     for (int i = 0; i < N; ++i) {
-                        flow[i][j] = d[i * P];
-                        for (int lane = 0; lane < LANES; ++lane) sums[i][lane] += std::fabs(double(d[i * P + lane])) * l.dt;
+                        flow[i][j] = d[i][0];
+                        for (int lane = 0; lane < LANES; ++lane) sums[i][lane] += std::fabs(double(d[i][lane])) * l.dt;
                     }
                 }
                 for (auto &row : sums)
@@ -313,20 +315,19 @@ template <class Model> void tabulate_series(Layer &l) {
                             own = std::max(own, row[lane]);
                         }
                     }
-                std::fill(d, d + N * P, real(0));
+                std::fill(d, d + N, vec{});
                 Model::drift(c, h, unit, d);
-                for (int i = 0; i < N; ++i) flow[i][N] = d[i * P];
+                for (int i = 0; i < N; ++i) flow[i][N] = d[i][0];
                 for (int j = 0; j < M; ++j) {
-                    std::fill(unit, unit + M * P, real(0));
-                    std::fill(unit + j * P, unit + j * P + LANES, real(1));
+                    for (int i = 0; i < M; ++i) unit[i] = vec{} + real(i == j);
                     Model::flow_back(c, h, unit, d);
-                    for (int i = 0; i < M; ++i) back[i][j] = d[i * P];
+                    for (int i = 0; i < M; ++i) back[i][j] = d[i][0];
                 }
             }
         l.stiffness = largest;
         l.terms = terms_for(largest);
         if (L) return;
-        const int terms = std::max(l.terms, USUAL_TERMS);
+        const int terms = std::max(l.terms, usual_terms<Model>);
         powers<N, N + 1>(flow, l.dt, terms, l.series);
         powers<M, M>(back, l.dt, terms, l.series_back);
     }

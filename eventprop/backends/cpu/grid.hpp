@@ -12,6 +12,9 @@
 
 namespace eventprop {
 
+// Whether the backward sweep reads the states of the forward sweep.
+template <class Model> constexpr bool keeps_states = Model::n_collect || Model::reads_state;
+
 template <class Model> bool quiet(const Layer &l, const real *state) {
     for (int p = 0; p < l.n_panels; ++p)
         if (!Model::quiet(l.constants.data(), l.lanes_of<Model>(p), state + p * Model::n_state * P)) return false;
@@ -104,12 +107,15 @@ void sweep(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const
     const size_t size = size_t(l.n_panels) * K * VARS * P;
     if (kept) out.kept.reserve(size);
     if (record) out.states.reserve(size);
-    if (draws.noise != 0)
-        kept ? sweep_steps<Model, true, true>(l, drive, rows, K, out, draws, whole, state, record)
-             : sweep_steps<Model, true, false>(l, drive, rows, K, out, draws, whole, state, record);
-    else
-        kept ? sweep_steps<Model, false, true>(l, drive, rows, K, out, draws, whole, state, record)
-             : sweep_steps<Model, false, false>(l, drive, rows, K, out, draws, whole, state, record);
+    auto steps = [&](auto noisy, auto keeps) {
+        sweep_steps<Model, noisy.value, keeps.value>(l, drive, rows, K, out, draws, whole, state, record);
+    };
+    auto either = [&](auto noisy) {       // only what the model can need is compiled
+        if constexpr (keeps_states<Model>)
+            if (kept) return steps(noisy, std::true_type());
+        steps(noisy, std::false_type());
+    };
+    draws.noise != 0 ? either(std::true_type()) : either(std::false_type());
     out.spikes.index_by_id(l.n, K);
 }
 
@@ -326,7 +332,7 @@ void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weigh
             const real *in = k > 0 && k <= rows ? drive.at(p, size_t(k - 1) * Model::n_inputs) : none;
             Readout::read(which, c, h, q, x, r, weight[k], real(k), real(K));
             if (voltages) std::memcpy(t.voltages.data + (size_t(k) * l.n_panels + p) * P, x + Model::v_row * P, sizeof(real) * P);
-            if (kept) Model::template step<false, true>(c, h, x, in, fired, none, keep + size_t(k) * VARS * P);
+            if (keeps_states<Model> && kept) Model::template step<false, true>(c, h, x, in, fired, none, keep + size_t(k) * VARS * P);
             else Model::template step<false, false>(c, h, x, in, fired, none, nullptr);
             if (record) std::copy(x, x + VARS * P, slot.output.states.data + (size_t(p) * K + k) * VARS * P);
         }

@@ -172,7 +172,20 @@ struct Scratch {                          // one per thread
     Buffer drive, state, next, gap, moments, seen, adjoint, transport_row, transport, voltages, narrow, sums;
     std::vector<uint8_t> keep;
     ArrivalScratch arrivals;
+    struct Kept { Buffer states, moments; };
+    std::vector<Kept> kept;               // of each layer, see lend()
 };
+
+// What only a sample's own backward sweep reads of its forward sweep lies in buffers of the thread meanwhile, which are in
+// its caches yet from the sample before. To be called before and after.
+inline void lend(Slot &slot, Scratch &t) {
+    t.kept.resize(slot.layers.size() + 1);
+    for (size_t l = 0; l < t.kept.size(); ++l) {
+        LayerTrace &trace = l < slot.layers.size() ? slot.layers[l] : slot.output;
+        trace.kept.swap(t.kept[l].states);
+        trace.moments.swap(t.kept[l].moments);
+    }
+}
 
 // Where a layer's transport rows are.
 inline Buffer &transport_of(const Layer &l, LayerTrace &trace, Scratch &t) { return l.trains_delays() ? trace.transport : t.transport; }

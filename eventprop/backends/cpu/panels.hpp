@@ -33,8 +33,11 @@ struct Buffer {
         Buffer larger;
         larger.reserve(std::max(n, 2 * size));
         if (size) std::memcpy(larger.data, data, size * sizeof(real));
-        std::swap(data, larger.data);
-        std::swap(size, larger.size);
+        swap(larger);
+    }
+    void swap(Buffer &o) {
+        std::swap(data, o.data);
+        std::swap(size, o.size);
     }
     ~Buffer() { std::free(data); }
     Buffer() = default;

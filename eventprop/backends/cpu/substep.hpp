@@ -36,7 +36,7 @@ public:
     // Resets them where they crossed, takes them to the end of the step, and records their spikes.
     void take(int k, real *state) {
         if (!n) return;
-        for (int b = 0; b < n; b += LANES) l.terms <= USUAL_TERMS ? move<USUAL_TERMS>(b, state) : move<0>(b, state);
+        for (int b = 0; b < n; b += LANES) l.terms <= usual_terms<Model> ? move<usual_terms<Model>>(b, state) : move<0>(b, state);
         for (int j = 0; j < n; ++j) {
             for (int i = 0; i < N; ++i)
                 state[(size_t(id[j] / P) * N + i) * P + id[j] % P] = (i < Model::lazy_inputs ? from : at)[i * P + j];
@@ -106,7 +106,7 @@ public:
             real *x = panel(q);
             const int m = std::min(P, n - q * P);
             const Spike *first = spikes.data() + q * P;
-            l.terms <= USUAL_TERMS ? move<USUAL_TERMS>(x, m, first, jumped) : move<0>(x, m, first, jumped);
+            l.terms <= usual_terms<Model> ? move<usual_terms<Model>>(x, m, first, jumped) : move<0>(x, m, first, jumped);
             for (int j = 0; j < m; ++j) done(first[j], x + B * P, j, x + SUM * P);
         }
     }
