@@ -21,8 +21,13 @@ typedef lane_index quad_index __attribute__((vector_size(GROUP * sizeof(real))))
 inline quad low_pairs(quad a, quad b) { return __builtin_shuffle(a, b, quad_index{0, 4, 1, 5}); }
 inline quad high_pairs(quad a, quad b) { return __builtin_shuffle(a, b, quad_index{2, 6, 3, 7}); }
 #endif
-inline quad &quad_at(real *p) { return *reinterpret_cast<quad *>(p); }
-inline const quad &quad_at(const real *p) { return *reinterpret_cast<const quad *>(p); }
+// Four numbers in memory, where they may begin at any.
+inline quad quad_at(const real *p) {
+    quad x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+}
+inline void put(real *p, quad x) { std::memcpy(p, &x, sizeof x); }
 
 // Delays to whole steps, the nearest ones.
 inline void round_delays(Weights &w, int p, double dt) {
@@ -137,8 +142,9 @@ __attribute__((noinline)) void gather_group(const SpikeLists &spikes, Delays sou
 #pragma GCC unroll 4
             for (int t = 0; t < GROUP; ++t) sum[t] += at[t][k];
         }
-        quad_at(sums + row * GROUP) += quad{sum[0][0], sum[1][0], sum[2][0], sum[3][0]};
-        quad_at(delay_sums + row * GROUP) += quad_at(x) * quad{sum[0][1], sum[1][1], sum[2][1], sum[3][1]};
+        put(sums + row * GROUP, quad_at(sums + row * GROUP) + quad{sum[0][0], sum[1][0], sum[2][0], sum[3][0]});
+        real *late_sums = delay_sums + row * GROUP;
+        put(late_sums, quad_at(late_sums) + quad_at(x) * quad{sum[0][1], sum[1][1], sum[2][1], sum[3][1]});
     });
 }
 
@@ -157,8 +163,8 @@ void gather_delayed(const SpikeLists &spikes, Delays source, size_t given, const
         for (size_t r = 0; r < given * inputs; ++r, x += P, y += P, to += 2 * GROUP)
 #pragma GCC unroll 4
             for (int g = 0; g < GROUPS; ++g) {
-                quad_at(to + g * size) = low_pairs(quad_at(x + g * GROUP), quad_at(y + g * GROUP));
-                quad_at(to + g * size + GROUP) = high_pairs(quad_at(x + g * GROUP), quad_at(y + g * GROUP));
+                put(to + g * size, low_pairs(quad_at(x + g * GROUP), quad_at(y + g * GROUP)));
+                put(to + g * size + GROUP, high_pairs(quad_at(x + g * GROUP), quad_at(y + g * GROUP)));
             }
         for (int g = 0, lane = first; g < GROUPS && p * P + lane < n; ++g, lane += GROUP) {
             real *pairs = b.data + g * size;
