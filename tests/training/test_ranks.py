@@ -1,0 +1,131 @@
+"""Training by several processes: their number changes no bit, and one that fails ends them all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simulator_SHD import SHD_model
+from tests.support.launched import WHY_NOT, mpirun
+
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+
+TRAIN = """
+    import json
+    from simulator_SHD import SHD_model
+    p = json.loads({p!r})
+    SHD_model(p).train(p)
+"""
+ENGINES = """
+    import pickle
+    from eventprop.backends.cpu.shared import SharedEngine
+    from eventprop.ranks import world
+    from tests.backends.cpu.test_threads import everything, make, randomness, same
+    expected = pickle.load(open("expected.pickle", "rb"))
+    for average in (False, True):
+        case = make("LIF, grid", average_counts=average)
+        engine = SharedEngine(case.network(), 1, world())
+        assert same(everything(case, engine, randomness("LIF, grid")), expected[average])
+    print("same")
+"""
+FAILS = """
+    import json, os, signal
+    from eventprop import cli
+    from eventprop.backends.cpu.shared import SharedEngine
+    from eventprop.ranks import world
+    update, updates = SharedEngine.update, []
+
+    def fails(self, *arguments):
+        updates.append(1)
+        if world().rank == 1 and len(updates) == {after}:
+            {how}
+        update(self, *arguments)
+
+    SharedEngine.update = fails
+    raise SystemExit(cli.main("SHD", ["--params", "p.json"]))
+"""
+
+
+@pytest.fixture
+def p(p: dict[str, Any]) -> dict[str, Any]:
+    """With all that is random or goes by the whole batch, and a last batch of 6 of the 32 samples."""
+    more = {"PDROP_INPUT": 0.1, "PDROP_HIDDEN": 0.1, "HIDDEN_NOISE": 0.01, "TRAIN_TAU": True, "GRAD_CLIP": 1e-3}
+    more |= {"AUGMENTATION": {"random_shift": 20.0}, "REWIRE_SILENT": True, "N_BATCH": 32, "N_TRAIN": 70}
+    return {**p, **more, "N_EPOCH": 2, "TRAIN_DATA_SEED": 4, "NUM_THREADS": 1}
+
+
+def train(ranks: int, p: dict[str, Any]) -> None:
+    done = mpirun(ranks, TRAIN.format(p=json.dumps(p)))
+    assert done.returncode == 0, done.stderr
+
+
+def content(p: dict[str, Any]) -> dict[str, Any]:
+    """What a run has left, but for the time that it took."""
+    folder = Path(p["OUT_DIR"])
+    with np.load(folder / f"{p['NAME']}_state_last.npz") as arrays:
+        found: dict[str, Any] = {name: arrays[name].tobytes() for name in arrays if name != "meta"}
+    rows = (folder / f"{p['NAME']}_results.csv").read_text().splitlines()
+    assert rows[0].split(",")[-1] == "seconds"
+    return found | {"results": [row.rsplit(",", 1)[0] for row in rows]}
+
+
+def test_the_number_of_processes_changes_no_bit(p: dict[str, Any]) -> None:
+    """Fails if weights, moments, time constants or measures depend on how many processes there were, or on a change of
+    their number between two epochs."""
+    SHD_model(p).train({**p, "OUT_DIR": "one"})
+    expected = content({**p, "OUT_DIR": "one"})
+    train(2, {**p, "OUT_DIR": "two"})
+    assert content({**p, "OUT_DIR": "two"}) == expected
+    train(3, {**p, "OUT_DIR": "three", "N_EPOCH": 1})
+    assert content({**p, "OUT_DIR": "three"}) != expected
+    SHD_model(p).train({**p, "OUT_DIR": "three", "LOAD_LAST": True})
+    assert content({**p, "OUT_DIR": "three"}) == expected
+
+
+def test_engines_that_share_a_batch(tmp_path: Path) -> None:
+    """Fails if three engines give other gradients than one of a batch that is cut unevenly, with counts averaged or
+    not."""
+    import pickle
+
+    from tests.backends.cpu.test_threads import everything, make, randomness
+
+    cases = {average: make("LIF, grid", average_counts=average) for average in (False, True)}
+    expected = {a: everything(case, case.engine(1, "float"), randomness("LIF, grid")) for a, case in cases.items()}
+    Path("expected.pickle").write_bytes(pickle.dumps(expected))
+    done = mpirun(3, ENGINES)
+    assert done.stdout.split() == ["same"] * 3, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", ""),
+        ("raise MemoryError('no room')", "train_SHD.py: error: rank 1: no room"),
+        ("raise TypeError('no sense')", "rank 1 of 2 has failed: TypeError: no sense"),
+    ],
+)
+def test_one_that_fails_ends_all(how: str, message: str, p: dict[str, Any]) -> None:
+    """Fails if others wait for ever for a process that is gone, if nobody says which one failed and why, or if the
+    checkpoint of the last good epoch is not there."""
+    Path("p.json").write_text(json.dumps(p))
+    done = mpirun(2, FAILS.format(how=how, after=4))
+    assert done.returncode != 0
+    assert message in done.stderr
+    with np.load("out/test_state_last.npz") as arrays:
+        assert json.loads(str(arrays["meta"]))["epoch"] == 1
+
+
+def test_a_fault_of_all_is_told_once(p: dict[str, Any]) -> None:
+    """Fails if each process complains about what is wrong for all, or the others are ended for it."""
+    Path("p.json").write_text(json.dumps({**p, "N_BATCH": 4}))
+    done = mpirun(2, FAILS.format(how="pass", after=0))
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert line == (
+        "train_SHD.py: error: 2 processes cannot share N_BATCH=4, of which each gets whole blocks of 4 samples: "
+        "a larger N_BATCH, or 1 at the most"
+    )
