@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import platform
 import sys
 import time
 import traceback
@@ -141,7 +142,7 @@ class Ranks:
         if self._comm is None:
             return available
         own = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        mine = (os.uname().nodename, own)
+        mine = (platform.node(), own)
         return max(1, available // self._comm.allgather(mine).count(mine))
 
     def gather(self, rows: np.ndarray, counts: Sequence[int]) -> np.ndarray:

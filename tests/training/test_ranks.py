@@ -34,20 +34,25 @@ ENGINES = """
 """
 FAILS = """
     import json, os, signal
-    from eventprop import cli
+    from eventprop import cli, ranks
     from eventprop.backends.cpu.shared import SharedEngine
     from eventprop.ranks import world
-    update, updates = SharedEngine.update, []
+    ranks._PATIENCE = 0.5
+    sweep, sweeps = SharedEngine._sweep, []
 
     def fails(self, *arguments):
-        updates.append(1)
-        if world().rank == 1 and len(updates) == {after}:
+        sweeps.append(1)
+        if world().rank == 1 and len(sweeps) == {after}:
             {how}
-        update(self, *arguments)
+        return sweep(self, *arguments)
 
-    SharedEngine.update = fails
+    SharedEngine._sweep = fails
     raise SystemExit(cli.main("SHD", ["--params", "p.json"]))
 """
+
+
+SECOND_EPOCH = 3 + 1 + 1
+"""Number of the sweep over its first batch, behind those over three batches of training and one of validation."""
 
 
 @pytest.fixture
@@ -71,6 +76,11 @@ def content(p: dict[str, Any]) -> dict[str, Any]:
     rows = (folder / f"{p['NAME']}_results.csv").read_text().splitlines()
     assert rows[0].split(",")[-1] == "seconds"
     return found | {"results": [row.rsplit(",", 1)[0] for row in rows]}
+
+
+def epochs_done() -> int:
+    with np.load("out/test_state_last.npz") as arrays:
+        return int(json.loads(str(arrays["meta"]))["epoch"])
 
 
 def test_the_number_of_processes_changes_no_bit(p: dict[str, Any]) -> None:
@@ -112,11 +122,21 @@ def test_one_that_fails_ends_all(how: str, message: str, p: dict[str, Any]) -> N
     """Fails if others wait for ever for a process that is gone, if nobody says which one failed and why, or if the
     checkpoint of the last good epoch is not there."""
     Path("p.json").write_text(json.dumps(p))
-    done = mpirun(2, FAILS.format(how=how, after=4))
+    done = mpirun(2, FAILS.format(how=how, after=SECOND_EPOCH))
     assert done.returncode != 0
     assert message in done.stderr
-    with np.load("out/test_state_last.npz") as arrays:
-        assert json.loads(str(arrays["meta"]))["epoch"] == 1
+    assert epochs_done() == 1
+
+
+def test_samples_of_one_that_run_away(p: dict[str, Any]) -> None:
+    """Fails if others wait for samples that one of them cannot present, or if it is not the training's own error."""
+    Path("p.json").write_text(json.dumps(p))
+    done = mpirun(2, FAILS.format(how="return 2", after=SECOND_EPOCH))
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert line.startswith("train_SHD.py: error: neurons spike without end")
+    assert line.endswith("(epoch 1, batch 0)")
+    assert epochs_done() == 1
 
 
 def test_a_fault_of_all_is_told_once(p: dict[str, Any]) -> None:

@@ -59,9 +59,12 @@ public:
     void pass(int n) { sample += n; }
     // A part's gradients, which are those of one block, go into the nodes, and are 0 for the next one.
     void keep(const Part &part, Step step) {
-        for (int k = 1; k <= step.merges; ++k) add(part, step.depth - k);
-        std::copy_n(part.at, part.size, kept[step.depth - step.merges].data + part.offset);
-        std::fill_n(part.at, part.size, real(0));
+        for (int k = 1; k < step.merges; ++k) add(part, step.depth - k);
+        real *__restrict to = kept[step.depth - step.merges].data + part.offset, *__restrict from = part.at;
+        for (size_t j = 0; j < part.size; ++j) {
+            to[j] = step.merges ? to[j] + from[j] : from[j];
+            from[j] = 0;
+        }
     }
     // A part's gradients are the sum of all nodes and of a block that is not complete.
     void finish(const Part &part) {
@@ -76,8 +79,9 @@ private:
     std::vector<Buffer> kept;             // of each node, the parts one after the other
 
     void add(const Part &part, int i) {
-        const real *from = kept[i].data + part.offset;
-        for (size_t j = 0; j < part.size; ++j) part.at[j] += from[j];
+        const real *__restrict from = kept[i].data + part.offset;
+        real *__restrict to = part.at;
+        for (size_t j = 0; j < part.size; ++j) to[j] += from[j];
     }
 };
 
