@@ -155,17 +155,20 @@ class Ranks:
         self.seconds += time.perf_counter() - start
         return found
 
-    def scatter(self, parts: Sequence[np.ndarray], sizes: Sequence[int]) -> list[np.ndarray]:
-        """Part number ``self.rank`` of each process's ``parts``, flat: ``sizes[k]`` numbers of process ``k``."""
+    def scatter(self, numbers: np.ndarray, given: Sequence[int], taken: Sequence[int]) -> np.ndarray:
+        """What the others have for this process, that of rank 0 first.
+
+        Args:
+            numbers: for all of them, ``given[k]`` for process ``k``, one after the other.
+            taken: how many come of each.
+        """
         start = time.perf_counter()
-        kind = parts[0].dtype
-        sent = np.concatenate([part.ravel() for part in parts]).view(np.uint8)
-        found = np.empty(sum(sizes), kind)
+        found, size = np.empty(sum(taken), numbers.dtype), numbers.dtype.itemsize
         self._comm.Alltoallv(
-            [sent, [part.nbytes for part in parts]], [found.view(np.uint8), [n * kind.itemsize for n in sizes]]
+            [numbers.view(np.uint8), [n * size for n in given]], [found.view(np.uint8), [n * size for n in taken]]
         )
         self.seconds += time.perf_counter() - start
-        return np.split(found, np.cumsum(sizes)[:-1])
+        return found
 
     def fails_alone(self) -> bool:
         """Whether this process fails and the others do not: then they have to be ended."""

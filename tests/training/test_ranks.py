@@ -107,7 +107,7 @@ def test_engines_that_share_a_batch(tmp_path: Path) -> None:
     expected = {a: everything(case, case.engine(1, "float"), randomness("LIF, grid")) for a, case in cases.items()}
     Path("expected.pickle").write_bytes(pickle.dumps(expected))
     done = mpirun(3, ENGINES)
-    assert done.stdout.split() == ["same"] * 3, done.stderr
+    assert done.returncode == 0 and done.stdout.count("same") == 3, done.stderr
 
 
 @pytest.mark.parametrize(

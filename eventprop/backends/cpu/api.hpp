@@ -94,7 +94,7 @@ int engine_finish_gradients(Engine *e, const real *given) { return guarded([&] {
 int64_t engine_sum_size(const Engine *e) { return int64_t(e->sums.size()); }
 int engine_close_block(Engine *e) { return guarded([&] { e->close_block(); }); }
 int engine_nodes(const Engine *e) { return e->sums.count(); }
-void engine_node(const Engine *e, int i, real *to) { std::copy_n(e->sums.node(i), e->sums.size(), to); }
+const real *engine_node(const Engine *e, int i) { return e->sums.node(i); }
 int engine_gradient_norm2(Engine *e, double *to) { return guarded([&] { *to = e->gradient_norm2(); }); }
 int engine_update(Engine *e, const double *parameters, const double *of_delays, double factor) {
     return guarded([&] {

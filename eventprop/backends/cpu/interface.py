@@ -81,7 +81,7 @@ def declare(lib: ctypes.CDLL) -> None:
         ("engine_sum_size", ctypes.c_int64, [p]),
         ("engine_close_block", i, [p]),
         ("engine_nodes", i, [p]),
-        ("engine_node", None, [p, i, p]),
+        ("engine_node", p, [p, i]),
         ("engine_gradient_norm2", i, [p, p]),
         ("engine_update", i, [p, p, p, d]),
         ("engine_trace", None, [p, i, i, i, i, p]),

@@ -6,6 +6,8 @@ on how many there are.
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 
 from eventprop.backends import BatchResult
@@ -105,20 +107,21 @@ class SharedEngine(CpuEngine):
         check(self._lib.engine_close_block(self._handle))
         size, ranks = self._lib.engine_sum_size(self._handle), self._ranks
         nodes = [nodes_of(blocks) for blocks in self._blocks(n)]
-        sums = np.empty((len(nodes[ranks.rank]), size), self._dtype)
-        for i, row in enumerate(sums):
-            self._lib.engine_node(self._handle, i, address(row))
+        own = [self._node(i, size) for i in range(len(nodes[ranks.rank]))]
         cuts = [size * rank // ranks.size for rank in range(ranks.size + 1)]
-        parts = [np.diff(cuts)[rank] for rank in range(ranks.size)]
-        mine = int(parts[ranks.rank])
-        given = ranks.scatter(np.split(sums, cuts[1:-1], axis=1), [len(own) * mine for own in nodes])
-        known = {
-            node: row
-            for own_nodes, values in zip(nodes, given, strict=True)
-            for node, row in zip(own_nodes, values.reshape(-1, mine), strict=True)
-        }
-        added = ranks.gather(total(known, self.blocks_in(n)), [int(part) for part in parts])
+        widths = [cuts[rank + 1] - cuts[rank] for rank in range(ranks.size)]
+        mine = widths[ranks.rank]
+        parts = [values[cuts[rank] : cuts[rank + 1]] for rank in range(ranks.size) for values in own]
+        sent = own[0] if len(own) == 1 else np.concatenate([*parts, np.empty(0, self._dtype)])
+        given = ranks.scatter(sent, [w * len(own) for w in widths], [mine * len(theirs) for theirs in nodes])
+        rows = zip((node for theirs in nodes for node in theirs), given.reshape(-1, mine), strict=True)
+        added = ranks.gather(total(dict(rows), self.blocks_in(n)), widths)
         check(self._lib.engine_finish_gradients(self._handle, address(added)))
+
+    def _node(self, i: int, size: int) -> np.ndarray:
+        """A node of the tree where the engine has it, ``(size,)``."""
+        place = (ctypes.c_char * (size * self._dtype.itemsize)).from_address(self._lib.engine_node(self._handle, i))
+        return np.frombuffer(memoryview(place), self._dtype)
 
     def times(self) -> dict[str, float]:
         return {"exchange": self._ranks.seconds}
