@@ -27,6 +27,15 @@ def test_a_run_may_be_of_several_processes(small_data: Path, monkeypatch: pytest
     assert "exchange" in log.read_text()
 
 
+def test_a_scan_itself_is_one_process(
+    small_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fails if each of several processes does the whole scan, with runs that wait for processes which are not there."""
+    monkeypatch.setenv("PMI_SIZE", "2")
+    assert scan(str(write(small_data))) == 1
+    assert "has started 2 processes, but a scan is one" in capsys.readouterr().err
+
+
 def test_a_launcher_must_be_there(small_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fails if a misspelt launcher is found out in each run only."""
     assert scan(str(write(small_data, top='launcher = "mpiru -n 2"'))) == 1
