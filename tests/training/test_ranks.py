@@ -51,15 +51,17 @@ FAILS = """
 """
 
 
-SECOND_EPOCH = 3 + 1 + 1
-"""Number of the sweep over its first batch, behind those over three batches of training and one of validation."""
+SECOND_EPOCH = 3 + 1 + 2
+"""Number of the sweep over its second batch, behind those over three batches of training and one of validation: the
+checkpoint of the first one is written before rank 0 does its part of the first batch."""
 
 
 @pytest.fixture
 def p(p: dict[str, Any]) -> dict[str, Any]:
-    """With all that is random or goes by the whole batch, and a last batch of 6 of the 32 samples."""
+    """With all that is random or goes by the whole batch, a last batch of 6 of the 32 samples, and a recorded one."""
     more = {"PDROP_INPUT": 0.1, "PDROP_HIDDEN": 0.1, "HIDDEN_NOISE": 0.01, "TRAIN_TAU": True, "GRAD_CLIP": 1e-3}
     more |= {"AUGMENTATION": {"random_shift": 20.0}, "REWIRE_SILENT": True, "N_BATCH": 32, "N_TRAIN": 70}
+    more |= {"REC_SPIKES": ["hidden0"], "REC_SPIKES_EPOCH_TRIAL": [[0, 1]]}
     return {**p, **more, "N_EPOCH": 2, "TRAIN_DATA_SEED": 4, "NUM_THREADS": 1}
 
 
@@ -73,6 +75,7 @@ def content(p: dict[str, Any]) -> dict[str, Any]:
     folder = Path(p["OUT_DIR"])
     with np.load(folder / f"{p['NAME']}_state_last.npz") as arrays:
         found: dict[str, Any] = {name: arrays[name].tobytes() for name in arrays if name != "meta"}
+    found |= {path.name: path.read_bytes() for path in folder.glob("*_spike_*.npy")}
     rows = (folder / f"{p['NAME']}_results.csv").read_text().splitlines()
     assert rows[0].split(",")[-1] == "seconds"
     return found | {"results": [row.rsplit(",", 1)[0] for row in rows]}
@@ -88,6 +91,7 @@ def test_the_number_of_processes_changes_no_bit(p: dict[str, Any]) -> None:
     their number between two epochs."""
     SHD_model(p).train({**p, "OUT_DIR": "one"})
     expected = content({**p, "OUT_DIR": "one"})
+    assert "test_hidden0_spike_t.npy" in expected
     train(2, {**p, "OUT_DIR": "two"})
     assert content({**p, "OUT_DIR": "two"}) == expected
     train(3, {**p, "OUT_DIR": "three", "N_EPOCH": 1})
@@ -116,11 +120,15 @@ def test_engines_that_share_a_batch(tmp_path: Path) -> None:
         ("os.kill(os.getpid(), signal.SIGKILL)", ""),
         ("raise MemoryError('no room')", "train_SHD.py: error: rank 1: no room"),
         ("raise TypeError('no sense')", "rank 1 of 2 has failed: TypeError: no sense"),
+        (
+            "self.set_weights({n: w + 1e-3 for n, w in self.weights().items()})",
+            "RuntimeError: weights of rank 1 differ from those of rank 0 after epoch 1",
+        ),
     ],
 )
 def test_one_that_fails_ends_all(how: str, message: str, p: dict[str, Any]) -> None:
-    """Fails if others wait for ever for a process that is gone, if nobody says which one failed and why, or if the
-    checkpoint of the last good epoch is not there."""
+    """Fails if others wait for ever for a process that is gone, or go on with one whose weights are others, if nobody
+    says which one failed and why, or if the checkpoint of the last good epoch is not there."""
     Path("p.json").write_text(json.dumps(p))
     done = mpirun(2, FAILS.format(how=how, after=SECOND_EPOCH))
     assert done.returncode != 0
@@ -135,7 +143,7 @@ def test_samples_of_one_that_run_away(p: dict[str, Any]) -> None:
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if "error" in line]
     assert line.startswith("train_SHD.py: error: neurons spike without end")
-    assert line.endswith("(epoch 1, batch 0)")
+    assert line.endswith("(epoch 1, batch 1)")
     assert epochs_done() == 1
 
 
