@@ -74,7 +74,7 @@ ROOMS = (
         "whole files; random streams; texts",
         tuple(
             f"eventprop/{name}.py"
-            for name in ("__init__", "choice", "files", "snippets", "streams", "terminal", "texts")
+            for name in ("__init__", "choice", "files", "ranks", "snippets", "streams", "terminal", "texts")
         ),
     ),
     Room(

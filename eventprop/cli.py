@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from eventprop import ending, own_neurons, texts
 from eventprop.backends.cpu.compiler import CompilerError
 from eventprop.parameters import declaration as parameters
 from eventprop.parameters.shared import ALIASES, OF_OTHERS
+from eventprop.ranks import Ranks, quiet, world
 from eventprop.reports import summary
 from eventprop.simulators import recipes, registry
 from eventprop.simulators.registry import Benchmark
@@ -39,40 +41,59 @@ def main(simulator: str, arguments: Sequence[str] | None = None) -> int:
         arguments: the command line; None for the program's own.
     """
     benchmark = registry.find(simulator)
-    script, modes = f"train_{benchmark.name}.py", benchmark.modes()
+    script, ranks = f"train_{benchmark.name}.py", Ranks()
+    try:
+        ranks = world()
+        with quiet() if ranks.rank else nullcontext():
+            _run(benchmark, script, arguments, speaks=ranks.rank == 0)
+    except (ValueError, OSError, ArithmeticError, MemoryError, CompilerError) as error:
+        blame(error)
+        text = str(error) if isinstance(error, CompilerError) else "; ".join(str(error).split("\n"))
+        return _failed(ranks, 1, f"{script}: error: ", text or type(error).__name__)
+    except KeyboardInterrupt:
+        text = "stopped; the same command with LOAD_LAST=true goes on from the last epoch"
+        return _failed(ranks, 130, f"\n{script}: ", text)
+    return 0
+
+
+def _failed(ranks: Ranks, status: int, head: str, text: str) -> int:
+    """Say what has ended the program, once if it has ended all of its processes; otherwise end the others, too."""
+    alone = ranks.fails_alone()
+    if alone or ranks.rank == 0:
+        print(f"{head}{f'rank {ranks.rank}: ' if alone else ''}{text}", file=sys.stderr)
+    if alone:
+        ranks.end(status)
+    return status
+
+
+def _run(benchmark: Benchmark, script: str, arguments: Sequence[str] | None, *, speaks: bool) -> None:
+    """Do what the command line says.
+
+    Args:
+        speaks: whether this process is the one that tells what came out.
+    """
 
     def warn(message: Warning | str, *_: object, **__: object) -> None:
         print(f"{script}: warning: {message}", file=sys.stderr)
 
-    try:
-        for path in _models_named(arguments):
-            own_neurons.load_file(path)
-        options = _parser(script, benchmark).parse_intermixed_args(arguments)
-        if options.list_recipes:
-            _list_recipes(simulator)
-            return 0
-        with warnings.catch_warnings():
+    for path in _models_named(arguments):
+        own_neurons.load_file(path)
+    options = _parser(script, benchmark).parse_intermixed_args(arguments)
+    if options.list_recipes:
+        _list_recipes(benchmark.name)
+        return
+    with warnings.catch_warnings():
+        if speaks:
             warnings.simplefilter("once", UserWarning)
             warnings.showwarning = warn
-            mode, p, seeds = _settings(options, benchmark)
-            if seeds:
-                _repeated(benchmark, mode, p, seeds)
-                return 0
-            mn = benchmark.load()(p)
-            result = modes[mode](mn, p)
+        mode, p, seeds = _settings(options, benchmark)
+        if seeds:
+            _repeated(benchmark, mode, p, seeds, speaks)
+            return
+        mn = benchmark.load()(p)
+        result = benchmark.modes()[mode](mn, p)
+        if speaks:
             ending.tell(mn, mn._for_run(p), mode, result)
-    except (ValueError, OSError, ArithmeticError, MemoryError, CompilerError) as error:
-        blame(error)
-        text = str(error) if isinstance(error, CompilerError) else "; ".join(str(error).split("\n"))
-        print(f"{script}: error: {text or type(error).__name__}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(
-            f"\n{script}: stopped; the same command with LOAD_LAST=true goes on from the last epoch",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
 
 
 def _parser(script: str, benchmark: Benchmark) -> argparse.ArgumentParser:
@@ -193,7 +214,7 @@ def _list_recipes(simulator: str) -> None:
         print(f"{name}\n  {recipe.reason}\n  expect: {recipe.expect}{method}")
 
 
-def _repeated(benchmark: Benchmark, mode: str, p: dict[str, Any], seeds: Sequence[int]) -> None:
+def _repeated(benchmark: Benchmark, mode: str, p: dict[str, Any], seeds: Sequence[int], speaks: bool) -> None:
     """One run for each seed, and a table of all.
 
     With ``LOAD_LAST`` those that have a checkpoint go on from it, and the others start.
@@ -213,7 +234,7 @@ def _repeated(benchmark: Benchmark, mode: str, p: dict[str, Any], seeds: Sequenc
         mn = benchmark.load()(run)
         benchmark.modes()[mode](mn, run)
         rows[seed] = summary.row(mn.history)
-        if p["WRITE_TO_DISK"]:
+        if p["WRITE_TO_DISK"] and speaks:
             summary.write(Path(p["OUT_DIR"]) / f"{base}_seeds.csv", "seed", rows)
     what = "test" if mode == "train_test" else "validation"
     values = np.array([r["eval_accuracy"] for r in rows.values()], float)

@@ -17,7 +17,7 @@ from eventprop.files import why
 
 __all__ = ["report"]
 
-_PACKAGES = ("numpy", "h5py", "matplotlib", "tonic", "pygenn")
+_PACKAGES = ("numpy", "h5py", "matplotlib", "tonic", "mpi4py", "pygenn")
 # Files of the data sets, by folder under DATA_DIR.
 _DATA = {name: [f"{name}/{file}" for file in files.values()] for name, files in shd.FILES.items()}
 _DATA["DEMO"] = [f"DEMO/{file}" for file in shd.FILES["SHD"].values()]

@@ -31,7 +31,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "the ground": (
         *("eventprop/__init__.py", "eventprop/choice.py", "eventprop/files.py", "eventprop/streams.py"),
         *("eventprop/terminal.py", "eventprop/texts.py", "eventprop/declarations.py", "eventprop/grammar.py"),
-        "eventprop/snippets.py",
+        *("eventprop/snippets.py", "eventprop/ranks.py"),
     ),
 }
 """From the top down. A module may import from its own room and from those below it."""

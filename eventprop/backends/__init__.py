@@ -17,6 +17,7 @@ import numpy as np
 from eventprop.backends.devices import choose, passed_over, problem_with
 from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Randomness
+from eventprop.ranks import Ranks
 
 __all__ = ["BatchResult", "Engine", "Settings", "build"]
 
@@ -178,13 +179,18 @@ def say_once(line: str | None) -> None:
         print(line, file=sys.stderr)
 
 
-def build(network: Network, settings: Settings | None = None) -> Engine:
+def build(network: Network, settings: Settings | None = None, ranks: Ranks | None = None) -> Engine:
     """An engine for ``network``; without ``settings`` on the best backend that is installed.
+
+    Args:
+        ranks: processes that present each batch together, and all call this.
 
     Raises:
         ValueError: the backend that ``settings`` names cannot be used here.
     """
     settings = settings or Settings()
+    if ranks is not None and ranks.size > 1:
+        return _build_shared(network, settings, ranks)
     problem = problem_with(settings.backend, network.spike_timing)
     if problem:
         raise ValueError(problem)
@@ -208,3 +214,24 @@ def build(network: Network, settings: Settings | None = None) -> Engine:
         record_steps=settings.record_steps,
         first_device=settings.first_device,
     )
+
+
+def _build_shared(network: Network, settings: Settings, ranks: Ranks) -> Engine:
+    from eventprop.backends.cpu.engine import available_threads
+    from eventprop.backends.cpu.shared import SharedEngine
+
+    if settings.backend not in ("auto", "cpu"):
+        raise ValueError(
+            f'BACKEND="{settings.backend}" is for one process, and {ranks.size} were started to train together; '
+            'BACKEND="cpu" shares a batch between them'
+        )
+    if problem := problem_with("cpu", network.spike_timing):
+        raise ValueError(problem)
+    threads = settings.num_threads or ranks.cores(available_threads())
+    engine = ranks.in_turn(lambda: SharedEngine(network, threads, ranks))
+    if (most := engine.blocks_in(settings.batch)) < ranks.size:
+        raise ValueError(
+            f"{ranks.size} processes cannot share N_BATCH={settings.batch}, of which each gets whole blocks of "
+            f"{engine.block} samples: a larger N_BATCH, or {most} at the most"
+        )
+    return engine

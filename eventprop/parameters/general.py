@@ -108,7 +108,8 @@ GENERAL = (
         "General",
         "int",
         None,
-        "Threads of the CPU backend; None takes all cores that the process may use. It never changes a result.",
+        "Threads of the CPU backend; None takes all cores that the process may use, shared with others of the same "
+        "run. It never changes a result.",
         optional=True,
         least=1,
         most=1024,

@@ -36,14 +36,14 @@ def report(
         samples: presented in training in an epoch.
         seconds: of the whole run; ``building``: of these, until the engine was ready.
         spikes: of the training file.
-        parts: seconds by what is computed, on GeNN.
+        parts: seconds by what is done, on GeNN or by several processes.
     """
     found: dict[str, float] = {}
     if settings.timing:
         found |= {"seconds": seconds, "seconds_per_epoch": epoch, **parts}
         print(f"{epoch:.2f} s per epoch ({epoch / samples * 1e3:.2f} ms per training sample, evaluation included)")
         if parts:
-            print("  on GeNN: " + ", ".join(f"{name} {value:.2f} s" for name, value in parts.items()))
+            print("  of all: " + ", ".join(f"{name} {value:.2f} s" for name, value in parts.items()))
     if settings.profile:
         size = sum(array.nbytes for array in (spikes.offsets, *spikes.arrays.values())) / 2**20
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)

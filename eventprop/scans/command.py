@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from eventprop import files
 from eventprop.backends.cpu.engine import available_threads
+from eventprop.ranks import started
 from eventprop.reports.pictures import attempt
 from eventprop.scans import points, pool, reader, run, table
 from eventprop.scans.points import Run
@@ -43,6 +44,11 @@ def main(options: argparse.Namespace) -> int:
 
 def _scan(options: argparse.Namespace) -> int:
     scan = reader.read(options.file)
+    if started() > 1:
+        raise ValueError(
+            f"a launcher of MPI has started {started()} processes, but a scan is one, which starts its runs itself: "
+            'launcher = "mpirun -n ..." in its file has each run done by several'
+        )
     workers = scan.workers if options.workers is None else options.workers
     if workers < 1:
         raise ValueError(f"--workers must be at least 1, got {workers}")

@@ -180,6 +180,8 @@ def prepare(scan: Scan, run: Run) -> Path:
     folder = folder_of(scan.out, run)
     path = folder / "settings.json"
     settings = {"simulator": scan.benchmark.name, "mode": scan.mode, "p": run.p}
+    if scan.launcher:
+        settings["launcher"] = list(scan.launcher)
     if path.exists():
         found = texts.read_json(path)
         if not isinstance(found, dict) or not isinstance(found.get("p"), dict):

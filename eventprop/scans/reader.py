@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ _TOP = (
     "recipe",
     "out",
     "workers",
+    "launcher",
     "seeds",
     "folds",
     "p",
@@ -105,6 +108,7 @@ class _Reader:
             folds=folds,
             out=Path(self._of_type("out", str, f"runs/scans/{self.path.stem}")),
             workers=self._number("workers", self.found, 1),
+            launcher=self._launcher(),
             cluster=self._cluster(),
             study=study,
         )
@@ -127,6 +131,18 @@ class _Reader:
             self.wrong(str(error))
             return None, {}
         return benchmark, base
+
+    def _launcher(self) -> tuple[str, ...]:
+        """The words of ``launcher``, the first of which is a program that is there."""
+        text = self._of_type("launcher", str, "")
+        try:
+            words = tuple(shlex.split(text))
+        except ValueError as error:
+            self.wrong(f"launcher={text!r} cannot be taken apart: {error}")
+            return ()
+        if words and shutil.which(words[0]) is None:
+            self.wrong(f"launcher={text!r} begins with no program that is here")
+        return words
 
     def _known(self, where: str, table: Mapping[str, Any], names: Sequence[str]) -> None:
         for name in table:

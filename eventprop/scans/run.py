@@ -1,9 +1,9 @@
 """One run of a scan, in its own process: ``python -m eventprop.scans.run FOLDER``.
 
-The folder holds ``settings.json`` (simulator, mode, ``p``). ``status.json`` says how it stands: "waiting", "running",
-"finished" or "failed", with message and seconds. A run that is finished is left alone, one that was killed goes on from
-its checkpoint. The system takes a lock back from a dead process: so a run that is running is told from one that was
-killed.
+The folder holds ``settings.json`` (simulator, mode, ``p``, maybe a launcher of several processes). ``status.json`` says
+how it stands: "waiting", "running", "finished" or "failed", with message and seconds. A run that is finished is left
+alone, one that was killed goes on from its checkpoint. The system takes a lock back from a dead process: so a run that
+is running is told from one that was killed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from eventprop import files, texts
+from eventprop.ranks import Ranks, world
 from eventprop.scans.points import NAME
 from eventprop.simulators import registry
 from eventprop.terminal import entry
@@ -87,6 +88,8 @@ def is_running(folder: Path) -> bool:
 def launch(folder: Path, threads: int) -> subprocess.Popen[bytes]:
     """Start the run in a process of its own, whose output goes to its log."""
     command = [sys.executable, "-m", "eventprop.scans.run", os.fspath(folder), "--threads", str(threads)]
+    with contextlib.suppress(ValueError, OSError, LookupError, TypeError):  # the run says what is wrong with the file
+        command = [*texts.read_json(folder / "settings.json")["launcher"], *command]
     with log_path(folder).open("ab") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
 
@@ -112,35 +115,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do one run; 0 if it is finished."""
     parser = argparse.ArgumentParser(prog="python -m eventprop.scans.run")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--threads", type=int, help="NUM_THREADS")
+    parser.add_argument("--threads", type=int, help="cores of the run, which its processes share")
     options = parser.parse_args(arguments)
-    with _claimed(options.folder) as free:
+    ranks = world()
+    with contextlib.nullcontext(True) if ranks.rank else _claimed(options.folder) as free:
+        known = None
         if not free:
-            return _TAKEN
-        if status(options.folder)["state"] == FINISHED:
-            return 0
-        return _do(options.folder, options.threads)
+            known = _TAKEN
+        elif not ranks.rank and status(options.folder)["state"] == FINISHED:
+            known = 0
+        known = ranks.share(known)
+        return _do(options.folder, options.threads, ranks) if known is None else known
 
 
-def _do(folder: Path, threads: int | None) -> int:
+def _do(folder: Path, threads: int | None, ranks: Ranks) -> int:
     start = time.perf_counter()
     before = status(folder)["seconds"]
-    _set(folder, RUNNING, "", before)
-    state, message = FINISHED, ""
+    going_on = ranks.share(any(folder.glob(f"{NAME}*_state_last.npz")))
+    if ranks.rank == 0:
+        _set(folder, RUNNING, "", before)
+    state, message, alone = FINISHED, "", False
     try:
         settings = texts.read_json(folder / "settings.json")
         benchmark = registry.find(settings["simulator"])
-        going_on = any(folder.glob(f"{NAME}*_state_last.npz"))
-        p = {**settings["p"], "OUT_DIR": str(folder), "NUM_THREADS": threads, "LOAD_LAST": going_on}
+        p = {**settings["p"], "OUT_DIR": str(folder), "LOAD_LAST": going_on}
+        p["NUM_THREADS"] = threads and max(1, threads // ranks.size)
         simulator = benchmark.load()(p)
         benchmark.modes()[settings["mode"]](simulator, p)
     except KeyboardInterrupt:
         state, message = WAITING, "stopped; it goes on from its last epoch"
     except Exception as error:
-        traceback.print_exc()
         state, message = FAILED, f"{type(error).__name__}: {error}"
-    _set(folder, state, message, before + time.perf_counter() - start)
-    return {FINISHED: 0, FAILED: 1}.get(state, _STOPPED)
+        if alone := ranks.fails_alone():
+            message = f"rank {ranks.rank}: {message}"
+        if alone or ranks.rank == 0:
+            traceback.print_exc()
+    code = {FINISHED: 0, FAILED: 1}.get(state, _STOPPED)
+    if alone or ranks.rank == 0:
+        _set(folder, state, message, before + time.perf_counter() - start)
+    if alone:
+        ranks.end(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ class Scan:
         seeds, folds: what each point is repeated with; no folds outside mode "cross_validate".
         out: folder of the scan.
         workers: runs at once on this machine.
+        launcher: words in front of each run's command, such as those that start several processes by MPI.
         cluster: options of [cluster].
         study: None for a scan of all points.
     """
@@ -80,6 +81,7 @@ class Scan:
     folds: tuple[int, ...] = ()
     out: Path = Path()
     workers: int = 1
+    launcher: tuple[str, ...] = ()
     cluster: dict[str, Any] = field(default_factory=dict)
     study: Study | None = None
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from eventprop.data.presentation import Preparation
 from eventprop.data.splits import Subset, leave_speaker_out
 from eventprop.network import Network
 from eventprop.parameters.declaration import Key
+from eventprop.ranks import OFF, Ranks, quiet, world
 from eventprop.reports import results, summary, timing
 from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
@@ -31,7 +32,7 @@ from eventprop.simulators.resuming import SEEDS, Resuming, no_moments
 from eventprop.streams import draw_seed
 from eventprop.terminal import prepare
 from eventprop.training import trainer
-from eventprop.training.checkpoint import TrainingState
+from eventprop.training.checkpoint import TrainingState, checksum
 from eventprop.training.lock import alone
 from eventprop.training.outputs import Outputs, journal_name
 from eventprop.training.schedule import LearningRate
@@ -85,11 +86,9 @@ class Simulator(Inspection):
     def __init__(self, p: Mapping[str, Any]) -> None:
         prepare()  # a folder's name that the terminal cannot show ends no run
         self.p, self._as_given = self.resolve(p), p
-        for key in SEEDS:
-            if self.p[key] is None:
-                self.p[key] = draw_seed()
+        self.p |= world().share({key: draw_seed() for key in SEEDS if self.p[key] is None})
         Recorder(Records.of(self.p).recording, network_of(self.p, 1, 2))  # what is recorded, before data is read
-        self.data: Dataset = self.load_data(self.p)
+        self.data: Dataset = world().in_turn(lambda: self.load_data(self.p))
         self.history: list[dict[str, Any]] = []
         self.collected: dict[str, np.ndarray] = {}
         self.timing: dict[str, float] = {}
@@ -128,14 +127,19 @@ class Simulator(Inspection):
                     f"{key} was {self.p[key]!r} when the data was loaded and is {run[key]!r} now; "
                     "make a new object to change it"
                 )
+        if world().rank:
+            run["WRITE_TO_DISK"] = False
         return run
 
-    def _ready(self, p: Mapping[str, Any], *, plain: bool = False, trained: bool = False) -> backends.Engine:
+    def _ready(
+        self, p: Mapping[str, Any], *, plain: bool = False, trained: bool = False, ranks: Ranks | None = None
+    ) -> backends.Engine:
         """An engine for a run without training: with what a checkpoint holds if ``p`` says so, else with the object's
         own weights and time constants, trained or set; without these as ``p`` has them.
 
         Args:
             trained: whether weights as they were drawn are an error.
+            ranks: processes that present each batch together; None where each presents all by itself.
         """
         drawn = {**p, "MODEL_SEED": self.p["MODEL_SEED"]}
         network, settings = self.network(drawn), Records.of(p)
@@ -152,7 +156,7 @@ class Simulator(Inspection):
         checked = network.check_weights(weights), network.check_time_constants(with_own(network, own))
         if plain:
             network = self.network(drawn, plain=True)
-        return _engine(replace(settings.backend, pipeline=False), network, *checked)
+        return _engine(replace(settings.backend, pipeline=False), network, *checked, ranks)
 
     def _train(
         self,
@@ -169,8 +173,9 @@ class Simulator(Inspection):
             each_epoch: what else is to be done after each epoch, with the engine and the epoch's number.
         """
         p = _without_test_data(p) if evaluated == "test" else p
-        _note_what_trains(p, training, "cross_validate" if fold else "train_test" if evaluated == "test" else "train")
         with self._alone(p):
+            method = "cross_validate" if fold else "train_test" if evaluated == "test" else "train"
+            _note_what_trains(p, training, method)
             return self._train_alone(p, _Parts(training, evaluation, evaluated), fold, each_epoch)
 
     def _cross_validate(
@@ -197,11 +202,27 @@ class Simulator(Inspection):
                     summary.write(Path(p["OUT_DIR"]) / f"{p['NAME']}_folds.csv", f"{group}_left", rows)
         return accuracies, seconds
 
-    def _alone(self, p: Mapping[str, Any]) -> AbstractContextManager[None]:
-        """Nobody else writes files of this run's name meanwhile."""
-        if not p["WRITE_TO_DISK"]:
-            return nullcontext()
-        return alone(Path(p["OUT_DIR"]), p["NAME"])
+    @contextmanager
+    def _alone(self, p: Mapping[str, Any]) -> Iterator[None]:
+        """Nobody else writes files of this run's name meanwhile. Of processes that train together the first writes and
+        speaks, and the others wait for it in the end.
+
+        Raises:
+            ValueError: they are told to do different things.
+        """
+        ranks = world()
+        if others := ranks.strangers({key: value for key, value in p.items() if key != "WRITE_TO_DISK"}):
+            raise ValueError(
+                f"{others} and rank 0 have different settings; processes that do not train together need {OFF}=0 in "
+                "the environment"
+            )
+        with ExitStack() as stack:
+            if ranks.rank:
+                stack.enter_context(quiet())
+            wanted = alone(Path(p["OUT_DIR"]), p["NAME"]) if p["WRITE_TO_DISK"] else nullcontext()
+            ranks.first(lambda: stack.enter_context(wanted))
+            yield
+            ranks.wait()
 
     def _train_alone(self, p: dict[str, Any], parts: _Parts, fold: str, each_epoch: EachEpoch | None) -> RunResult:
         start = time.perf_counter()
@@ -215,7 +236,7 @@ class Simulator(Inspection):
         if state.mark is not None and state.mark.file == journal_name(name):
             recorder.restore(state.recorded, loaded.saved)
         time_constants = network.check_time_constants(with_own(network, state.time_constants))
-        engine = _engine(settings.backend, network, network.check_weights(state.weights), time_constants)
+        engine = _engine(settings.backend, network, network.check_weights(state.weights), time_constants, world())
         if p.get("TEST_ST_INTEGRITY"):
             verify(engine, samples.preparation.training(parts.training, state.epoch), loop.n_batch)
         run = Outputs(settings.files, name, fold.lstrip("_") or "train") if settings.files.write_to_disk else None
@@ -226,6 +247,8 @@ class Simulator(Inspection):
         building = time.perf_counter() - start
 
         def after_epoch(now: TrainingState, best: bool) -> None:
+            if others := world().strangers(checksum(now)):
+                raise RuntimeError(f"weights of {others} differ from those of rank 0 after epoch {now.epoch - 1}")
             if run is not None:
                 run.epoch(now, best, recorder.taken())
             if each_epoch is not None:
@@ -279,7 +302,7 @@ class Simulator(Inspection):
         settings = Records.of(p, self._as_given)
         loop, written = settings.loop, settings.files
         preparation = Preparation(settings.samples, evaluation if training is None else training)
-        engine = self._ready(p, trained=True)
+        engine = self._ready(p, trained=True, ranks=world())
         recorder = Recorder(settings.recording, engine.network)
         outcome = trainer.evaluate(engine, preparation.evaluation(evaluation, 0), loop.n_batch, recorder)
         trainer.warn_of_silence(engine.network, outcome, "testing")
@@ -354,9 +377,13 @@ def _without_test_data(p: dict[str, Any]) -> dict[str, Any]:
 
 
 def _engine(
-    settings: backends.Settings, network: Network, weights: Mapping[str, np.ndarray], time_constants: TimeConstants
+    settings: backends.Settings,
+    network: Network,
+    weights: Mapping[str, np.ndarray],
+    time_constants: TimeConstants,
+    ranks: Ranks | None = None,
 ) -> backends.Engine:
-    engine = backends.build(network, settings)
+    engine = backends.build(network, settings, ranks)
     engine.set_weights(weights)
     engine.set_time_constants(time_constants)
     return engine

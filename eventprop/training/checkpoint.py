@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -100,6 +101,15 @@ def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix
     files.write_bytes(path, buffer.getvalue())
     if flat_prefix:
         save_flat(path, state, flat_prefix)
+
+
+def checksum(state: TrainingState) -> int:
+    """CRC-32 of weights, time constants and moments."""
+    arrays = [*state.weights.values(), *(a for own in state.moments.values() for a in own.values())]
+    value = 0
+    for array in [*arrays, *(a for own in state.time_constants.values() for a in own.values())]:
+        value = zlib.crc32(np.ascontiguousarray(array).data, value)
+    return value
 
 
 def save_flat(path: Path, state: TrainingState, prefix: str) -> None:

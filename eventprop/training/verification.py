@@ -19,7 +19,7 @@ def verify(engine: Engine, presented: Presentation, size: int) -> None:
     batch = next(iter(presented.batches(size)))
     dt_ms = engine.network.dt_ms
     for sample in batch.samples:
-        engine.run(batch.spikes, np.array([sample]), None)
+        engine.run(batch.spikes, np.array([sample]), None, record=())
         channels = batch.spikes.sample(int(sample))[1]
         expected = batch.spikes.times(int(sample), dt_ms) + dt_ms * (batch.spikes.at is None)  # when they arrive
         times, ids = engine.spike_times(0, "input")

@@ -86,8 +86,16 @@ int engine_regulariser(Engine *e, int number, int n, const double *parameters) {
 }
 int engine_run(Engine *e, const BatchView *batch) { return guarded([&] { e->run(*batch); }); }
 int engine_take_delays(Engine *e) { return guarded([&] { e->take_delays(); }); }
-int engine_zero_gradients(Engine *e) { return guarded([&] { e->zero_gradients(); }); }
-int engine_share_gradients(Engine *e) { return guarded([&] { e->share_gradients(); }); }
+int engine_block_samples() { return eventprop::BLOCK_SAMPLES; }
+int engine_begin_gradients(Engine *e, int64_t first) { return guarded([&] { e->begin_gradients(first); }); }
+// Sums over the batch, or those that are given, become the gradients.
+int engine_finish_gradients(Engine *e, const real *given) { return guarded([&] { e->finish_gradients(given); }); }
+// For sums over a batch of which others have parts: numbers in a node of the tree, how many nodes there are here once all
+// samples have been, and one of them.
+int64_t engine_sum_size(const Engine *e) { return int64_t(e->sums.size()); }
+int engine_close_block(Engine *e) { return guarded([&] { e->close_block(); }); }
+int engine_nodes(const Engine *e) { return e->sums.count(); }
+const real *engine_node(const Engine *e, int i) { return e->sums.node(i); }
 int engine_gradient_norm2(Engine *e, double *to) { return guarded([&] { *to = e->gradient_norm2(); }); }
 int engine_update(Engine *e, const double *parameters, const double *of_delays, double factor) {
     return guarded([&] {

@@ -10,6 +10,7 @@
 
 #include "grid.hpp"
 #include "pool.hpp"
+#include "sums.hpp"
 #if EXACT_TIMES
 #include "exact_read.hpp"
 #endif
@@ -53,20 +54,15 @@ public:
         recording = b.record;
         timed = ARRIVALS || b.at;
         if (b.noise > 0 && !normal) normal = std::make_unique<Normal>();
-        const bool apart = b.learn && b.average_counts;
+        const bool forwards = b.stage != BatchView::BACKWARD, backwards = b.learn && b.stage != BatchView::FORWARD;
         pool.run(b.n, [&](int i, int thread) {
-            const bool at_once = b.learn && !apart;
+            const bool at_once = forwards && backwards;
             if (at_once) lend(slots[i], scratch[thread]);
-            forward(b, i, scratch[thread]);
-            if (!at_once) return;
-            backward(b, i, scratch[thread]);
-            lend(slots[i], scratch[thread]);
+            if (forwards) forward(b, i, scratch[thread]);
+            if (backwards) backward(b, i, scratch[thread]);
+            if (at_once) lend(slots[i], scratch[thread]);
         });
-        if (apart) {
-            average(b);
-            pool.run(b.n, [&](int i, int thread) { backward(b, i, scratch[thread]); });
-        }
-        if (b.learn) gather(b.n);
+        if (backwards) gather(b.n);
     }
 
     // Delays as they are now to steps, and weights to where these are looked up. To be called before a batch is presented.
@@ -88,7 +84,31 @@ public:
         });
     }
 
-    // To be called once after the last part of a batch: what was gathered from the parts is then a sum over all of it.
+    // To be called before the first part that is learned from here of a batch: it begins with sample `first`.
+    void begin_gradients(int64_t first) {
+        if (sums.parts.empty()) each_gradient([&](real *g, size_t size, int) { sums.add_part(g, size); });
+        sums.begin(first);
+        zero_gradients();
+    }
+    // To be called once after the last part: with sums over all of the batch in their places, or with those that `given` has,
+    // the parts one after the other.
+    void finish_gradients(const real *given) {
+        pool.run(int(sums.parts.size()), [&](int i, int) {
+            const Sums::Part &part = sums.parts[i];
+            if (given) std::copy_n(given + part.offset, part.size, part.at);
+            else sums.finish(part);
+        });
+        share_gradients();
+    }
+    // Let a block that is not complete, as the last one of a batch need not be, be one of the nodes.
+    void close_block() {
+        if (!sums.open()) return;
+        const auto steps = sums.plan(BLOCK_SAMPLES);
+        for (const Sums::Part &part : sums.parts) sums.keep(part, steps[0]);
+        sums.pass(BLOCK_SAMPLES);
+    }
+    Sums sums;
+
     void share_gradients() {
         each_layer([&](Layer &l) {
             for (Weights *w : {&l.forward, &l.recurrent})
@@ -97,13 +117,18 @@ public:
     }
 
     void zero_gradients() {
-        for_weights([](Weights &w, int p) {
-            for (Panels g : {w.g, w.dg})
-                if (g.data) std::memset(g.at(p, 0), 0, sizeof(real) * w.n_pre * P);
-        });
-        each_layer([](Layer &l) {
+        pool.run(int(sums.parts.size()), [&](int i, int) { std::fill_n(sums.parts[i].at, sums.parts[i].size, real(0)); });
+    }
+
+    // Each stretch of trained gradients, with the task of weight_tasks() that gathers it, or -1: gradients of synapses first.
+    template <class F> void each_gradient(F &&f) {
+        const auto tasks = weight_tasks();
+        for (size_t i = 0; i < tasks.size(); ++i)
+            for (Panels g : {tasks[i].first->g, tasks[i].first->dg})
+                if (g.data) f(g.at(tasks[i].second, 0), size_t(tasks[i].first->n_pre) * P, int(i));
+        each_layer([&](Layer &l) {
             for (Trained &a : l.trained)
-                if (a.w) std::fill(a.g, a.g + size_t(l.n_panels) * P, real(0));
+                if (a.w) f(a.g, size_t(l.n_panels) * P, -1);
         });
     }
 
@@ -191,8 +216,6 @@ public:
     }
 
 private:
-    std::vector<float> mean_counts;
-
     static double square(const real *g, int rows) {
         double lane[P] = {}, sum = 0;
         for (int r = 0; r < rows; ++r)
@@ -507,7 +530,7 @@ private:
         }
         clear_collected(slot.output, output.n_panels, Output::n_collect);
         reverse_output<Output>(b, i, slot, t);
-        const float *counts = (b.average_counts ? mean_counts.data() : b.counts + size_t(i) * total_hidden()) + total_hidden();
+        const float *counts = (b.mean_counts ? b.mean_counts : b.counts + size_t(i) * total_hidden()) + total_hidden();
         for (size_t l = hidden.size(); l-- > 0;) {
             errors_of(slot, l, t);
             counts -= hidden[l].n;
@@ -555,27 +578,44 @@ private:
         });
     }
 
-    // Gradients of the batch: each task owns one panel of one projection and takes the samples in order.
+    // Gradients of the samples: each task owns one panel of one projection and takes the samples in order.
     void gather(int n) {
+        const auto steps = sums.plan(n);
         auto tasks = weight_tasks();
-        pool.run(int(tasks.size()), [&](int i, int thread) {
-            Weights &w = *tasks[i].first;
-            const int p = tasks[i].second;
-            Buffer &sums = scratch[thread].sums;
-            const bool grouped = w.delayed && !EXACT_TIMES;
-            if (grouped) open_sums(w, p, sums);
-            for (int s = 0; s < n; ++s) gather_panel(&w, p, slots[s], scratch[thread]);
-            if (grouped) close_sums(w, p, sums);
-        });
-        for (int s = 0; s < n; ++s)
-            for (size_t l = 0; l <= hidden.size(); ++l) {
-                Layer &layer = l < hidden.size() ? hidden[l] : output;
-                const LayerTrace &trace = l < hidden.size() ? slots[s].layers[l] : slots[s].output;
-                const size_t count = layer.trained.size();
-                for (size_t j = 0; j < count; ++j)
-                    for (int a = 0; layer.trained[j].w && a < layer.n; ++a)
-                        layer.trained[j].g[a] += trace.collected.data[(size_t(a / P) * count + j) * P + a % P];
+        std::vector<std::vector<int>> own(tasks.size() + 1);  // parts of each task, those of time constants last
+        int part = 0;
+        each_gradient([&](real *, size_t, int task) { own[task < 0 ? tasks.size() : size_t(task)].push_back(part++); });
+        pool.run(int(own.size()), [&](int i, int thread) {
+            auto step = steps.begin();
+            Weights *w = i < int(tasks.size()) ? tasks[i].first : nullptr;
+            const int p = w ? tasks[i].second : 0;
+            Buffer &groups = scratch[thread].sums;
+            const bool grouped = w && w->delayed && !EXACT_TIMES;
+            bool begins = true, ends = false;
+            for (int s = 0; s < n; ++s, begins = ends) {
+                if (grouped && begins) open_sums(*w, p, groups);
+                if (w) gather_panel(w, p, slots[s], scratch[thread]);
+                else gather_trained(slots[s]);
+                ends = sums.ends_with(s);
+                if (grouped && (ends || s == n - 1)) close_sums(*w, p, groups);
+                if (!ends) continue;
+                for (int j : own[i]) sums.keep(sums.parts[j], *step);
+                ++step;
             }
+        });
+        sums.pass(n);
+    }
+
+    // Gradients of time constants and other parameters of neurons.
+    void gather_trained(const Slot &slot) {
+        for (size_t l = 0; l <= hidden.size(); ++l) {
+            Layer &layer = l < hidden.size() ? hidden[l] : output;
+            const LayerTrace &trace = l < hidden.size() ? slot.layers[l] : slot.output;
+            const size_t count = layer.trained.size();
+            for (size_t j = 0; j < count; ++j)
+                for (int a = 0; layer.trained[j].w && a < layer.n; ++a)
+                    layer.trained[j].g[a] += trace.collected.data[(size_t(a / P) * count + j) * P + a % P];
+        }
     }
 
     void gather_panel(Weights *w, int p, const Slot &slot, [[maybe_unused]] Scratch &t) {
@@ -631,14 +671,6 @@ private:
                 gather_gradient_by_sign(source, delays.n, trace.rows - shift, g.at(p, size_t(shift) * 2), w.w.at(p, first), w.g.at(p, first));
             else gather_gradient(source, delays.n, trace.rows - shift, g.at(p, shift), w.g.at(p, first));
         }
-    }
-
-    void average(const BatchView &b) {
-        const size_t n = total_hidden();
-        mean_counts.assign(n, 0.0f);
-        for (int i = 0; i < b.n; ++i)
-            for (size_t j = 0; j < n; ++j) mean_counts[j] += b.counts[i * n + j];
-        for (float &x : mean_counts) x /= float(b.n);
     }
 
     size_t total_hidden() const {

@@ -6,7 +6,7 @@ import ctypes
 import math
 import os
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,18 @@ from eventprop.backends import BatchResult
 from eventprop.backends.cpu.codegen import generate, trained_in_any
 from eventprop.backends.cpu.codegen_loss import losses_of
 from eventprop.backends.cpu.compiler import load_library
-from eventprop.backends.cpu.interface import Batch, address, check, declare
+from eventprop.backends.cpu.interface import (
+    BACKWARD,
+    FORWARD,
+    WHOLE,
+    Batch,
+    address,
+    aligned_zeros,
+    check,
+    declare,
+    steps_per_step,
+    vector,
+)
 from eventprop.choice import meaning
 from eventprop.data.spikes import SpikeSet
 from eventprop.network import DELAY_SHARED, PRECISIONS, Delay, Network, Population, Projection, Randomness
@@ -24,7 +35,6 @@ from eventprop.network import DELAY_SHARED, PRECISIONS, Delay, Network, Populati
 __all__ = ["CpuEngine", "available_threads"]
 
 _ROLES = ("w", "g", *models.ADAM.state)
-_SAMPLES_PER_THREAD = 4  # presented at a time: their adjoint traces should stay in the caches
 
 
 def available_threads() -> int:
@@ -38,7 +48,7 @@ class CpuEngine:
     """A network on this machine's cores.
 
     Results do not depend on the number of threads: a sample is worked on by one thread, and a block of weight
-    gradients is summed by one thread over the samples in their order.
+    gradients is summed by one thread over the samples in the order that ``sums.hpp`` has.
 
     Args:
         network: what to build.
@@ -58,7 +68,8 @@ class CpuEngine:
         self._lib = load_library(generate(network, real))
         declare(self._lib)
         self._panel, self._spare = self._lib.engine_panel(), self._lib.engine_row_spare()
-        self._fine = _steps_per_step(network)
+        self.block: int = self._lib.engine_block_samples()
+        self._fine = steps_per_step(network)
         self._handle = self._lib.engine_create(
             network.num_steps * self._fine,
             self._fine,
@@ -91,9 +102,9 @@ class CpuEngine:
         self.set_time_constants(network.initial_time_constants())
         self._arrays = {p.name: self._place(p) for p in network.projections}
         self._arrays |= {name: self._place_delays(p, delay) for name, (p, delay) in network.delays.items()}
-        number, values = losses_of(network).index(network.loss), _vector(network.loss_parameters, network.loss)
+        number, values = losses_of(network).index(network.loss), vector(network.loss_parameters, network.loss)
         check(self._lib.engine_loss(self._handle, number, values.size, address(values)))
-        values = _vector(network.regulariser_parameters, network.regulariser)
+        values = vector(network.regulariser_parameters, network.regulariser)
         number = list(models.REGULARISERS).index(network.regulariser.name)
         check(self._lib.engine_regulariser(self._handle, number, values.size, address(values)))
 
@@ -118,7 +129,7 @@ class CpuEngine:
     def _place_trained(self, population: Population, name: str) -> dict[str, np.ndarray]:
         """Arrays of a trained time constant, ``(size,)`` and what fills its last panel."""
         padded = -(-population.size // self._panel) * self._panel
-        arrays = {role: _aligned_zeros((padded,), self._dtype) for role in _ROLES}
+        arrays = {role: aligned_zeros((padded,), self._dtype) for role in _ROLES}
         addresses = (address(arrays[role]) for role in _ROLES)
         bounds = self.network.bounds_of(name)
         check(self._lib.engine_trained(self._handle, self._layers[population.name], *addresses, *bounds))
@@ -128,7 +139,7 @@ class CpuEngine:
         """Arrays of a projection in the engine's layout, ``(panel, n_pre + spare, lane)``."""
         n_pre, n_post = projection.shape
         shape = (-(-n_post // self._panel), n_pre + self._spare, self._panel)
-        return {role: _aligned_zeros(shape, self._dtype) for role in _ROLES}
+        return {role: aligned_zeros(shape, self._dtype) for role in _ROLES}
 
     def _where(self, projection: Projection) -> tuple[Any, ...]:
         """How the engine's functions know a projection."""
@@ -207,7 +218,7 @@ class CpuEngine:
     def _chunk(self, n: int, learn: bool) -> int:
         """Samples to present at a time, all of them where the regulariser needs the counts of all first."""
         whole = learn and self.network.average_counts
-        return n if whole else min(n, _SAMPLES_PER_THREAD * self.num_threads)
+        return n if whole else min(n, self.block * self.num_threads)
 
     def run(
         self,
@@ -222,52 +233,92 @@ class CpuEngine:
     ) -> BatchResult:
         if record and self.network.spike_timing == "exact":
             raise ValueError('variables are recorded at the ends of steps, with SPIKE_TIMING="grid" or "substep"')
-        network, random = self.network, randomness or Randomness()
         samples = np.ascontiguousarray(samples, dtype=np.int64)
-        if labels is not None:
-            labels = np.ascontiguousarray(labels, dtype=np.int32)
+        labels = None if labels is None else np.ascontiguousarray(labels, dtype=np.int32)
         n = samples.size
-        silent = np.zeros(n, np.int32)
-        result = _nothing_yet(network, n)
         self._held, self._traced = range(0), (0, False, False)
         check(self._lib.engine_take_delays(self._handle))
+        own = self._own(n, record is not None)
+        size = own.stop - own.start
+        chunk = max(1, self._chunk(size, learn) if record is None else size)
+        silent, result = np.zeros(n, np.int32), _nothing_yet(self.network, n)
+        view = self._view(spikes, labels, learn, randomness or Randomness(), record)
+        view.batch, parts = n, [slice(i, min(own.stop, i + chunk)) for i in range(own.start, own.stop, chunk)]
         if learn:
-            check(self._lib.engine_zero_gradients(self._handle))
-        chunk = self._chunk(n, learn) if record is None else n
-        for start in range(0, n, chunk):
-            part = slice(start, min(n, start + chunk))
-            view = Batch(
-                offsets=address(spikes.offsets),
-                steps=address(spikes.steps),
-                channels=address(spikes.channels),
-                at=address(spikes.at) if network.spike_timing == "exact" else None,
-                samples=address(samples[part]),
-                labels=address(None if labels is None else labels[part]),
-                n=part.stop - part.start,
-                learn=int(learn),
-                average_counts=int(network.average_counts),
-                record=int(bool(record)),
-                input_seed=random.input_seed,
-                hidden_seed=random.hidden_seed,
-                noise_seed=random.noise_seed,
-                input_dropout=random.input_dropout,
-                hidden_dropout=random.hidden_dropout,
-                noise=random.noise,
-                batch=n,
-                loss_scale=network.loss_scale,
-                scores=address(result.scores[part]),
-                loss=address(result.loss[part]),
-                counts=address(result.spike_counts[part]),
-                silent=address(silent[part]),
-                first=first + start,
-            )
-            check(self._lib.engine_run(self._handle, ctypes.byref(view)))
+            check(self._lib.engine_begin_gradients(self._handle, own.start))
+        apart = learn and self.network.average_counts
+        problem = self._sweep(view, FORWARD if apart else WHOLE, parts, samples, labels, result, silent, first)
+        self._complete(result, silent, own, problem)
+        if apart:
+            mean_counts = result.spike_counts.sum(axis=0, dtype=np.float32) / np.float32(n)
+            view.mean_counts = address(mean_counts)
+            check(self._sweep(view, BACKWARD, parts, samples, labels, result, silent, first))
         if learn:
-            check(self._lib.engine_share_gradients(self._handle))
+            self._finish_gradients(n)
         result.predictions[:] = np.where(silent, -1, result.scores.argmax(axis=1))
-        self._held = range((n - 1) // chunk * chunk, n) if n else range(0)
+        self._held = range(parts[-1].start, own.stop) if parts else range(0)
         self._traced = (n, bool(record), learn)
         return result
+
+    def _view(
+        self,
+        spikes: SpikeSet,
+        labels: np.ndarray | None,
+        learn: bool,
+        random: Randomness,
+        record: Collection[tuple[str, str]] | None,
+    ) -> Batch:
+        """What the engine is told of a batch, but for its samples."""
+        return Batch(
+            offsets=address(spikes.offsets),
+            steps=address(spikes.steps),
+            channels=address(spikes.channels),
+            at=address(spikes.at) if self.network.spike_timing == "exact" else None,
+            learn=int(learn),
+            record=int(bool(record)),
+            input_seed=random.input_seed,
+            hidden_seed=random.hidden_seed,
+            noise_seed=random.noise_seed,
+            input_dropout=random.input_dropout,
+            hidden_dropout=random.hidden_dropout,
+            noise=random.noise,
+            loss_scale=self.network.loss_scale,
+        )
+
+    def _sweep(
+        self,
+        view: Batch,
+        stage: int,
+        parts: Sequence[slice],
+        samples: np.ndarray,
+        labels: np.ndarray | None,
+        result: BatchResult,
+        silent: np.ndarray,
+        first: int,
+    ) -> int:
+        """Present parts of a batch, one after the other; the status of the first that is not 0."""
+        view.stage = stage
+        for part in parts:
+            view.n, view.first = part.stop - part.start, first + part.start
+            view.samples = address(samples[part])
+            view.labels = address(None if labels is None else labels[part])
+            view.scores, view.loss = address(result.scores[part]), address(result.loss[part])
+            view.counts, view.silent = address(result.spike_counts[part]), address(silent[part])
+            if status := self._lib.engine_run(self._handle, ctypes.byref(view)):
+                return int(status)
+        return 0
+
+    def _own(self, n: int, recorded: bool) -> slice:
+        """Which of a batch's ``n`` samples are presented here: whole blocks, or all where they are to be recorded."""
+        return slice(0, n)
+
+    def _complete(self, result: BatchResult, silent: np.ndarray, own: slice, status: int) -> None:
+        """See that the forward sweep went well, and that all samples' results are there."""
+        check(status)
+
+    def _finish_gradients(self, n: int) -> None:
+        """Add up the gradients of all ``n`` samples."""
+        check(self._lib.engine_finish_gradients(self._handle, None))
 
     def trace(self, population: str, variable: str) -> np.ndarray:
         n, recorded, learned = self._traced
@@ -337,29 +388,6 @@ def _restored(
     engine.set_time_constants(time_constants)
     engine.set_optimiser_state(moments)
     return engine
-
-
-def _steps_per_step(network: Network) -> int:
-    """Into how many steps of at most a millisecond the engine divides one, where spikes have exact times.
-
-    It changes no spike time; a step's spikes are found together, and in short steps there are few.
-    """
-    if network.spike_timing != "exact":
-        return 1
-    return max(1, min(math.ceil(network.dt_ms - 1e-9), 65535 // network.num_steps))
-
-
-def _vector(values: Mapping[str, float], declared: models.Loss | models.Regulariser) -> np.ndarray:
-    """Values of the declared parameters, in their order."""
-    return np.array([values[n] for n in declared.parameters], dtype=np.float64)
-
-
-def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Zeros that start at a multiple of 64 bytes, for vector loads."""
-    size = int(np.prod(shape)) * dtype.itemsize
-    raw = np.zeros(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def _nothing_yet(network: Network, n: int) -> BatchResult:

@@ -1,12 +1,30 @@
-"""The compiled engine's functions, as Python calls them: types, addresses and what their status means."""
+"""The compiled engine's functions, as Python calls them: types, arrays, addresses and what their status means."""
 
 from __future__ import annotations
 
 import ctypes
+import math
+from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["Batch", "address", "check", "declare"]
+from eventprop import models
+from eventprop.network import Network
+
+__all__ = [
+    "BACKWARD",
+    "FORWARD",
+    "WHOLE",
+    "Batch",
+    "address",
+    "aligned_zeros",
+    "check",
+    "declare",
+    "steps_per_step",
+    "vector",
+]
+
+WHOLE, FORWARD, BACKWARD = range(3)  # stages of a batch: ``BatchView::Stage``
 
 
 class Batch(ctypes.Structure):
@@ -20,7 +38,7 @@ class Batch(ctypes.Structure):
         ("labels", ctypes.c_void_p),
         ("n", ctypes.c_int32),
         ("learn", ctypes.c_int32),
-        ("average_counts", ctypes.c_int32),
+        ("stage", ctypes.c_int32),
         ("record", ctypes.c_int32),
         ("input_seed", ctypes.c_uint32),
         ("hidden_seed", ctypes.c_uint32),
@@ -36,6 +54,7 @@ class Batch(ctypes.Structure):
         ("silent", ctypes.c_void_p),
         ("at", ctypes.c_void_p),
         ("first", ctypes.c_int64),
+        ("mean_counts", ctypes.c_void_p),
     )
 
 
@@ -57,8 +76,13 @@ def declare(lib: ctypes.CDLL) -> None:
         ("engine_regulariser", i, [p, i, i, p]),
         ("engine_run", i, [p, p]),
         ("engine_take_delays", i, [p]),
-        ("engine_zero_gradients", i, [p]),
-        ("engine_share_gradients", i, [p]),
+        ("engine_block_samples", i, []),
+        ("engine_begin_gradients", i, [p, ctypes.c_int64]),
+        ("engine_finish_gradients", i, [p, p]),
+        ("engine_sum_size", ctypes.c_int64, [p]),
+        ("engine_close_block", i, [p]),
+        ("engine_nodes", i, [p]),
+        ("engine_node", p, [p, i]),
         ("engine_gradient_norm2", i, [p, p]),
         ("engine_update", i, [p, p, p, d]),
         ("engine_trace", None, [p, i, i, i, i, p]),
@@ -87,3 +111,26 @@ def check(status: int) -> None:
         )
     if status:
         raise MemoryError("the CPU engine ran out of memory; a smaller NUM_THREADS, N_BATCH or NUM_HIDDEN needs less")
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros that start at a multiple of 64 bytes, for vector loads."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def vector(values: Mapping[str, float], declared: models.Loss | models.Regulariser) -> np.ndarray:
+    """Values of the declared parameters, in their order."""
+    return np.array([values[n] for n in declared.parameters], dtype=np.float64)
+
+
+def steps_per_step(network: Network) -> int:
+    """Into how many steps of at most a millisecond the engine divides one, where spikes have exact times.
+
+    It changes no spike time; a step's spikes are found together, and in short steps there are few.
+    """
+    if network.spike_timing != "exact":
+        return 1
+    return max(1, min(math.ceil(network.dt_ms - 1e-9), 65535 // network.num_steps))

@@ -200,7 +200,8 @@ struct BatchView {                        // the spike set and the samples of it
     const uint16_t *steps, *channels;
     const int64_t *samples;               // [n]
     const int32_t *labels;                // [n]
-    int32_t n, learn, average_counts, record;
+    enum Stage { WHOLE, FORWARD, BACKWARD };
+    int32_t n, learn, stage, record;      // stage: which of the two sweeps are made
     uint32_t input_seed, hidden_seed, noise_seed;
     double input_dropout, hidden_dropout, noise;
     double batch, loss_scale;
@@ -210,6 +211,7 @@ struct BatchView {                        // the spike set and the samples of it
     int32_t *silent;                      // [n]: whether no output spiked
     const float *at;                      // true times of spikes, as parts of their steps, or null
     int64_t first;                        // position of samples[0] in the epoch, for the random streams
+    const float *mean_counts;             // [sum of hidden sizes]: spikes that the regulariser goes by; null for each sample's own
 };
 
 // What is random in one layer for one sample.

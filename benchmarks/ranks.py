@@ -1,0 +1,74 @@
+"""Training by several processes: seconds per epoch of SHD's 8156 samples, and what of it the exchange takes.
+
+A training step on SHD-like data as in ``speed.py``, by each number of processes and threads in turn, so that other load
+falls on all alike; the least of the repeats. The exchange of gradients is timed once more by itself, all processes
+having waited for each other: the least, too. Run: python benchmarks/ranks.py [--mpirun COMMAND] [--ways 1x1 1x2 2x1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from speed import EPOCH, SIZES, firing_weights, network_of, spike_data, time_step
+
+from eventprop.backends import Settings, build
+from eventprop.ranks import world
+
+
+def measure(neurons: int, steps: int, batch: int, threads: int, repeats: int) -> tuple[float, float]:
+    """Milliseconds per batch, and of an exchange of gradients."""
+    ranks = world()
+    data = spike_data(2 * batch, steps, np.random.default_rng(0))
+    engine: Any = build(network_of(neurons, steps), Settings(backend="cpu", num_threads=threads, batch=batch), ranks)
+    firing_weights(engine, data, np.random.default_rng(1), 0.0)
+    found, exchanges = [], []
+    for step in range(repeats + 2):
+        ranks.wait()
+        found.append(time_step(engine, data, 0.0, step, batch) * batch)
+        for _ in range(5):
+            ranks.wait()
+            start = time.perf_counter()
+            engine._finish_gradients(batch)
+            exchanges.append((time.perf_counter() - start) * 1e3)
+    return min(found[2:]), min(exchanges)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--mpirun", default="mpirun", help="the launcher, with words of its own")
+    options.add_argument("--ways", nargs="+", default=["1x1", "1x2", "2x1"], help="processes x threads of each")
+    options.add_argument("--batch", type=int, nargs="+", default=[32, 256])
+    options.add_argument("--repeats", type=int, default=8)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--one", type=int, nargs=5, help=argparse.SUPPRESS)
+    chosen = options.parse_args()
+    if chosen.one:
+        found = measure(*chosen.one)
+        if world().rank == 0:
+            print(json.dumps(found))
+        return
+    print("neurons steps batch  processes x threads  ms/batch  ms/exchange  s/epoch")
+    for neurons, steps in SIZES:
+        for batch in chosen.batch:
+            best = dict.fromkeys(chosen.ways, (float("inf"), float("inf")))
+            for _ in range(chosen.rounds):
+                for way in chosen.ways:
+                    ranks, threads = way.split("x")
+                    sizes = [neurons, steps, batch, int(threads), chosen.repeats]
+                    command = [*chosen.mpirun.split(), "-n", ranks, sys.executable, __file__, "--one", *map(str, sizes)]
+                    done = subprocess.run(command, capture_output=True, text=True, check=True)
+                    total, exchange = map(min, zip(best[way], json.loads(done.stdout), strict=True))
+                    best[way] = (total, exchange if ranks != "1" else 0.0)
+            for way, (total, exchange) in best.items():
+                row = f"{neurons:>7} {steps:>5} {batch:>5} {way:>20} {total:>9.1f} {exchange:>12.2f}"
+                print(f"{row} {total * EPOCH / batch / 1e3:>8.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
