@@ -6,6 +6,7 @@ a spike the sum of w (lambda_v - lambda_i) over its arrivals, dL/dd is the part 
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -94,6 +95,13 @@ def test_other_losses(loss: str) -> None:
 def test_shared_delays(per: str) -> None:
     """Fails if the gradient of a delay that many synapses have is not the sum of what each would have."""
     assert worst(found(None, per, kind="LIF", sizes=(40, 20))) < 1e-11
+
+
+@pytest.mark.skipif(shutil.which("clang++") is None, reason="clang++ is not installed")
+def test_built_by_clang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if numbers that may begin anywhere are read as a vector: clang's code then ends the process."""
+    monkeypatch.setenv("CXX", "clang++")
+    assert worst(found(INPUT + RECURRENT + OUTPUT, kind="LIF")) < 1e-11
 
 
 @pytest.mark.parametrize("regulariser", ["simple", "Thomas1"])
