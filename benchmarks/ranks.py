@@ -39,10 +39,24 @@ def measure(neurons: int, steps: int, batch: int, threads: int, repeats: int) ->
     return min(found[2:]), min(exchanges)
 
 
+def way_of(word: str) -> tuple[int, int]:
+    """Processes and threads of each, from ``2x1``."""
+    ranks, _, threads = word.partition("x")
+    if not (ranks.isdecimal() and threads.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{word!r} is not processes x threads, as in 2x1")
+    return int(ranks), int(threads)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--mpirun", default="mpirun", help="the launcher, with words of its own")
-    options.add_argument("--ways", nargs="+", default=["1x1", "1x2", "2x1"], help="processes x threads of each")
+    options.add_argument(
+        "--ways",
+        type=way_of,
+        nargs="+",
+        default=[(1, 1), (1, 2), (2, 1)],
+        help="processes x threads of each, as in 2x1",
+    )
     options.add_argument("--batch", type=int, nargs="+", default=[32, 256])
     options.add_argument("--repeats", type=int, default=8)
     options.add_argument("--rounds", type=int, default=3)
@@ -59,14 +73,16 @@ def main() -> None:
             best = dict.fromkeys(chosen.ways, (float("inf"), float("inf")))
             for _ in range(chosen.rounds):
                 for way in chosen.ways:
-                    ranks, threads = way.split("x")
-                    sizes = [neurons, steps, batch, int(threads), chosen.repeats]
-                    command = [*chosen.mpirun.split(), "-n", ranks, sys.executable, __file__, "--one", *map(str, sizes)]
-                    done = subprocess.run(command, capture_output=True, text=True, check=True)
+                    ranks, threads = way
+                    sizes = map(str, (neurons, steps, batch, threads, chosen.repeats))
+                    command = [*chosen.mpirun.split(), "-n", str(ranks), sys.executable, __file__, "--one", *sizes]
+                    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+                    if done.returncode:
+                        sys.exit(f"{ranks} processes of {threads} threads ended with status {done.returncode}")
                     total, exchange = map(min, zip(best[way], json.loads(done.stdout), strict=True))
-                    best[way] = (total, exchange if ranks != "1" else 0.0)
-            for way, (total, exchange) in best.items():
-                row = f"{neurons:>7} {steps:>5} {batch:>5} {way:>20} {total:>9.1f} {exchange:>12.2f}"
+                    best[way] = (total, exchange if ranks > 1 else 0.0)
+            for (ranks, threads), (total, exchange) in best.items():
+                row = f"{neurons:>7} {steps:>5} {batch:>5} {f'{ranks}x{threads}':>20} {total:>9.1f} {exchange:>12.2f}"
                 print(f"{row} {total * EPOCH / batch / 1e3:>8.1f}", flush=True)
 
 

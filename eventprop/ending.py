@@ -40,8 +40,10 @@ def tell(simulator: Simulator, p: Mapping[str, Any], mode: str, result: Any) -> 
         with attempt(path := folder / f"{p['NAME']}_confusion.png"):
             _confusion(simulator, subset, outcome, path)
     print(f"\nIn {folder}:")
-    for path in sorted(folder.glob(f"{glob.escape(p['NAME'])}[._]*")):
-        print(f"  {path.name:<39}  {_describe(path.name.removeprefix(p['NAME']))}")
+    names = sorted(path.name for path in folder.glob(f"{glob.escape(p['NAME'])}[._]*"))
+    width = max([39, *map(len, names)])
+    for name in names:
+        print(f"  {name:<{width}}  {_describe(name.removeprefix(p['NAME']))}")
 
 
 def _accuracy(simulator: Simulator, p: Mapping[str, Any], mode: str) -> None:
@@ -124,6 +126,8 @@ def _describe(rest: str) -> str:
         return f"{'best ' if earlier[1] == 'best' else ''}checkpoint of an earlier run of this name"
     if "_w_" in rest:
         return "weights, flat: element pre * n_post + post"
+    if "_delay_" in rest:
+        return "delays (ms), flat: element pre * n_post + post"
     if rest.endswith("_classes.png"):
         return "points in the colour of the class they are taken for"
     if rest.endswith("_first_spikes.png"):

@@ -232,6 +232,7 @@ def _build_shared(network: Network, settings: Settings, ranks: Ranks) -> Engine:
     if (most := engine.blocks_in(settings.batch)) < ranks.size:
         raise ValueError(
             f"{ranks.size} processes cannot share N_BATCH={settings.batch}, of which each gets whole blocks of "
-            f"{engine.block} samples: a larger N_BATCH, or {most} at the most"
+            f"{engine.block} samples: take N_BATCH={(ranks.size - 1) * engine.block + 1} or more, or start at "
+            f"most {most} process{'es' if most > 1 else ''}"
         )
     return engine

@@ -84,7 +84,7 @@ GENERAL = (
         "General",
         "bool",
         True,
-        "Whether time per epoch (on GeNN, also of its parts) is reported after training.",
+        "Whether time per epoch (on GeNN and by several processes also of its parts) is reported after training.",
     ),
     of_machine(
         "BACKEND",

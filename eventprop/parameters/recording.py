@@ -60,7 +60,7 @@ RECORDING = (
         "Recording",
         "variables",
         [],
-        "[synapse population, variable] pairs that are recorded: w, gradient.",
+        "[synapse population, variable] pairs that are recorded: w, gradient; with delays also delay, delay_gradient.",
         renames=_SYNAPSES,
     ),
     of_files("WRITE_TO_DISK", "Recording", "bool", True, "Whether anything is written; False writes nothing at all."),

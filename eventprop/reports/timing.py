@@ -43,7 +43,7 @@ def report(
         found |= {"seconds": seconds, "seconds_per_epoch": epoch, **parts}
         print(f"{epoch:.2f} s per epoch ({epoch / samples * 1e3:.2f} ms per training sample, evaluation included)")
         if parts:
-            print("  of all: " + ", ".join(f"{name} {value:.2f} s" for name, value in parts.items()))
+            print("  in the whole run: " + ", ".join(f"{name} {value:.2f} s" for name, value in parts.items()))
     if settings.profile:
         size = sum(array.nbytes for array in (spikes.offsets, *spikes.arrays.values())) / 2**20
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)

@@ -44,12 +44,16 @@ def test_the_command_line_with_layers_and_output_spikes(small_data: Path, capsys
     settings = [f"DATA_DIR={small_data}", "NUM_HIDDEN=10", "DT_MS=5", "TRIAL_MS=700", "N_EPOCH=1", "OUT_DIR=out"]
     settings += ["N_HID_LAYER=2", "LOSS_TYPE=first_spike", "TRAIN_TAU=true", "MIN_TAU_M=5", "MIN_TAU_SYN=5"]
     settings += ["N_TRAIN=80", "N_VALIDATE=30", "HIDDEN_NEURON_TYPE=ALIF", "TRAIN_TAU_B=true", "MIN_TAU_B=5"]
-    settings += ["N_INPUT_DELAY=2", "HIDDEN_OUTPUT_MEAN=0.001"]
+    settings += ["N_INPUT_DELAY=2", "HIDDEN_OUTPUT_MEAN=0.001", "RECURRENT=true"]
+    settings += ["INPUT_HIDDEN_DELAY_MAX=20", "HIDDEN_HIDDEN_DELAY_MAX=20"]
     assert cli.main("SHD", settings) == 0
     listed = capsys.readouterr().out.split("In out:\n")[1].splitlines()
     assert all(len(line.split(None, 1)) == 2 for line in listed), listed
     for name in ("w_hidden0_hidden1", "taum_hidden0", "tausyn_hidden1", "taub_hidden1"):
         assert any(f"test_{name}_last.npy" in line for line in listed)
+    for name in ("delay_input_hidden", "delay_hidden1_hidden1"):
+        (line,) = [line for line in listed if f"test_{name}_last.npy" in line]
+        assert line.endswith("delays (ms), flat: element pre * n_post + post")
     assert Path("out/test_raster.png").read_bytes()[:4] == b"\x89PNG"
 
 

@@ -155,5 +155,5 @@ def test_a_fault_of_all_is_told_once(p: dict[str, Any]) -> None:
     (line,) = [line for line in done.stderr.splitlines() if "error" in line]
     assert line == (
         "train_SHD.py: error: 2 processes cannot share N_BATCH=4, of which each gets whole blocks of 4 samples: "
-        "a larger N_BATCH, or 1 at the most"
+        "take N_BATCH=5 or more, or start at most 1 process"
     )
