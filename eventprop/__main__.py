@@ -10,6 +10,7 @@ from pathlib import Path
 from eventprop import info, scans
 from eventprop.certificate import command as certificate
 from eventprop.choice import meaning
+from eventprop.description import named_neurons
 from eventprop.parameters import declaration as parameters
 from eventprop.simulators import registry
 from eventprop.terminal import blame, entry
@@ -63,7 +64,7 @@ def show_neuron(options: argparse.Namespace) -> int:
             return 0
         if options.neuron is None:
             raise ValueError(f"which neuron? There are {', '.join(models.NEURONS)}")
-        neuron = meaning("NEURON", options.neuron, models.NEURONS)
+        neuron = meaning("NEURON", options.neuron, named_neurons())
         print(shown(neuron, code=not options.no_code), end="")
     except (ValueError, OSError) as error:
         blame(error)

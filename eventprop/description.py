@@ -32,6 +32,7 @@ __all__ = [
     "describe",
     "has_exact_times",
     "hidden_neurons",
+    "named_neurons",
     "output_neuron",
 ]
 
@@ -46,6 +47,11 @@ def hidden_neurons() -> dict[str, tuple[models.Neuron, tuple[str, ...]]]:
     spiking = {name: (neuron, ()) for name, neuron in models.NEURONS.items() if neuron.threshold}
     first = {"LIF": spiking["LIF"], "hetLIF": (models.LIF, TIMES), "ALIF": spiking["ALIF"]}
     return {**first, **spiking}
+
+
+def named_neurons() -> dict[str, models.Neuron]:
+    """Declarations by every name that a neuron goes by in ``p``; "het" ones are drawn from those of the same kind."""
+    return {**models.NEURONS, "hetLIF": models.LIF, "hetLI": models.LI}
 
 
 OUTPUT_NEURONS: dict[str, dict[bool, tuple[models.Neuron, tuple[str, ...]]]] = {

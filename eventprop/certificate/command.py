@@ -6,9 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from eventprop import models, own_neurons
+from eventprop import own_neurons
 from eventprop.backends.cache import CompilerError
 from eventprop.choice import meaning
+from eventprop.description import named_neurons
 from eventprop.terminal import blame
 
 __all__ = ["add_arguments", "main"]
@@ -33,7 +34,7 @@ def main(options: argparse.Namespace) -> int:
             raise ValueError(f"--networks must be at least 1, got {options.networks}")
         if options.models:
             own_neurons.load_file(options.models)
-        neuron = meaning("NEURON", options.neuron, models.NEURONS)
+        neuron = meaning("NEURON", options.neuron, named_neurons())
         if not neuron.threshold:
             raise ValueError(f"{neuron.name} has no threshold; what is checked are hidden neurons, which spike")
         found = certify(neuron, options.networks, options.seed, _tell)

@@ -28,6 +28,8 @@ def test_lif_as_it_was_published(capsys: pytest.CaptureFixture[str]) -> None:
         "    lambda_V += ((v_thresh - v_reset) * lambda_V + R) / fmax(denominator, min_denominator);",
     ):
         assert line in said
+    assert main(["show", "hetLIF"]) == 0  # as HIDDEN_NEURON_TYPE has it
+    assert capsys.readouterr().out == said
 
 
 @pytest.mark.parametrize("name", models.ON_BOARD)
