@@ -41,8 +41,21 @@ class Memory:
     def push(self, population: str, name: str) -> None:
         self.made.populations[population].extra_global_params[name].push_to_device()
 
+    def push_half(self, population: str, name: str, half: int) -> None:
+        """Push one of the ``layout.halves`` parts of an array: that of the batch that runs forwards."""
+        array = self.made.populations[population].extra_global_params[name]
+        length = array.view.size // self.layout.halves
+        array._array.push_slice_1d_to_device(half * length, length)
+
     def pull_array(self, population: str, name: str) -> np.ndarray:
         return pulled(self.made.populations[population].extra_global_params[name])
+
+    def pull_half(self, population: str, name: str, half: int) -> np.ndarray:
+        """One of the ``layout.halves`` parts of an array, flat, brought up to date from the device."""
+        array = self.made.populations[population].extra_global_params[name]
+        length = array.view.size // self.layout.halves
+        array._array.pull_slice_1d_from_device(half * length, length)
+        return array.view[half * length : (half + 1) * length]
 
     def pull(self, population: str, name: str) -> np.ndarray:
         return pulled(self.made.populations[population].vars[name])
