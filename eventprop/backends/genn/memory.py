@@ -86,6 +86,18 @@ class Memory:
         """A gradient, summed over the batch."""
         return pulled(self.made.reduced[name].vars["reduced"])
 
+    def all_reduced_below(self, norm: float) -> bool:
+        """Whether the device finds all gradients so small that their norm is at most this; none is pulled."""
+        if not self.made.checks:
+            return True
+        size = sum(group.vars["reduced"].view.size for group in self.made.reduced.values())
+        for check in self.made.checks.values():
+            check.set_dynamic_param_value("limit", norm / np.sqrt(size))
+        self.array("input", "large")[:] = 0
+        self.push("input", "large")
+        self.made.genn.custom_update("Check")
+        return not self.pull_array("input", "large")[0]
+
     def report_lost(self) -> None:
         """Warn of spikes that found no place in the rings since the last report."""
         for population in self.network.populations:

@@ -6,13 +6,51 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from eventprop.training.optimiser import AdamSettings, adam_parameters
 from tests.support.small import clear, random_case
 
 pytest.importorskip("pygenn", reason="pygenn 5.4 is not installed: the GeNN backend is not tested")
 
+from eventprop.backends.genn.memory import pulled, pushed
 from tests.backends.genn.test_engine import engine_of
+
+
+def test_gradients_are_pulled_only_for_a_norm_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if gradients are pulled though small ones are enough, or if a large one, or no number, is overlooked."""
+    case, _ = clear(lambda seed: random_case(seed, "hetLIF", sizes=(20,)))
+    engine = engine_of(case)
+    case.learn(engine)
+    norm, groups = engine.gradient_norm(), engine._made.reduced
+    assert len(groups) > 3 and norm > 0
+    assert engine.gradient_norm(enough=0.5 * norm) == norm
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._memory, "reduced", lambda name: pytest.fail(f"the gradient of {name} was pulled"))
+        assert 0.0 <= engine.gradient_norm(enough=1e3 * norm) <= 1e3 * norm
+    for group in groups.values():
+        array = group.vars["reduced"]
+        before = pulled(array).copy()
+        for wrong in (np.nan, np.inf, -1e9 * norm):
+            pushed(array, before)
+            array.view.reshape(-1)[-1] = wrong
+            array.push_to_device()
+            found = engine.gradient_norm(enough=1e3 * norm)
+            assert np.isnan(found) if np.isnan(wrong) else found == pytest.approx(abs(wrong))
+        pushed(array, before)
+    assert engine.gradient_norm(enough=1e3 * norm) <= 1e3 * norm
+
+
+def test_nothing_is_trained() -> None:
+    """Fails if GeNN is given an array that no code of such a network uses, or is asked for updates that it has not."""
+    frozen = ("in_to_hid", "hid_to_hid0", "hid_to_out")
+    case, _ = clear(lambda seed: random_case(seed, "LIF", sizes=(20,), frozen=frozen))
+    engine = engine_of(case)
+    case.learn(engine)
+    assert engine.gradient_norm() == engine.gradient_norm(enough=1.0) == 0.0
+    engine.update(adam_parameters(AdamSettings(), 0.1, 1))
+    assert all(np.array_equal(w, case.weights[name]) for name, w in engine.weights().items())
 
 
 def _noting(array: Any, name: str, sent: list[tuple[str, int, int]]) -> Callable[[int, int], None]:
