@@ -90,8 +90,9 @@ class Engine(Protocol):
         """
         ...
 
-    def gradient_norm(self) -> float:
-        """Euclidean norm of all trained gradients; not finite if any of them is not."""
+    def gradient_norm(self, enough: float = 0.0) -> float:
+        """Euclidean norm of all trained gradients; not finite if any of them is not. Where it is at most ``enough``,
+        any number up to that may be returned: a device then keeps the gradients."""
         ...
 
     def gradients(self) -> dict[str, np.ndarray]:

@@ -206,7 +206,7 @@ def _train_epoch(
 
 def _learn(engine: Engine, settings: LoopSettings, state: TrainingState, where: str) -> None:
     """One step of the optimiser with the gradients that the engine has."""
-    norm = engine.gradient_norm()
+    norm = engine.gradient_norm(enough=0.0 if settings.grad_clip > 0 else _LARGEST_NORM)
     if not np.isfinite(norm):
         raise TrainingDiverged(_diverged(engine, where))
     factor = min(1.0, settings.grad_clip / norm) if settings.grad_clip > 0 and norm > 0 else 1.0

@@ -189,11 +189,14 @@ def test_a_rate_that_grows_beyond_all_numbers() -> None:
 
 def test_a_gradient_whose_square_overflows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails if it is learned from: Adam's mean of squares would be infinite, and these weights never learn again."""
-    monkeypatch.setattr(CpuEngine, "gradient_norm", lambda _: 1e19)
+    asked = []
+    monkeypatch.setattr(CpuEngine, "gradient_norm", lambda _, enough: asked.append(enough) or 1e19)
     monkeypatch.setattr(CpuEngine, "update", lambda *_: pytest.fail("it was learned"))
     p = {**YINYANG, **SMALL}
     with pytest.raises(TrainingDiverged, match=r"norm is 1e\+19 in epoch 0, batch 0.*GRAD_CLIP"):
         yinyang(p).train(p)
+    assert asked.pop() == 1e18  # without GRAD_CLIP any norm up to this one is as good as another
     monkeypatch.setattr(CpuEngine, "update", lambda self, parameters, factor, rate: pytest.approx(1e-19, factor))
     p["GRAD_CLIP"] = 1.0
     yinyang(p).train(p)
+    assert set(asked) == {0.0}

@@ -286,9 +286,9 @@ def test_divergence_of_a_time_constant_is_named(p: dict[str, Any], monkeypatch: 
     ):
         original = getattr(CpuEngine, step)
 
-        def poisoned(self: CpuEngine, original: Any = original, role: str = role) -> Any:
+        def poisoned(self: CpuEngine, original: Any = original, role: str = role, **options: float) -> Any:
             self._trained["hidden0.tau_syn"][role][3] = np.nan
-            return original(self)
+            return original(self, **options)
 
         with monkeypatch.context() as patch:
             patch.setattr(CpuEngine, step, poisoned)

@@ -335,7 +335,7 @@ class CpuEngine:
                 self._lib.engine_trace(*where, address(found[i]))
         return found
 
-    def gradient_norm(self) -> float:
+    def gradient_norm(self, enough: float = 0.0) -> float:
         square = ctypes.c_double()
         check(self._lib.engine_gradient_norm2(self._handle, ctypes.byref(square)))
         return math.sqrt(square.value)

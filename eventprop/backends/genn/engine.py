@@ -174,7 +174,9 @@ class GennEngine:
             if q.trained
         }
 
-    def gradient_norm(self) -> float:
+    def gradient_norm(self, enough: float = 0.0) -> float:
+        if enough > 0 and self._memory.all_reduced_below(enough):
+            return 0.0
         found = {name: self._memory.reduced(name) for name in self._made.reduced}
         for name, (p, delay) in self.network.delays.items():
             if name in found:
@@ -184,7 +186,8 @@ class GennEngine:
 
     def _reduce(self) -> None:
         """Sum gradients over the batch, and over synapses that share a delay."""
-        self._genn.custom_update("Reduce")
+        if self._made.learning:  # GeNN has no group of updates where nothing is in it
+            self._genn.custom_update("Reduce")
         for name, (p, delay) in self.network.delays.items():
             if delay.trained and delay.per != "synapse":
                 values = shared(self._memory.reduced(name).reshape(p.shape), delay)
@@ -200,7 +203,8 @@ class GennEngine:
             for parameter in models.ADAM.parameters:
                 group.set_dynamic_param_value(parameter, float(own[parameter]))
             group.set_dynamic_param_value("factor", factor)
-        self._genn.custom_update("Learn")
+        if self._made.learning:
+            self._genn.custom_update("Learn")
         self._copy_weights()
         for population in self.network.populations:
             if population.trained:
@@ -302,7 +306,7 @@ class GennEngine:
     def times(self) -> dict[str, float]:
         if not self._genn.timing_enabled:
             return dict(self._seconds)
-        groups = ["Reduce", "Learn"] if self._made.learning else []
+        groups = ["Reduce", "Check", "Learn"] if self._made.learning else []
         return {
             "neurons": self._genn.neuron_update_time,
             "synapses": self._genn.presynaptic_update_time,

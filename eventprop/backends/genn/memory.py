@@ -41,8 +41,21 @@ class Memory:
     def push(self, population: str, name: str) -> None:
         self.made.populations[population].extra_global_params[name].push_to_device()
 
+    def push_half(self, population: str, name: str, half: int) -> None:
+        """Push one of the ``layout.halves`` parts of an array: that of the batch that runs forwards."""
+        array = self.made.populations[population].extra_global_params[name]
+        length = array.view.size // self.layout.halves
+        array._array.push_slice_1d_to_device(half * length, length)
+
     def pull_array(self, population: str, name: str) -> np.ndarray:
         return pulled(self.made.populations[population].extra_global_params[name])
+
+    def pull_half(self, population: str, name: str, half: int) -> np.ndarray:
+        """One of the ``layout.halves`` parts of an array, flat, brought up to date from the device."""
+        array = self.made.populations[population].extra_global_params[name]
+        length = array.view.size // self.layout.halves
+        array._array.pull_slice_1d_from_device(half * length, length)
+        return array.view[half * length : (half + 1) * length]
 
     def pull(self, population: str, name: str) -> np.ndarray:
         return pulled(self.made.populations[population].vars[name])
@@ -72,6 +85,18 @@ class Memory:
     def reduced(self, name: str) -> np.ndarray:
         """A gradient, summed over the batch."""
         return pulled(self.made.reduced[name].vars["reduced"])
+
+    def all_reduced_below(self, norm: float) -> bool:
+        """Whether the device finds all gradients so small that their norm is at most this; none is pulled."""
+        if not self.made.checks:
+            return True
+        size = sum(group.vars["reduced"].view.size for group in self.made.reduced.values())
+        for check in self.made.checks.values():
+            check.set_dynamic_param_value("limit", norm / np.sqrt(size))
+        self.array("input", "large")[:] = 0
+        self.push("input", "large")
+        self.made.genn.custom_update("Check")
+        return not self.pull_array("input", "large")[0]
 
     def report_lost(self) -> None:
         """Warn of spikes that found no place in the rings since the last report."""

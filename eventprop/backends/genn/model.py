@@ -1,6 +1,7 @@
 """A GeNN model from a network's description: populations, synapses and custom updates.
 
-Custom update groups: ``Reduce`` sums gradients over the batch and clears them; ``Learn`` is a step of the optimiser.
+Custom update groups: ``Reduce`` sums gradients over the batch and clears them; ``Check`` sees whether any is large;
+``Learn`` is a step of the optimiser.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class GennModel:
         self.twins: dict[str, str] = {}  # whose weights they have
         self.collected: dict[str, tuple[Any, str]] = {}
         self.reduced: dict[str, Any] = {}
+        self.checks: dict[str, Any] = {}
         self.learning: dict[str, Any] = {}
         described = [input_neurons(network, layout)]
         described += [neurons(network, population, layout) for population in network.populations]
@@ -295,6 +297,30 @@ class GennModel:
         for parameter in names:
             learning.set_param_dynamic(parameter, True)
         self.reduced[name], self.learning[name] = reduced, learning
+        self._check(name, reference(reduced, "reduced"))
+
+    def _check(self, name: str, reduced: Any) -> None:
+        """A custom update that marks the input's ``large`` where a gradient is not a number, or beyond ``limit``."""
+        pygenn = self._pygenn
+        model = pygenn.create_custom_update_model(
+            "check",
+            params=["limit"],
+            var_refs=[("reduced", "scalar", pygenn.VarAccessMode.READ_ONLY)],
+            extra_global_param_refs=[("large", "uint32_t*")],
+            update_code="if (!(fabs(reduced) <= limit)) { large[0] = 1; }",
+        )
+        large = pygenn.create_egp_ref(self.populations["input"], "large")
+        check = self.genn.add_custom_update(
+            f"{name.replace('.', '_')}_check",
+            "Check",
+            model,
+            {"limit": 0.0},
+            {},
+            {"reduced": reduced},
+            {"large": large},
+        )
+        check.set_param_dynamic("limit", True)
+        self.checks[name] = check
 
 
 def preferences(backend: str, first_device: bool) -> dict[str, Any]:

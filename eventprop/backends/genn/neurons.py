@@ -23,6 +23,12 @@ from eventprop.network import Network, Population
 __all__ = ["input_neurons", "neurons"]
 
 
+def _learns(network: Network) -> bool:
+    """Whether anything of the network is trained."""
+    synapses = any(p.trained or (p.delay and p.delay.trained) for p in network.projections)
+    return synapses or any(q.trained for q in network.populations)
+
+
 def input_neurons(network: Network, layout: Layout) -> Neurons:
     """The input, which shows what the host has written to ``raster``: a bit for each channel, step and sample."""
     words = -(-network.num_input // 32)
@@ -49,7 +55,11 @@ def input_neurons(network: Network, layout: Layout) -> Neurons:
         threshold="spike",
         sizes=sizes,
         variables=dict.fromkeys(("spike", "back_spike"), ("uint8_t", "READ_WRITE", 0)),
-        arrays={"raster": ("uint32_t", layout.halves * layout.batch * network.num_steps * words)},
+        arrays={
+            "raster": ("uint32_t", layout.halves * layout.batch * network.num_steps * words),
+            # What the custom updates of the group "Check" mark; GeNN has no array that nothing uses.
+            **({"large": ("uint32_t", 1)} if _learns(network) else {}),
+        },
     )
 
 

@@ -15,8 +15,6 @@ from eventprop.snippets import names_in
 
 __all__ = ["Presenter"]
 
-_BITS = np.left_shift(np.uint32(1), np.arange(32, dtype=np.uint32))
-
 
 class Presenter:
     """Shows samples to a model.
@@ -38,12 +36,13 @@ class Presenter:
     def show(self, spikes: SpikeSet, samples: np.ndarray, random: Randomness, first: int, half: int) -> None:
         """Write the input's spikes and the keys of the random streams."""
         chosen = spikes.select(samples)
-        slots = np.repeat(np.arange(samples.size), np.diff(chosen.offsets))
+        lengths = np.diff(chosen.offsets)
+        slots = np.repeat(np.arange(samples.size), lengths)
         steps, channels = chosen.steps, chosen.channels
         places = np.arange(first, first + samples.size)
         if random.input_dropout > 0:
-            numbers = drawn(keys_of(random.input_seed, places)[slots], steps, channels)
-            keep = numbers >= limit_of(random.input_dropout)
+            numbers = drawn(np.repeat(keys_of(random.input_seed, places), lengths), steps, channels)
+            keep = np.flatnonzero(numbers >= limit_of(random.input_dropout))
             slots, steps, channels = slots[keep], steps[keep], channels[keep]
         self.shown = slots, steps, channels
         self._show_spikes(slots, steps, channels, half)
@@ -65,12 +64,12 @@ class Presenter:
         words = -(-self.network.num_input // 32)
         raster = self.memory.array("input", "raster").reshape(self.layout.halves, -1)[half]
         raster[:] = 0
-        places = slots * self.network.num_steps
-        places += steps
-        places *= words
+        places = slots * (self.network.num_steps * words)
+        places += np.multiply(steps, words, dtype=np.int64)
         places += channels >> 5
-        np.add.at(raster, places, _BITS[channels & 31])  # numpy's fast one; no spike is there twice
-        self.memory.push("input", "raster")
+        bits = np.left_shift(np.uint32(1), (channels & 31).astype(np.uint32))
+        np.add.at(raster, places, bits)  # numpy's fast one; no spike is there twice
+        self.memory.push_half("input", "raster", half)
 
     def _show_weights(self, slots: np.ndarray, steps: np.ndarray, n: int, half: int) -> None:
         """The loss's weights by the smoothed number of input spikes at the start of each step."""
@@ -89,7 +88,7 @@ class Presenter:
             traffic[:, k] = now
         weights = self.memory.array("output", "weights").reshape(self.layout.halves, self.layout.batch, -1)
         weights[half, :n] = self._weights(traffic)
-        self.memory.push("output", "weights")
+        self.memory.push_half("output", "weights", half)
 
     @property
     def _per_sample(self) -> bool:

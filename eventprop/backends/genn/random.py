@@ -31,17 +31,19 @@ def normal_table(dtype: Any) -> np.ndarray:
 
 
 def _mixed(x: Any) -> np.ndarray:
-    """The host's version of the bit mixing, for arrays of whole numbers below 2^32."""
-    x = np.asarray(x, np.uint64)
+    """The host's version of the bit mixing, for whole numbers below 2^32: uint32, in which products wrap round."""
+    x = np.array(x, np.uint32)
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        x = ((x ^ x >> np.uint64(shift)) * np.uint64(factor)) & np.uint64(0xFFFFFFFF)
-    return x ^ x >> np.uint64(16)
+        x ^= x >> np.uint32(shift)
+        x *= np.uint32(factor)
+    x ^= x >> np.uint32(16)
+    return x
 
 
 def keys_of(seed: int, samples: Sequence[int] | np.ndarray, layer: int = 0) -> np.ndarray:
     """Keys of the random streams of samples, by their position in the epoch: ``(n,)`` uint32."""
-    salt = np.uint64(layer * 0x9E3779B9 & 0xFFFFFFFF)
-    return _mixed(np.uint64(seed) ^ _mixed(samples) ^ salt).astype(np.uint32)
+    salt = np.uint32(layer * 0x9E3779B9 & 0xFFFFFFFF)
+    return _mixed(np.uint32(seed) ^ _mixed(samples) ^ salt)
 
 
 def limit_of(probability: float) -> int:
@@ -51,4 +53,7 @@ def limit_of(probability: float) -> int:
 
 def drawn(keys: np.ndarray, steps: np.ndarray, neurons: np.ndarray) -> np.ndarray:
     """Uniform 32-bit numbers, one for each key, step and neuron."""
-    return _mixed(keys.astype(np.uint64) ^ _mixed(steps.astype(np.uint64) << np.uint64(16) | neurons.astype(np.uint64)))
+    places = steps.astype(np.uint32)
+    places <<= np.uint32(16)
+    places |= neurons.astype(np.uint32)
+    return _mixed(_mixed(places) ^ keys)

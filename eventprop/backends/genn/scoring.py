@@ -79,8 +79,8 @@ class Scorer:
     def _voltages(self, shown: Shown) -> np.ndarray:
         """Voltages of the outputs at the start of each step, ``(n, steps, classes)``."""
         network, layout = self.network, self.layout
-        shape = (layout.halves, layout.batch, network.num_steps, network.output.size)
-        return self.memory.pull_array("output", "voltages").reshape(shape)[shown.half, : shown.n].astype(np.float64)
+        shape = (layout.batch, network.num_steps, network.output.size)
+        return self.memory.pull_half("output", "voltages", shown.half).reshape(shape)[: shown.n].astype(np.float64)
 
     def prepare(self, shown: Shown) -> None:
         """Give the neurons what the backward pass needs to know of this batch."""

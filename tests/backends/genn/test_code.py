@@ -78,7 +78,9 @@ def test_damaged_code_is_built_again(
 def test_a_killed_build(how: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails if GeNN's make goes on, or the next build does not begin anew."""
     monkeypatch.setenv("EVENTPROP_CACHE", "cache")
-    code = f"import sys; sys.path[:] = {sys.path!r}\nfrom {__name__} import small_build; small_build()"
+    # Python heeds SIGINT only where it is not ignored from the start, as it is in a shell's background.
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += f"sys.path[:] = {sys.path!r}\nfrom {__name__} import small_build; small_build()"
     Path("bin").mkdir()
     os.mkfifo("alive")  # make, and a process that it started, hold it open as long as they live
     Path("bin/make").write_text(f"#!/bin/sh\nexec 8>{Path('alive').absolute()}\nsleep 1000 &\necho x >&8\nwait\n")
