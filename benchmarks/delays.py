@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from eventprop.data.splits import Subset
 from eventprop.parameters.declaration import parse_settings
 from eventprop.reports import plots
 from eventprop.simulators.recipes import load_recipe
@@ -105,7 +106,7 @@ def main() -> None:
     mn.train(given)
     after, w = mn.delays()["in_to_hid"], mn.weights()["in_to_hid"]
     subset = mn.evaluated[0]
-    few = type(subset)(subset.part, subset.indices[:SAMPLES])
+    few = Subset(subset.part, subset.indices[:SAMPLES])
     spikes = mn.spikes(given, few, "input")
     moved = np.abs(after - before)
     print(f"moved by {np.median(moved):.0f} ms (median), {np.quantile(moved, 0.9):.0f} ms (upper tenth)")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accuracy import mean_sd
 
 import simulator_SHD
 from eventprop.data.splits import speakers_of
@@ -58,8 +59,8 @@ def main() -> None:
             with given.csv.open("a", newline="") as file:
                 csv.writer(file).writerow([given.recipe, " ".join(given.overrides), seed, *found.values()])
     for what in ("seen", "new"):
-        values = np.array([row[what] for row in rows])
-        print(f"{what} speakers: mean {values.mean():.1%}, s.d. {values.std(ddof=min(1, len(rows) - 1)):.1%}")
+        mean, sd = mean_sd([row[what] for row in rows])
+        print(f"{what} speakers: mean {mean:.1%}, s.d. {sd:.1%}")
 
 
 if __name__ == "__main__":

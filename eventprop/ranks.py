@@ -132,9 +132,10 @@ class Ranks:
         if self._comm is not None:
             self._comm.Barrier()
 
-    def strangers(self, value: Any) -> str:
-        """The processes that have another ``value`` than the first one, in words; empty where all have the same."""
-        values = [] if self._comm is None else self._comm.allgather(value)
+    def strangers(self, value: Callable[[], Any]) -> str:
+        """The processes whose ``value()`` is not that of the first one, in words; empty where all have the same. One
+        process alone does not ask for it."""
+        values = [] if self._comm is None else self._comm.allgather(value())
         return ", ".join(f"rank {rank}" for rank, other in enumerate(values) if other != values[0])
 
     def cores(self, available: int) -> int:

@@ -55,5 +55,5 @@ def test_one_process_alone_needs_no_other() -> None:
     """Fails if a run without a launcher waits for somebody."""
     alone = Ranks()
     assert (alone.rank, alone.size, alone.share(3), alone.first(lambda: 4), alone.in_turn(lambda: 5)) == (0, 1, 3, 4, 5)
-    assert alone.cores(7) == 7 and alone.strangers({}) == "" and not alone.fails_alone()
+    assert alone.cores(7) == 7 and alone.strangers(dict) == "" and not alone.fails_alone()
     alone.wait()

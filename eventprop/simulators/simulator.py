@@ -211,7 +211,7 @@ class Simulator(Inspection):
             ValueError: they are told to do different things.
         """
         ranks = world()
-        if others := ranks.strangers({key: value for key, value in p.items() if key != "WRITE_TO_DISK"}):
+        if others := ranks.strangers(lambda: {key: value for key, value in p.items() if key != "WRITE_TO_DISK"}):
             raise ValueError(
                 f"{others} and rank 0 have different settings; processes that do not train together need {OFF}=0 in "
                 "the environment"
@@ -247,7 +247,7 @@ class Simulator(Inspection):
         building = time.perf_counter() - start
 
         def after_epoch(now: TrainingState, best: bool) -> None:
-            if others := world().strangers(checksum(now)):
+            if others := world().strangers(lambda: checksum(now)):
                 raise RuntimeError(f"weights of {others} differ from those of rank 0 after epoch {now.epoch - 1}")
             if run is not None:
                 run.epoch(now, best, recorder.taken())
