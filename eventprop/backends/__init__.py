@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from eventprop.backends.devices import choose, passed_over, problem_with
+from eventprop.data.presentation import Batch
 from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Randomness
 from eventprop.ranks import Ranks
@@ -75,11 +76,13 @@ class Engine(Protocol):
         randomness: Randomness | None = None,
         first: int = 0,
         record: Collection[tuple[str, str]] | None = None,
+        following: Batch | None = None,
     ) -> BatchResult:
         """Present ``samples`` (numbers into ``spikes``) as one batch; with ``learn``, gradients are those of the
         mean loss over this batch. ``first`` is the batch's position in the epoch, for the random streams. ``record``
         names populations with variables that ``trace`` can be asked for afterwards; with it, even if it is empty,
-        ``spikes`` has all samples."""
+        ``spikes`` has all samples. ``following`` is what the next run presents, with the same randomness: its input is
+        made while a device works on this one."""
         ...
 
     def trace(self, population: str, variable: str) -> np.ndarray:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib.util
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ __all__ = [
     "missing",
     "passed_over",
     "problem_with",
+    "say_slow",
 ]
 
 GENN_BACKENDS = ("cuda", "hip", "single_threaded_cpu")
@@ -178,3 +181,13 @@ def _hip_devices() -> list[tuple[str, str]]:
         shown = name.value.decode(errors="replace") or f"HIP device {number}"
         found.append((shown, shown))
     return found
+
+
+@functools.cache
+def say_slow(batch: int) -> None:
+    """Warn, once in a process, of GeNN's CPU backend."""
+    warnings.warn(
+        f"GeNN's CPU backend takes one sample at a time: each of the N_BATCH={batch} samples of a batch is a trial of "
+        'its own, and PIPELINE has no effect. BACKEND="cpu" is many times faster',
+        stacklevel=3,
+    )

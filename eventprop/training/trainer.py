@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from eventprop.backends import BatchResult, Engine
 from eventprop.choice import meaning
-from eventprop.data.presentation import Preparation, Presentation
+from eventprop.data.presentation import Batch, Preparation, Presentation
 from eventprop.data.splits import Subset
 from eventprop.network import Network, Randomness, synaptic
 from eventprop.reports.progress import Progress
@@ -175,7 +175,8 @@ def _train_epoch(
     progress, recorder = observers.progress, observers.recorder
     results: list[BatchResult] = []
     correct, loss = 0, 0.0
-    for trial, batch in enumerate(progress.batches(epoch, "training", presented.batches(settings.n_batch))):
+    batches = _with_following(presented.batches(settings.n_batch))
+    for trial, (batch, following) in enumerate(progress.batches(epoch, "training", batches)):
         labels = batch.labels
         try:
             result = engine.run(
@@ -186,6 +187,7 @@ def _train_epoch(
                 randomness=randomness,
                 first=batch.first,
                 record=recorder.wanted(epoch, trial),
+                following=following,
             )
         except ArithmeticError as error:
             raise TrainingDiverged(f"{error} (epoch {epoch}, batch {trial})") from None
@@ -202,6 +204,17 @@ def _train_epoch(
     if engine.flush():
         _learn(engine, settings, state, f"epoch {epoch}, last batch")
     return _outcome(presented, results)
+
+
+def _with_following(batches: Iterable[Batch]) -> Iterator[tuple[Batch, Batch | None]]:
+    """Each batch and the one after it, if any."""
+    before = None
+    for batch in batches:
+        if before is not None:
+            yield before, batch
+        before = batch
+    if before is not None:
+        yield before, None
 
 
 def _learn(engine: Engine, settings: LoopSettings, state: TrainingState, where: str) -> None:

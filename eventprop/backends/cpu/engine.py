@@ -29,6 +29,7 @@ from eventprop.backends.cpu.interface import (
     vector,
 )
 from eventprop.choice import meaning
+from eventprop.data import presentation
 from eventprop.data.spikes import SpikeSet
 from eventprop.network import DELAY_SHARED, PRECISIONS, Delay, Network, Population, Projection, Randomness
 
@@ -104,8 +105,8 @@ class CpuEngine:
         self._arrays |= {name: self._place_delays(p, delay) for name, (p, delay) in network.delays.items()}
         number, values = losses_of(network).index(network.loss), vector(network.loss_parameters, network.loss)
         check(self._lib.engine_loss(self._handle, number, values.size, address(values)))
-        values = vector(network.regulariser_parameters, network.regulariser)
         number = list(models.REGULARISERS).index(network.regulariser.name)
+        values = vector(network.regulariser_parameters, network.regulariser)
         check(self._lib.engine_regulariser(self._handle, number, values.size, address(values)))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -230,17 +231,16 @@ class CpuEngine:
         randomness: Randomness | None = None,
         first: int = 0,
         record: Collection[tuple[str, str]] | None = None,
+        following: presentation.Batch | None = None,
     ) -> BatchResult:
         if record and self.network.spike_timing == "exact":
             raise ValueError('variables are recorded at the ends of steps, with SPIKE_TIMING="grid" or "substep"')
         samples = np.ascontiguousarray(samples, dtype=np.int64)
         labels = None if labels is None else np.ascontiguousarray(labels, dtype=np.int32)
-        n = samples.size
-        self._held, self._traced = range(0), (0, False, False)
+        n, self._held, self._traced = samples.size, range(0), (0, False, False)
         check(self._lib.engine_take_delays(self._handle))
         own = self._own(n, record is not None)
-        size = own.stop - own.start
-        chunk = max(1, self._chunk(size, learn) if record is None else size)
+        chunk = max(1, self._chunk(own.stop - own.start, learn) if record is None else n)
         silent, result = np.zeros(n, np.int32), _nothing_yet(self.network, n)
         view = self._view(spikes, labels, learn, randomness or Randomness(), record)
         view.batch, parts = n, [slice(i, min(own.stop, i + chunk)) for i in range(own.start, own.stop, chunk)]

@@ -8,9 +8,7 @@ and errors, which are small, in the same way as the CPU backend.
 
 from __future__ import annotations
 
-import functools
 import time
-import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -20,6 +18,7 @@ import numpy as np
 
 from eventprop import models
 from eventprop.backends import BatchResult
+from eventprop.backends.devices import say_slow
 from eventprop.backends.genn.builder import Dynamic, Layout, constants_of
 from eventprop.backends.genn.built import load
 from eventprop.backends.genn.delays import in_steps, one_of_each, shared
@@ -28,22 +27,13 @@ from eventprop.backends.genn.model import GennModel, preferences
 from eventprop.backends.genn.presenting import Presenter
 from eventprop.backends.genn.recorder import Recorder
 from eventprop.backends.genn.scoring import Scorer, Shown
+from eventprop.data.presentation import Batch
 from eventprop.data.spikes import SpikeSet
 from eventprop.network import DELAY, Network, Population, Randomness
 
 __all__ = ["GennEngine"]
 
 _RESULTS = [f.name for f in fields(BatchResult)]
-
-
-@functools.cache
-def say_slow(batch: int) -> None:
-    """Warn, once in a process, of GeNN's CPU backend."""
-    warnings.warn(
-        f"GeNN's CPU backend takes one sample at a time: each of the N_BATCH={batch} samples of a batch is a trial of "
-        'its own, and PIPELINE has no effect. BACKEND="cpu" is many times faster',
-        stacklevel=3,
-    )
 
 
 class GennEngine:
@@ -239,6 +229,7 @@ class GennEngine:
         randomness: Randomness | None = None,
         first: int = 0,
         record: Collection[tuple[str, str]] | None = None,
+        following: Batch | None = None,
     ) -> BatchResult:
         if self._pending is not None and not learn:
             raise RuntimeError("a batch is still to be learned from; flush() comes before a run without learning")
@@ -259,7 +250,10 @@ class GennEngine:
             own = None if labels is None else labels[part]
             before, self._pending = self._pending, None
             self._recorder.part = part
-            result, shown = self._forward(spikes, samples[part], own, random, first + part.start, samples.size, before)
+            ahead = following if part is parts[-1] else None
+            result, shown = self._forward(
+                spikes, samples[part], own, random, first + part.start, samples.size, before, ahead
+            )
             results.append(result)
             if record is not None:
                 self._recorder.keep_spikes()
@@ -354,8 +348,9 @@ class GennEngine:
         first: int,
         averaged: int,
         before: Shown | None,
+        ahead: Batch | None = None,
     ) -> tuple[BatchResult, Shown]:
-        """Present samples, while the batch ``before`` runs backwards."""
+        """Present samples, while the batch ``before`` runs backwards, and make the input of the batch ``ahead``."""
         if self.pipeline:
             self._half = 1 - self._half
         with self._counted("input"):
@@ -363,6 +358,8 @@ class GennEngine:
         shown = Shown(samples.size, self._half, labels, averaged)
         with self._counted("trials"):
             self._trial(shown, before)
+            if ahead is not None:  # the device has been told of all steps and is at work on them
+                self._presenter.prepare(ahead.spikes, ahead.samples[: self._layout.batch], random, ahead.first)
             return self._scorer.read(shown)
 
     def _trial(self, forward: Shown | None, backward: Shown | None) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from eventprop.data.presentation import Batch
+from eventprop.data.spikes import SpikeSet
+from eventprop.network import Randomness
 from eventprop.training.optimiser import AdamSettings, adam_parameters
+from tests.backends.cpu.test_double import RANDOM
 from tests.support.small import clear, random_case
 
 pytest.importorskip("pygenn", reason="pygenn 5.4 is not installed: the GeNN backend is not tested")
@@ -77,3 +82,31 @@ def test_a_pipeline_sends_the_half_that_is_shown() -> None:
         engine.run(case.spikes, case.numbers[i : i + 1], case.labels[i : i + 1], learn=True)
         shown += [(name, engine._half, 2) for name in ("raster", "weights")]
     assert sent == shown and {half for _, half, _ in sent} == {0, 1}
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_input_made_ahead_is_that_of_the_next_batch(pipeline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if the input of a batch is made twice, is that of other samples, or changes the batch it is made beside."""
+    loss = "sum_weigh_input"
+    case, _ = clear(lambda seed: random_case(seed, "LIF", loss, sizes=(20,), n=3), random=RANDOM["input dropout"])
+    ahead, alone = (engine_of(case, "float", batch=1, pipeline=pipeline) for _ in range(2))
+    made: list[int] = []
+    prepare = ahead._presenter.prepare
+
+    def noting(spikes: SpikeSet, samples: np.ndarray, random: Randomness, first: int) -> None:
+        made.append(first)
+        prepare(spikes, samples, random, first)
+
+    monkeypatch.setattr(ahead._presenter, "prepare", noting)
+    order = [0, 1, 2, 1]
+    batches = [Batch(i, case.spikes, case.numbers[k : k + 1], case.labels[k : k + 1]) for i, k in enumerate(order)]
+    # What is announced is shown, but for the last one: another sample comes in the place of the announced one.
+    announced = [batches[1], batches[2], replace(batches[3], samples=case.numbers[:1]), None]
+    for batch, following in zip(batches, announced, strict=True):
+        given = (batch.spikes, batch.samples, batch.labels)
+        options: dict[str, Any] = {"learn": True, "randomness": RANDOM["input dropout"], "first": batch.first}
+        found, expected = ahead.run(*given, following=following, **options), alone.run(*given, **options)
+        assert np.array_equal(found.loss, expected.loss) and np.array_equal(found.scores, expected.scores)
+        for name, gradient in alone.gradients().items():
+            assert np.array_equal(ahead.gradients()[name], gradient), name
+    assert made == [0, 1, 2, 3, 3]
