@@ -40,8 +40,10 @@ class SHD_model(TwoFileSimulator):
     def load_data(self, p: Mapping[str, Any]) -> Any:
         from eventprop.data import demo_digits as demo
         from eventprop.data import shd
+        from eventprop.data.alignment import alignment_of
 
-        grid = shd.Grid(p["DT_MS"], p["TRIAL_MS"], p["RESCALE_T"], p["RESCALE_X"], p["INPUT_TIMES"] == "true")
+        scales = p["RESCALE_T"], p["RESCALE_X"]
+        grid = shd.Grid(p["DT_MS"], p["TRIAL_MS"], *scales, p["INPUT_TIMES"] == "true", alignment_of(p))
         if p["DATA_SET"] == "DEMO":
             return demo.load_demo(p["DATA_DIR"], grid, write=p["WRITE_TO_DISK"])
         load = meaning("DATA_SET", p["DATA_SET"], {"SHD": shd.load_shd, "SSC": shd.load_ssc})

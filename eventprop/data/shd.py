@@ -121,6 +121,8 @@ def _check_times(path: Path, contents: Contents, grid: Grid) -> None:
     extent, n = contents.extent, len(contents.part.labels)
     if extent.events == 0:
         raise ValueError(f"{path}: none of its {n} samples has a spike")
+    if grid.alignment is not None:
+        return _check_aligned(path, contents)
     scaled = "" if grid.rescale_t == 1 else f" and RESCALE_T={grid.rescale_t:g}"
     trial = f"the trial (TRIAL_MS={grid.trial_ms:g}{scaled})"
     ends = f"samples end at {extent.end:g} s (median)"
@@ -138,6 +140,14 @@ def _check_times(path: Path, contents: Contents, grid: Grid) -> None:
     empty = int((np.diff(contents.part.spikes.offsets) == 0).sum())
     if 2 * empty > n:
         print(f"{path}: {empty} of {n} samples have no spikes before the end of {trial}; they are kept, without input")
+
+
+def _check_aligned(path: Path, contents: Contents) -> None:
+    """Aligned times fit whatever unit they had, so only what is left of them tells anything."""
+    left, events = contents.part.spikes.steps.size, contents.extent.events
+    if 2 * left < events:
+        lost = f"{events - left} of {events} spikes ({percent(events - left, events)})"
+        print(f"{path}: {lost} are before or after the trial by ALIGN_MS and TRIAL_MS, or share a step and a channel")
 
 
 def _dataset(name: str, paths: Mapping[str, Path], read: Read, first: Contents, classes: int) -> Dataset:

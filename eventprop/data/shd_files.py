@@ -7,6 +7,7 @@ A file has ``spikes/times`` (seconds) and ``spikes/units`` (channels), one entry
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
 import unicodedata
@@ -18,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from eventprop.data import hdf5
+from eventprop.data.alignment import Alignment
 from eventprop.data.dataset import Part
 from eventprop.data.extent import Extent
 from eventprop.data.hdf5 import Shape
@@ -45,6 +47,7 @@ class Grid:
         rescale_t: above 0.
         rescale_x: above 0, at most 1.
         true_times: whether spikes have their true times.
+        alignment: what is done to times instead of ``rescale_t``; what it puts before the trial is cut off, too.
     """
 
     dt_ms: float
@@ -52,6 +55,7 @@ class Grid:
     rescale_t: float = 1.0
     rescale_x: float = 1.0
     true_times: bool = False
+    alignment: Alignment | None = None
 
     def spikes(self, times: np.ndarray, units: np.ndarray, offsets: np.ndarray) -> SpikeSet:
         """Binned spikes of recordings.
@@ -61,8 +65,11 @@ class Grid:
             units: ``(events,)`` channels.
             offsets: ``(n + 1,)``; sample i has the events ``offsets[i]`` to ``offsets[i + 1]``.
         """
-        with np.errstate(over="ignore"):
-            times_ms = times.astype(np.float64) * (1e3 * self.rescale_t)
+        if self.alignment is None:
+            with np.errstate(over="ignore"):
+                times_ms = times.astype(np.float64) * (1e3 * self.rescale_t)
+        else:
+            times_ms, units, offsets = self.alignment.applied(times.astype(np.float64), units, offsets)
         if self.rescale_x != 1.0:
             units = np.floor(units * (self.rescale_x * (1 + _TOLERANCE))).astype(np.uint16)
         grid = NUM_CHANNELS, self.dt_ms, self.trial_ms
@@ -70,7 +77,9 @@ class Grid:
 
     @property
     def end_s(self) -> float:
-        """Time of a recording at which the trial ends."""
+        """Time of a recording at which the trial ends; infinite where each recording has its own."""
+        if self.alignment is not None:
+            return math.inf
         return self.trial_ms / (1e3 * self.rescale_t)
 
     @property

@@ -108,8 +108,9 @@ def _key(path: Path, grid: Grid, speakers: bool) -> dict[str, Any]:
         "file": path.name,
         "size": status.st_size,
         "changed": status.st_mtime_ns,
-        **{name: float(value) for name, value in asdict(grid).items() if name != "true_times"},
+        **{name: float(value) for name, value in asdict(grid).items() if name not in ("true_times", "alignment")},
         **({"true_times": True} if grid.true_times else {}),
+        **({"alignment": asdict(grid.alignment)} if grid.alignment else {}),
         "channels": NUM_CHANNELS,
         "speakers": speakers,
     }

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from eventprop.data.alignment import Alignment
 from eventprop.data.extent import PER_MS, Extent, likely_unit, percent
 
 __all__ = ["SpikeSet", "bin_events", "from_samples", "joined"]
@@ -216,11 +217,17 @@ def _binned(
 
 
 def from_samples(
-    X: Sequence[Mapping[str, Any]], num_channels: int, dt_ms: float, trial_ms: float, true_times: bool = False
+    X: Sequence[Mapping[str, Any]],
+    num_channels: int,
+    dt_ms: float,
+    trial_ms: float,
+    true_times: bool = False,
+    alignment: Alignment | None = None,
 ) -> SpikeSet:
     """Spike set of samples ``{"x": channel numbers, "t": times in ms}``; times may be in any order.
 
-    A warning says so where most spikes come after the trial, or all so early that the times look like seconds.
+    A warning says so where most spikes come after the trial, or all so early that the times look like seconds; aligned
+    ones may be in any unit.
 
     Raises:
         ValueError: names the sample and what is wrong with it.
@@ -228,11 +235,16 @@ def from_samples(
     times, channels = [np.zeros(0)], [np.zeros(0, np.int64)]
     for number, sample in enumerate(X):
         t, x = _checked(sample, number, num_channels)
+        if alignment is not None:
+            order = np.argsort(t, kind="stable")
+            t, x, _ = alignment.applied(t[order], x[order], np.array([0, t.size]))
         times.append(t)
         channels.append(x)
     offsets = _offsets(np.array([t.size for t in times[1:]], np.int64))
     flat = np.concatenate(times)
     found = bin_events(flat, np.concatenate(channels), offsets, num_channels, dt_ms, trial_ms, true_times=true_times)
+    if alignment is not None:
+        return found
     end_ms = trial_ms if true_times else trial_ms - dt_ms
     extent = Extent.of(flat.size, int((flat < end_ms).sum()), [t.max() for t in times[1:] if t.size])
     _warn(extent, trial_ms, bool((flat % 1).any()))

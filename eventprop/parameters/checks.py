@@ -39,7 +39,7 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
     problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p) + _check_data(p)
     problems += _check_decay(p) + _check_penalty(p) + _check_learning(p)
-    problems += _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
+    problems += _check_alignment(p) + _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
     problems += _check_names(p) + check_neurons(p) + check_delays(p)
@@ -311,6 +311,20 @@ def _check_data(p: Mapping[str, Any]) -> Problems:
     if evaluation == "speaker" and name == "SSC":
         return ['EVALUATION="speaker" is not for DATA_SET="SSC"; "validation_set" or "random" would be right']
     return []
+
+
+def _check_alignment(p: Mapping[str, Any]) -> Problems:
+    """Two times of the trial, by which all samples go."""
+    if not {"ALIGN_MS", "TRIAL_MS", "RESCALE_T"} <= p.keys() or p["ALIGN_MS"] is None:
+        return []
+    problems, (first, last) = [], p["ALIGN_MS"]
+    if not first < last < p["TRIAL_MS"]:
+        problems.append(f"ALIGN_MS={p['ALIGN_MS']} must be two times of the trial (TRIAL_MS={p['TRIAL_MS']:g}), apart")
+    if p["RESCALE_T"] != 1.0:
+        problems.append(
+            f"RESCALE_T={p['RESCALE_T']:g} has no effect with ALIGN_MS, which stretches each sample; it must be 1"
+        )
+    return problems
 
 
 def _check_augmentation(augmentation: Mapping[str, Any], num_channels: int) -> Problems:

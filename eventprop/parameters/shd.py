@@ -38,6 +38,26 @@ _OWN = (
         above=0.0,
         most=1.0,
     ),
+    of_spikes(
+        "ALIGN_MS",
+        "Experiment",
+        "range",
+        None,
+        "[first, last]: each sample is moved and stretched in time so that ALIGN_SHARE of its spikes come before the "
+        "first and as many after the last; None leaves times as they are.",
+        "ms",
+        optional=True,
+        least=0.0,
+    ),
+    of_spikes(
+        "ALIGN_SHARE",
+        "Experiment",
+        "float",
+        0.15,
+        "Share of a sample's spikes that ALIGN_MS puts before its first time, and after its last.",
+        least=0.0,
+        below=0.5,
+    ),
     of_samples(
         "BALANCE_TRAIN_CLASSES",
         "Experiment",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eventprop import backends
+from eventprop.data.alignment import alignment_of
 from eventprop.data.dataset import Dataset
 from eventprop.data.spikes import SpikeSet, from_samples
 from eventprop.data.splits import Subset
@@ -246,7 +247,8 @@ class Inspection(ABC):
     def _sample_spikes(self, X: Sequence[Mapping[str, Any]], p: Mapping[str, Any]) -> SpikeSet:
         if len(X) == 0:
             raise ValueError("X holds no samples")
-        return from_samples(X, self.data.num_channels, p["DT_MS"], p["TRIAL_MS"], p["INPUT_TIMES"] == "true")
+        true_times, alignment = p["INPUT_TIMES"] == "true", alignment_of(p)
+        return from_samples(X, self.data.num_channels, p["DT_MS"], p["TRIAL_MS"], true_times, alignment)
 
     def _checked_labels(self, Y: Sequence[int], n: int) -> np.ndarray:
         labels = np.asarray(Y)

@@ -1,0 +1,104 @@
+"""Times by a sample's own early and late spikes (``ALIGN_MS``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import simulator_SHD
+from eventprop.data import shd
+from eventprop.data.alignment import Alignment
+from eventprop.data.shd_files import write_shd
+from eventprop.data.spikes import from_samples
+
+BY_HAND = Alignment(10.0, 30.0, 0.25)
+
+
+def test_times_worked_out_by_hand() -> None:
+    """Of five spikes a quarter comes before the second one and after the fourth; those are put at 10 and 30 ms."""
+    times = np.array([2.0, 4.0, 5.0, 8.0, 10.0])
+    assert BY_HAND.times(times, np.array([0, 5])).tolist() == [0.0, 10.0, 15.0, 30.0, 40.0]
+    both = np.concatenate([times, 7.0 + 3e-3 * times])  # later, and in another unit: the same
+    assert np.allclose(BY_HAND.times(both, np.array([0, 5, 5, 10])), 2 * [0.0, 10.0, 15.0, 30.0, 40.0])
+
+
+def test_what_comes_before_the_trial_is_cut_off() -> None:
+    times, channels, offsets = BY_HAND.applied(
+        np.array([0.0, 4.0, 5.0, 8.0, 10.0, 3.0]), np.arange(6), np.array([0, 5, 6, 6])
+    )
+    assert times.tolist() == [10.0, 15.0, 30.0, 40.0, 10.0] and channels.tolist() == [1, 2, 3, 4, 5]
+    assert offsets.tolist() == [0, 4, 5, 5]
+
+
+def test_spikes_at_one_time_are_only_moved() -> None:
+    assert BY_HAND.times(np.array([5.0, 5.0, 5.0]), np.array([0, 3])).tolist() == [10.0] * 3
+
+
+def _recordings(late: float, slow: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same three recordings whatever the speaker's time: float16 holds all of them."""
+    made = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        times = np.sort(rng.choice(np.arange(256), 40, replace=False)) / 1024
+        made.append((late + slow * times, rng.integers(0, 700, 40)))
+    return made
+
+
+def test_speakers_time_is_taken_out_of_files(tmp_path: Path) -> None:
+    """Fails if beginning or speed of a recording enters what is presented; samples given by hand are the same."""
+    grid = shd.Grid(5.0, 200.0, alignment=Alignment(50.0, 150.0, 0.1))
+    found = []
+    for late, slow in ((0.0, 1.0), (0.25, 2.0)):
+        path = tmp_path / f"{slow}.h5"
+        write_shd(path, _recordings(late, slow), np.arange(3), np.zeros(3), ["a", "b", "c"])
+        found.append(shd.read_file(path, grid).part.spikes)
+        seconds = [{"x": u[::-1], "t": t[::-1]} for t, u in _recordings(late, slow)]
+        found.append(from_samples(seconds, 700, 5.0, 200.0, alignment=grid.alignment))
+    for other in found[1:]:
+        assert all(np.array_equal(found[0].arrays[name], other.arrays[name]) for name in ("steps", "channels"))
+        assert np.array_equal(found[0].offsets, other.offsets)
+    early, late_share = (np.mean([(found[0].sample(i)[0] < at).mean() for i in range(3)]) for at in (10, 30))
+    assert early == pytest.approx(0.1, abs=0.04) and late_share == pytest.approx(0.9, abs=0.04)
+
+
+def test_training_and_prediction_align_alike(small_data: Path) -> None:
+    """Fails if samples of one's own are presented as they are to a network that knows aligned ones, or if binned spikes
+    of other settings are taken from the cache."""
+    p: dict[str, Any] = {**simulator_SHD.p, "DATA_DIR": str(small_data), "NUM_HIDDEN": 12, "DT_MS": 10.0, "N_EPOCH": 1}
+    p |= {"TRIAL_MS": 500.0, "N_TRAIN": 40, "N_VALIDATE": 40, "N_BATCH": 8, "TAU_SYN": 10.0, "ALIGN_MS": [100.0, 400.0]}
+    mn = simulator_SHD.SHD_model(p)
+    mn.train(p)
+    plain = simulator_SHD.SHD_model({**p, "ALIGN_MS": None}).data.train.spikes
+    spikes = mn.data.train.spikes
+    assert spikes.steps.size != plain.steps.size
+    samples = [{"x": plain.sample(i)[1], "t": plain.sample(i)[0] * 10.0 + 5.0} for i in range(5)]
+    moved = [{"x": s["x"], "t": 3.0 * s["t"] + 1000.0} for s in samples]
+    assert np.array_equal(mn.predict(p, samples).scores, mn.predict(p, moved).scores)
+    with pytest.raises(ValueError, match="ALIGN_MS"):
+        mn.train({**p, "ALIGN_MS": None})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"ALIGN_MS": [300.0, 100.0]}, "ALIGN_MS must be a list of two numbers, [least, most], got [300.0, 100.0]"),
+        (
+            {"ALIGN_MS": [100.0, 1400.0]},
+            "ALIGN_MS=[100.0, 1400.0] must be two times of the trial (TRIAL_MS=1400), apart",
+        ),
+        ({"ALIGN_MS": [100.0, 100.0]}, "ALIGN_MS=[100.0, 100.0] must be two times of the trial (TRIAL_MS=1400), apart"),
+        ({"ALIGN_MS": [-1.0, 100.0]}, "ALIGN_MS must be at least 0, got -1"),
+        ({"ALIGN_MS": [100.0, 300.0], "ALIGN_SHARE": 0.5}, "ALIGN_SHARE must be below 0.5, got 0.5"),
+        (
+            {"ALIGN_MS": [100.0, 300.0], "RESCALE_T": 2.0},
+            "RESCALE_T=2 has no effect with ALIGN_MS, which stretches each sample; it must be 1",
+        ),
+    ],
+)
+def test_wrong_settings(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError) as error:
+        simulator_SHD.SHD_model({**simulator_SHD.p, **change})
+    assert said in str(error.value)
