@@ -25,7 +25,7 @@ from eventprop import files
 from eventprop.data import kept
 from eventprop.data.dataset import Part
 from eventprop.data.extent import Extent
-from eventprop.data.shd_files import NUM_CHANNELS, Contents, Grid, Recordings, read_file
+from eventprop.data.shd_files import Contents, Grid, Recordings, read_file
 
 __all__ = ["SpikeCache"]
 
@@ -108,9 +108,9 @@ def _key(path: Path, grid: Grid, speakers: bool) -> dict[str, Any]:
         "file": path.name,
         "size": status.st_size,
         "changed": status.st_mtime_ns,
-        **{name: float(value) for name, value in asdict(grid).items() if name != "true_times"},
+        **{name: float(value) for name, value in asdict(grid).items() if name not in ("true_times", "num_channels")},
         **({"true_times": True} if grid.true_times else {}),
-        "channels": NUM_CHANNELS,
+        "channels": grid.num_channels,
         "speakers": speakers,
     }
 
