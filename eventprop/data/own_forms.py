@@ -44,11 +44,11 @@ class Stated:
 Read = Callable[[Any, Stated, str], tuple[Flat, int]]
 
 
-def flat_spikes(X: Sequence[Any], stated: Stated, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+def flat_spikes(X: Any, stated: Stated, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Spikes of all samples, one after the other.
 
     Args:
-        X: samples, each of one of the forms above, or an array of counts ``(samples, bins, channels)``.
+        X: sequence of samples, each of one of the forms above, or an array of counts ``(samples, bins, channels)``.
         what: what they are called in errors.
 
     Returns:

@@ -134,7 +134,7 @@ _FIRST_SAMPLES = ("TRIAL_MS", "N_TRAIN", "N_VALIDATE", "DATA_DIR")
 
 KEYS = declare(
     (*_OWN, *OF_RECORDINGS),
-    {"N_EPOCH": 30},
+    {"N_EPOCH": 30, "LR_EASE_IN_FACTOR": None},
     without=_FIRST_SAMPLES,
     methods=(*METHODS, "cross_validate"),
 )

@@ -176,7 +176,7 @@ class Simulator(Starting):
         p = _without_test_data(p) if evaluated == "test" else p
         with self._alone(p):
             method = "cross_validate" if fold else "train_test" if evaluated == "test" else "train"
-            _note_what_trains(p, training, method)
+            _note_what_trains(p, training, method, asked=self._as_given.get("N_TRAIN", 0) is not None)
             return self._train_alone(p, _Parts(training, evaluation, evaluated), fold, each_epoch)
 
     def _cross_validate(
@@ -339,9 +339,9 @@ def _result(recorder: Recorder, correct: float, correct_eval: float) -> RunResul
     return RunResult(spike_t, spike_ID, neurons, synapses, correct, correct_eval)
 
 
-def _note_what_trains(p: dict[str, Any], training: Subset, method: str) -> None:
+def _note_what_trains(p: dict[str, Any], training: Subset, method: str, *, asked: bool) -> None:
     """Let ``p`` say what a run really takes, so that its saved parameters repeat it: the method, and the number of
-    training samples where that is another one than ``N_TRAIN``, which is told."""
+    training samples where that is another one than ``N_TRAIN``, which is told if it was ``asked`` for."""
     n, wanted = len(training), p["N_TRAIN"]
     p["METHOD"] = method
     if n == wanted or method == "cross_validate" or ("blend" in p.get("AUGMENTATION", {}) and n < wanted):
@@ -354,7 +354,8 @@ def _note_what_trains(p: dict[str, Any], training: Subset, method: str) -> None:
         why = "with a validation file the whole training file trains"
     else:
         why = "there are no more without those of validation"
-    print(f"{n} samples train, not N_TRAIN={wanted}: {why}")
+    if asked:
+        print(f"{n} samples train, not N_TRAIN={wanted}: {why}")
     p["N_TRAIN"] = n
 
 
