@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +60,10 @@ def diagnose(engine: Engine, spikes: SpikeSet, samples: np.ndarray) -> str:
     if not samples.size:
         return ""
     probe, network = Probe(engine, spikes, samples, samples.size), engine.network
-    counts = probe.activity().counts
+    try:
+        counts = probe.activity().counts
+    except ArithmeticError:  # spikes without end, which training says itself, with the batch
+        return ""
     if not is_off(network, counts):
         return ""
     weights = engine.weights()
@@ -134,8 +138,9 @@ def _factor(
     does."""
     for _ in range(_TRIES):
         scaled = {p.name: (weights[p.name] * factor).astype(weights[p.name].dtype) for p in onto}
-        if helps(by_layer(probe.network, probe.activity({**weights, **scaled}).counts)[number]):
-            return factor
+        with suppress(ArithmeticError):  # spikes without end
+            if helps(by_layer(probe.network, probe.activity({**weights, **scaled}).counts)[number]):
+                return factor
         factor *= step
     return None
 
