@@ -150,13 +150,19 @@ def resolve_spikes(p: Mapping[str, Any], source: OwnSource | None = None) -> dic
     """``p`` complete and checked, as a new dict; see :func:`eventprop.parameters.shared.resolve_benchmark`.
 
     Args:
-        source: the data, of which what ``p`` leaves open is taken; None to check settings alone.
+        source: the data, of which what ``p`` leaves open is taken; None to check settings alone, and leave it open.
     """
 
     def complete(resolved: dict[str, Any]) -> list[str]:
         return _from_data(resolved, source)
 
-    return resolve_benchmark(p, KEYS, _num_channels, own=_check_sensor, owner=OWNER, complete=complete)
+    resolved = resolve_benchmark(p, KEYS, _num_channels, own=_check_sensor, owner=OWNER, complete=complete)
+    if source is None:
+        left_open = {key.name for key in _OWN if key.optional} | (
+            {"SPK_REC_STEPS"} if p.get("TRIAL_MS") is None else set()
+        )
+        resolved |= {name: None for name in left_open if p.get(name) is None}
+    return resolved
 
 
 def _num_channels(p: Mapping[str, Any]) -> int:

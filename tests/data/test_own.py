@@ -265,6 +265,10 @@ def test_files_of_any_number_of_channels(tmp_path: Path) -> None:
 
 
 def test_settings_are_checked_without_data() -> None:
-    assert resolve_spikes({})["TRIAL_MS"] > 0
+    """What is open stays open: a scan checks its settings so, and its runs read the data."""
+    found = resolve_spikes({"NUM_INPUT": 30})
+    assert found["NUM_INPUT"] == 30
+    for name in ("TRIAL_MS", "N_TRAIN", "N_VALIDATE", "N_TEST", "NUM_CLASSES", "SPK_REC_STEPS", "DATA_FINGERPRINT"):
+        assert found[name] is None
     with pytest.raises(ValueError, match="ETA must be at least 0"):
         resolve_spikes({"ETA": -1.0})
