@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -142,6 +143,14 @@ class _Events:
         there = np.flatnonzero(np.diff(self.offsets))
         return np.maximum.reduceat(self.times, self.offsets[:-1][there]) if there.size else np.zeros(0)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Another one for other spikes, labels or groups."""
+        digest = hashlib.blake2b(digest_size=8)
+        for array in (self.times, self.channels, self.offsets, self.labels, self.groups):
+            digest.update(b"" if array is None else np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
 
 class OwnArrays:
     """Samples in memory; each of ``train`` and ``test`` as :func:`eventprop.data.own_sets.read_set` takes it."""
@@ -173,10 +182,10 @@ class OwnArrays:
         return Facts(
             channels=max(e.num_channels for e in (train, test) if e is not None),
             classes=len(self.names) or most + 1,
-            end_ms=float(train.times.max()),
+            end_ms=float(train.times.max()) * p["RESCALE_T"],
             labels=train.labels,
             test_samples=None if test is None else len(test.labels),
-            fingerprint=_fingerprint(train),
+            fingerprint=train.fingerprint,
         )
 
     def dataset(self, p: Mapping[str, Any]) -> Dataset:
@@ -200,32 +209,45 @@ class OwnFiles:
         self.paths = {"train": path}
         if path.is_dir():
             self.paths = {part: _one_of(path, part) for part in ("train", "test")}
-        self._facts: Facts | None = None
+        self._reach: dict[str, tuple[int, float]] = {}
 
     def facts(self, p: Mapping[str, Any]) -> Facts:
-        if p.get("TIME_UNIT") not in (None, "s"):
+        if p["TIME_UNIT"] not in (None, "s"):
             raise ValueError(
                 f'TIME_UNIT={p["TIME_UNIT"]!r} is not for files of SHD\'s layout, whose times are in seconds: "s"'
             )
-        if self._facts is None:
-            with Recordings(self.paths["train"]) as file:
-                channels, end_s = file.reach()
-                labels, names = file.labels, file.class_names
-            tested = None
-            if "test" in self.paths:
-                with Recordings(self.paths["test"]) as file:
-                    channels = max(channels, file.reach()[0])
-                    tested, names = file.labels, names or file.class_names
-            most = max(int(each.max()) for each in (labels, tested) if each is not None)
-            self._facts = Facts(
-                max(channels, 1),
-                len(names) or most + 1,
-                1e3 * end_s,
-                labels,
-                None if tested is None else len(tested),
-                f"{kept.checksum(self.paths['train']):08x}",
-            )
-        return self._facts._replace(end_ms=self._facts.end_ms * p.get("RESCALE_T", 1.0))
+        parts = [self._labels_of[part] for part in self.paths]
+        names = next((names for _, names in parts if names), ())
+        needed = p["NUM_INPUT"] is None or p["TRIAL_MS"] is None  # else spikes are not read for that
+        reach = [self._reach_of(part) for part in self.paths] if needed else [(1, 0.0)]
+        return Facts(
+            channels=max(1, *(channels for channels, _ in reach)),
+            classes=len(names) or 1 + max(int(labels.max()) for labels, _ in parts),
+            end_ms=1e3 * reach[0][1] * p["RESCALE_T"],
+            labels=parts[0][0],
+            test_samples=len(parts[1][0]) if len(parts) > 1 else None,
+            fingerprint=self._fingerprint,
+        )
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return f"{kept.checksum(self.paths['train']):08x}"
+
+    @cached_property
+    def _labels_of(self) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
+        """By part, labels and names of classes."""
+        found = {}
+        for part, path in self.paths.items():
+            with Recordings(path) as file:
+                found[part] = file.labels, file.class_names
+        return found
+
+    def _reach_of(self, part: str) -> tuple[int, float]:
+        """See :meth:`eventprop.data.shd_files.Recordings.reach`."""
+        if part not in self._reach:
+            with Recordings(self.paths[part]) as file:
+                self._reach[part] = file.reach()
+        return self._reach[part]
 
     def dataset(self, p: Mapping[str, Any]) -> Dataset:
         true_times = p["INPUT_TIMES"] == "true"
@@ -248,13 +270,6 @@ def _one_of(folder: Path, part: str) -> Path:
             f"{there}"
         )
     return found[0]
-
-
-def _fingerprint(events: _Events) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for array in (events.times, events.channels, events.offsets, events.labels, events.groups):
-        digest.update(b"" if array is None else np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _binned(events: _Events, p: Mapping[str, Any], what: str) -> Part:

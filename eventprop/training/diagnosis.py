@@ -12,7 +12,7 @@ import numpy as np
 from eventprop.backends import Engine
 from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Population, Projection
-from eventprop.training.potential import Probe, Weights, by_layer, distance, feeding, key_of, recurrent
+from eventprop.training.potential import Activity, Probe, Weights, by_layer, distance, feeding, key_of, recurrent
 
 if TYPE_CHECKING:
     from eventprop.training.trainer import Outcome
@@ -39,10 +39,17 @@ def _is_busy(counts: np.ndarray, steps: int) -> bool:
     return bool((counts.mean(axis=0) > _BUSY * steps).mean() >= _HALF)
 
 
-def is_off(network: Network, counts: np.ndarray) -> bool:
-    """Whether a layer is silent, or spikes all the time, by spike counts ``(n, hidden neurons)``."""
-    steps = network.num_steps
-    return counts.size > 0 and any(_is_silent(c) or _is_busy(c, steps) for c in by_layer(network, counts))
+def is_off(network: Network, activity: Activity) -> bool:
+    """Whether a layer is silent, or spikes all the time; outputs that spike are one."""
+    layers = by_layer(network, activity.counts)
+    return activity.counts.size > 0 and (
+        any(_is_silent(counts) or _is_busy(counts, network.num_steps) for counts in layers)
+        or _is_mute(network, activity)
+    )
+
+
+def _is_mute(network: Network, activity: Activity) -> bool:
+    return network.loss.spiking and activity.answered <= 1.0 - _MOSTLY
 
 
 def diagnose(engine: Engine, spikes: SpikeSet, samples: np.ndarray) -> str:
@@ -61,41 +68,57 @@ def diagnose(engine: Engine, spikes: SpikeSet, samples: np.ndarray) -> str:
         return ""
     probe, network = Probe(engine, spikes, samples, samples.size), engine.network
     try:
-        counts = probe.activity().counts
+        activity = probe.activity()
     except ArithmeticError:  # spikes without end, which training says itself, with the batch
         return ""
-    if not is_off(network, counts):
+    if not is_off(network, activity):
         return ""
     weights = engine.weights()
     try:
         for number, layer in enumerate(network.hidden):
-            of_layer = by_layer(network, counts)[number]
+            of_layer = by_layer(network, activity.counts)[number]
             if _is_silent(of_layer):
                 return _of_silent(probe, layer, number, of_layer, weights)
             if _is_busy(of_layer, network.num_steps):
                 return _of_busy(probe, layer, number, of_layer, weights)
+        return _of_mute(probe, activity, weights)
     finally:
         engine.set_weights(weights)
-    return ""
+
+
+def _of_mute(probe: Probe, activity: Activity, weights: Weights) -> str:
+    output, n = probe.network.output, len(activity.counts)
+    line = f"output: none of its neurons spiked in {round(n * (1.0 - activity.answered))} of {n} samples"
+
+    def wakes(activity: Activity) -> bool:
+        return activity.answered >= _HALF
+
+    return line + _woken_by(probe, output, np.ones(output.size, bool), weights, wakes)
 
 
 def _of_silent(probe: Probe, layer: Population, number: int, counts: np.ndarray, weights: Weights) -> str:
-    network, silent = probe.network, silent_neurons(counts)
+    silent = silent_neurons(counts)
     line = f"{layer.name}: {silent.sum()} of {layer.size} neurons never spiked in {len(counts)} samples"
-    below = feeding(network, layer)
-    reached = _reached(probe, layer, silent, weights) if network.spike_timing != "exact" else None
+
+    def wakes(activity: Activity) -> bool:
+        return bool(silent_neurons(by_layer(probe.network, activity.counts)[number]).mean() <= _HALF)
+
+    return line + _woken_by(probe, layer, silent, weights, wakes)
+
+
+def _woken_by(
+    probe: Probe, layer: Population, silent: np.ndarray, weights: Weights, wakes: Callable[[Activity], bool]
+) -> str:
+    """How far silent neurons are from their threshold, and which factor wakes half of them."""
+    below = feeding(probe.network, layer)
+    reached = _reached(probe, layer, silent, weights) if probe.network.spike_timing != "exact" else None
     if reached is not None and reached <= 0.0:
-        return f"{line}; nothing excites them: a larger {key_of(below)}_MEAN, or input, is missing"
-    if reached is not None:
-        line += f"; their potential reached {reached:.2g} of the threshold"
-
-    def wakes(counts: np.ndarray) -> bool:
-        return bool(silent_neurons(counts).mean() <= _HALF)
-
-    factor = _factor(probe, number, (below,), weights, _STEP, wakes, 1.0 / reached if reached else 1.0)
+        return f"; nothing excites them: a larger {key_of(below)}_MEAN, or input, is missing"
+    told = "" if reached is None else f"; their potential reached {reached:.2g} of the threshold"
+    factor = _factor(probe, (below,), weights, _STEP, wakes, 1.0 / reached if reached and reached < 1.0 else 1.0)
     if factor is None:
-        return f"{line}; no factor on {_both(below)} wakes half of them"
-    return f"{line}; multiply {_both(below)} by about {factor:.2g}"
+        return f"{told}; no factor on {_both(below)} wakes half of them"
+    return f"{told}; multiply {_both(below)} by about {factor:.2g}"
 
 
 def _of_busy(probe: Probe, layer: Population, number: int, counts: np.ndarray, weights: Weights) -> str:
@@ -107,10 +130,10 @@ def _of_busy(probe: Probe, layer: Population, number: int, counts: np.ndarray, w
     )
     onto = [p for p in (feeding(network, layer), recurrent(network, layer)) if p is not None]
 
-    def calms(counts: np.ndarray) -> bool:
-        return not _is_busy(counts, network.num_steps)
+    def calms(activity: Activity) -> bool:
+        return not _is_busy(by_layer(network, activity.counts)[number], network.num_steps)
 
-    factor, keys = _factor(probe, number, tuple(onto), weights, 1.0 / _STEP, calms), " and ".join(map(_both, onto))
+    factor, keys = _factor(probe, tuple(onto), weights, 1.0 / _STEP, calms), " and ".join(map(_both, onto))
     return f"{line}; divide {keys} by about {1.0 / factor:.2g}" if factor else f"{line}; no factor on {keys} calms them"
 
 
@@ -127,19 +150,17 @@ def _reached(probe: Probe, layer: Population, silent: np.ndarray, weights: Weigh
 
 def _factor(
     probe: Probe,
-    number: int,
     onto: tuple[Projection, ...],
     weights: Weights,
     step: float,
-    helps: Callable[[np.ndarray], bool],
+    helps: Callable[[Activity], bool],
     factor: float = 1.0,
 ) -> float | None:
-    """The first of ``factor`` times powers of ``step`` on weights onto layer ``number`` that helps; None where none
-    does."""
+    """The first of ``factor`` times powers of ``step`` on some weights that helps; None where none does."""
     for _ in range(_TRIES):
         scaled = {p.name: (weights[p.name] * factor).astype(weights[p.name].dtype) for p in onto}
         with suppress(ArithmeticError):  # spikes without end
-            if helps(by_layer(probe.network, probe.activity({**weights, **scaled}).counts)[number]):
+            if helps(probe.activity({**weights, **scaled})):
                 return factor
         factor *= step
     return None
@@ -166,8 +187,8 @@ def warn_of_silence(network: Network, outcome: Outcome, what: str, why: str = ""
             )
     if network.loss.spiking and n and (outcome.predictions < 0).all():
         warnings.warn(
-            f"no output neuron spiked in {what} ({n} samples), so no sample has a class: larger HIDDEN_OUTPUT_MEAN or "
-            "_STD may help",
+            f"no output neuron spiked in {what} ({n} samples), so no sample has a class: "
+            + (why.partition("; ")[2] if why.startswith("output: ") else "larger HIDDEN_OUTPUT_MEAN or _STD may help"),
             stacklevel=2,
         )
 

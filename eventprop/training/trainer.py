@@ -21,7 +21,7 @@ from eventprop.streams import stream_seed
 from eventprop.training.checkpoint import TrainingState
 from eventprop.training.diagnosis import diagnose, is_off, silent_neurons, warn_of_silence
 from eventprop.training.optimiser import AdamSettings, adam_parameters
-from eventprop.training.potential import by_layer
+from eventprop.training.potential import Activity, by_layer
 from eventprop.training.rewiring import rewire
 from eventprop.training.schedule import RateSettings
 
@@ -151,7 +151,7 @@ def train(
         rate = state.rate.working
         state.rate.after_epoch(settings.rate, epoch, None if monitored is None else monitored.accuracy)
         silent, why = silent_neurons(trained.spike_counts), ""
-        if is_off(engine.network, trained.spike_counts):
+        if is_off(engine.network, Activity(trained.spike_counts, float(np.mean(trained.predictions >= 0)))):
             why = _said(engine, samples.training, progress)
         warn_of_silence(engine.network, trained, "training", why)
         if rewired := settings.rewire_silent and bool(silent.any()):

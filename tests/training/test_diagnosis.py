@@ -60,6 +60,22 @@ def test_the_layer_that_is_silent_first() -> None:
     assert "multiply HIDDEN_HIDDENFWD_MEAN and _STD by about" in told(mn)
 
 
+def test_outputs_that_never_spike() -> None:
+    """Where first spikes decide, outputs are a layer, too: the factor gives half of the samples an answer."""
+    spiking = {"LOSS_TYPE": "first_spike", "INPUT_HIDDEN_MEAN": 0.0, "INPUT_HIDDEN_STD": 2.6, "HIDDEN_OUTPUT_STD": 0.02}
+    found = re.fullmatch(
+        r"output: none of its neurons spiked in 32 of 32 samples; their potential reached 0\.[0-9]+ of the threshold; "
+        r"multiply HIDDEN_OUTPUT_MEAN and _STD by about ([0-9.]+)",
+        told(model(**spiking, HIDDEN_OUTPUT_MEAN=0.02)),
+    )
+    assert found is not None
+    for scale, enough in ((1.05, True), (0.85, False)):
+        weights = {key: 0.02 * scale * float(found[1]) for key in ("HIDDEN_OUTPUT_MEAN", "HIDDEN_OUTPUT_STD")}
+        mn = model(**{**spiking, **weights})
+        predictions = mn._ready(mn.p).run(mn.data.train.spikes, NUMBERS, None).predictions
+        assert bool((predictions >= 0).mean() >= 0.5) is enough
+
+
 def test_a_layer_that_only_inhibition_reaches() -> None:
     assert told(model(INPUT_HIDDEN_MEAN=-1.0, INPUT_HIDDEN_STD=0.1)).endswith(
         "nothing excites them: a larger INPUT_HIDDEN_MEAN, or input, is missing"
