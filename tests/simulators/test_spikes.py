@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,20 @@ def test_the_demonstration_is_the_same_every_time(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(demo_spikes, "SIZES", {"train": 60, "test": 20})
     one, other = (spikes_model({**p, "DATA_SET": "DEMO"}) for _ in range(2))
     assert (one.data.train.spikes.steps == other.data.train.spikes.steps).all() and len(one.data.test.labels) == 20
+
+
+def test_a_copy_in_another_process_has_its_samples() -> None:
+    mn = spikes_model({**p, **QUICK, "NUM_HIDDEN": 16, "INPUT_HIDDEN_STD": 2.0}, train=given(60))
+    copy = pickle.loads(pickle.dumps(mn))
+    assert (copy.data.train.spikes.steps == mn.data.train.spikes.steps).all()
+    X = given(60)[0][:5]
+    assert (copy.predict(mn.p, X).scores == mn.predict(mn.p, X).scores).all()
+
+
+def test_rescaled_times_and_channels() -> None:
+    """Half the times make half the trial; what the trial is, is told of all samples."""
+    whole, half = (spikes_model({**p, **QUICK, "RESCALE_T": f}, train=given(60)) for f in (1.0, 0.5))
+    assert half.p["TRIAL_MS"] - 20.0 == pytest.approx(0.5 * (whole.p["TRIAL_MS"] - 20.0), abs=1.0)
+    narrow = spikes_model({**p, **QUICK, "RESCALE_X": 0.5}, train=given(60))
+    assert narrow.p["NUM_INPUT"] == whole.p["NUM_INPUT"] == 100
+    assert narrow.data.train.spikes.channels.max() == whole.data.train.spikes.channels.max() // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ from eventprop import models
 from eventprop.data.demo_spikes import demo
 from eventprop.description import hidden_neurons
 from eventprop.training.potential import by_layer, distance
+from simulator_MNIST import mnist_model
+from simulator_SHD import SHD_model
 from simulator_spikes import p, spikes_model
+from simulator_yinyang import yinyang
+from tests.simulators.test_mnist import write
 
 FLUCTUATION = {"WEIGHT_INIT": "fluctuation", "WRITE_TO_DISK": False, "MODEL_SEED": 3, "TIMING": False}
 TAU_MEM, TAU_SYN = 20.0, 5.0
@@ -145,3 +150,19 @@ def test_each_kind_of_neuron_starts_awake(name: str) -> None:
     mn = model(kind)
     counts = mn._ready(mn.p).run(mn.data.train.spikes, np.arange(100), None).spike_counts
     assert (counts.sum(axis=0) == 0).mean() < 0.5 and counts.mean() < 0.2 * mn.network(mn.p).num_steps
+
+
+def awake(mn: Any, n: int) -> None:
+    counts = mn._ready(mn.p).run(mn.data.train.spikes, np.arange(n), None).spike_counts
+    assert (counts.sum(axis=0) == 0).mean() < 0.5 and counts.mean() < 0.2 * mn.network(mn.p).num_steps
+
+
+def test_other_simulators(small_data: Path) -> None:
+    """Digits, images and points start awake, whatever their keys for weights say."""
+    none = {"INPUT_HIDDEN_MEAN": 0.0, "INPUT_HIDDEN_STD": 0.0, "NUM_HIDDEN": 32}
+    sizes = {"DATA_DIR": str(small_data), "N_TRAIN": 90, "N_VALIDATE": 20, "DT_MS": 5.0, "TRIAL_MS": 700.0}
+    awake(SHD_model({**SHD_model.defaults(), **FLUCTUATION, **none, **sizes}), 90)
+    awake(yinyang({**yinyang.defaults(), **FLUCTUATION, **none, "N_TRAIN": 120, "DT_MS": 0.5}), 100)
+    write(Path("data/MNIST"), 60, 10)
+    images = {"N_TRAIN": 8, "N_VALIDATE": 2, "N_TEST": 2, "REDUCED_CLASSES": [1, 3]}
+    awake(mnist_model({**mnist_model.defaults(), **FLUCTUATION, **none, **images}), 60)
