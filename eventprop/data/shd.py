@@ -17,7 +17,8 @@ from eventprop.data.extent import PER_SECOND, likely_unit, percent
 from eventprop.data.shd_files import NUM_CHANNELS, Contents, Grid, read_file, write_shd
 from eventprop.data.spike_cache import SpikeCache
 
-__all__ = ["BUFFER", "FILES", "NUM_CHANNELS", "Grid", "cache_prefix", "load_shd", "load_ssc", "write_shd"]
+__all__ = ["BUFFER", "FILES", "NUM_CHANNELS", "Grid", "cache_prefix", "load_files", "load_shd", "load_ssc"]
+__all__ += ["write_shd"]
 
 FILES = {
     "SHD": {"train": "shd_train.h5", "test": "shd_test.h5"},
@@ -57,14 +58,27 @@ def load_shd(data_dir: str | Path, grid: Grid, cache: Path | None = None, folder
     """
     paths = {part: Path(data_dir) / folder / name for part, name in FILES["SHD"].items()}
     _complete(paths, Path(data_dir), folder)
+    return load_files(paths, grid, cache, folder)
+
+
+def load_files(
+    paths: Mapping[str, Path], grid: Grid, cache: Path | None, name: str, num_classes: int | None = None
+) -> Dataset:
+    """Files of SHD's layout that are there, as :func:`load_shd`.
+
+    Args:
+        paths: by part, "train" and "test"; a test file that is also the training file is read once.
+        name: of the data set.
+        num_classes: None for as many as files have names or labels.
+    """
     read = _reader(grid, cache if paths["train"].stat().st_size >= _WORTH_KEEPING else None)
     first = read(paths["train"])
-    classes = len(first.class_names)
+    classes = num_classes or len(first.class_names)
     if not classes:
-        test = read(paths["test"])
+        test = first if paths["test"] == paths["train"] else read(paths["test"])
         first = replace(first, class_names=test.class_names)
         classes = len(test.class_names) or int(max(first.part.labels.max(), test.part.labels.max())) + 1
-    return _dataset(folder, paths, read, first, classes)
+    return _dataset(name, paths, read, first, classes, grid.num_channels)
 
 
 def load_ssc(data_dir: str | Path, grid: Grid, cache: Path | None = None) -> Dataset:
@@ -150,7 +164,9 @@ def _check_aligned(path: Path, contents: Contents) -> None:
         print(f"{path}: {lost} are before or after the trial by ALIGN_MS and TRIAL_MS, or share a step and a channel")
 
 
-def _dataset(name: str, paths: Mapping[str, Path], read: Read, first: Contents, classes: int) -> Dataset:
+def _dataset(
+    name: str, paths: Mapping[str, Path], read: Read, first: Contents, classes: int, channels: int = NUM_CHANNELS
+) -> Dataset:
     """The data set whose training part has been read, and whose other parts are read when they are used."""
 
     def part(which: str, contents: Contents | None = None) -> Part:
@@ -168,7 +184,7 @@ def _dataset(name: str, paths: Mapping[str, Path], read: Read, first: Contents, 
 
     validation = partial(part, "validation") if "validation" in paths else None
     train, test = part("train", first), partial(part, "test")
-    return Dataset(name, train, test, NUM_CHANNELS, classes, first.class_names, validation)
+    return Dataset(name, train, test, channels, classes, first.class_names, validation)
 
 
 def _order(path: Path, names: Sequence[str], train: Path, wanted: Sequence[str]) -> np.ndarray | None:

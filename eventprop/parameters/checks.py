@@ -297,10 +297,10 @@ def _check_exact(p: Mapping[str, Any]) -> Problems:
 
 def _check_data(p: Mapping[str, Any]) -> Problems:
     """Only SSC has a file for validation, and its speakers are not known."""
-    if not {"EVALUATION", "DATA_SET"} <= p.keys():
+    if not {"EVALUATION", "DATA_SET", "DATA_BUFFER_NAME"} <= p.keys():
         return []
-    buffer = p.get("DATA_BUFFER_NAME")
-    if buffer is not None and not Path(buffer).name:
+    buffer = p["DATA_BUFFER_NAME"]
+    if not Path(buffer).name:
         return [f"DATA_BUFFER_NAME={buffer!r} must end in the beginning of a file name, as ./data/SSC/mySSC does"]
     evaluation, name = p["EVALUATION"], p["DATA_SET"]
     if evaluation == "validation_set" and name != "SSC":

@@ -79,6 +79,10 @@ class Inspection(ABC):
     def _ready(self, p: Mapping[str, Any], *, plain: bool = False) -> backends.Engine:
         """An engine for a run without training."""
 
+    @abstractmethod
+    def _start(self, p: Mapping[str, Any]) -> Network:
+        """The network of resolved parameters, with initial weights as ``WEIGHT_INIT`` has them."""
+
     def network(self, p: Mapping[str, Any], *, plain: bool = False) -> Network:
         return network_of(p, self.data.num_channels, self.data.num_classes, plain=plain)
 
@@ -113,7 +117,7 @@ class Inspection(ABC):
 
     def _synaptic(self) -> dict[str, np.ndarray]:
         """Weights and, as ``<synapse population>.delay``, delays."""
-        return self._current or self._given or self._network.initial_weights(self.p["MODEL_SEED"])
+        return self._current or self._given or self._start(self.p).initial_weights(self.p["MODEL_SEED"])
 
     def _set_synaptic(
         self,

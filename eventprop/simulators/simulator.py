@@ -26,12 +26,13 @@ from eventprop.ranks import OFF, Ranks, quiet, world
 from eventprop.reports import results, summary, timing
 from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
-from eventprop.simulators.inspection import Gradients, Inspection, Prediction, TimeConstants, with_own
+from eventprop.simulators.inspection import Gradients, Prediction, TimeConstants, with_own
 from eventprop.simulators.records import Records, network_of
 from eventprop.simulators.resuming import SEEDS, Resuming, no_moments
+from eventprop.simulators.starting import Starting
 from eventprop.streams import draw_seed
 from eventprop.terminal import prepare
-from eventprop.training import trainer
+from eventprop.training import diagnosis, trainer
 from eventprop.training.checkpoint import TrainingState, checksum
 from eventprop.training.lock import alone
 from eventprop.training.outputs import Outputs, journal_name
@@ -61,7 +62,7 @@ class RunResult(NamedTuple):
     correct_eval: float
 
 
-class Simulator(Inspection):
+class Simulator(Starting):
     """A benchmark's network, data and runs.
 
     Args:
@@ -151,7 +152,7 @@ class Simulator(Inspection):
                 "checkpoint of NAME, or of CHECKPOINT_NAME; in a script, train or set_weights come first"
             )
         weights = self._current or self._given if state is None else state.weights
-        weights = weights or network.initial_weights(self.p["MODEL_SEED"])
+        weights = weights or self._start(drawn).initial_weights(self.p["MODEL_SEED"])
         own = self._current_time_constants or self._given_time_constants if state is None else state.time_constants
         checked = network.check_weights(weights), network.check_time_constants(with_own(network, own))
         if plain:
@@ -175,7 +176,7 @@ class Simulator(Inspection):
         p = _without_test_data(p) if evaluated == "test" else p
         with self._alone(p):
             method = "cross_validate" if fold else "train_test" if evaluated == "test" else "train"
-            _note_what_trains(p, training, method)
+            _note_what_trains(p, training, method, asked=self._as_given.get("N_TRAIN", 0) is not None)
             return self._train_alone(p, _Parts(training, evaluation, evaluated), fold, each_epoch)
 
     def _cross_validate(
@@ -230,6 +231,8 @@ class Simulator(Inspection):
         settings = Records.of(p, self._as_given, name)
         loop = settings.loop
         loaded = Resuming(p, self.keys).load(name, network, loop.rate, to_train=True, missing_is_new=bool(fold))
+        if loop.rewire_silent or not (loaded.state or self._given):
+            network = self._start(p)
         state = loaded.state or self._fresh(loop, network)
         samples = trainer.Samples(parts.training, parts.evaluation, Preparation(settings.samples, parts.training))
         recorder = Recorder(settings.recording, network)
@@ -260,6 +263,7 @@ class Simulator(Inspection):
             shown = samples.preparation.evaluation(parts.evaluation, state.epoch - 1)
             outcome = trainer.evaluate(engine, shown, loop.n_batch)
         self._keep(network, state, outcome)
+        diagnosis.warn_of_chance(outcome, state.history[-1]["train_accuracy"], parts.training.labels, parts.called)
         if run is not None:
             run.finish(state, parts.called)
             recorder.write()
@@ -305,7 +309,7 @@ class Simulator(Inspection):
         engine = self._ready(p, trained=True, ranks=world())
         recorder = Recorder(settings.recording, engine.network)
         outcome = trainer.evaluate(engine, preparation.evaluation(evaluation, 0), loop.n_batch, recorder)
-        trainer.warn_of_silence(engine.network, outcome, "testing")
+        diagnosis.warn_of_silence(engine.network, outcome, "testing")
         self.evaluated = (outcome.subset, outcome)
         state = TrainingState(weights={}, moments={}, rate=LearningRate.start(loop.rate))
         trainer.collect(loop, state, {"train": None, "eval": outcome}, engine)
@@ -335,9 +339,9 @@ def _result(recorder: Recorder, correct: float, correct_eval: float) -> RunResul
     return RunResult(spike_t, spike_ID, neurons, synapses, correct, correct_eval)
 
 
-def _note_what_trains(p: dict[str, Any], training: Subset, method: str) -> None:
+def _note_what_trains(p: dict[str, Any], training: Subset, method: str, *, asked: bool) -> None:
     """Let ``p`` say what a run really takes, so that its saved parameters repeat it: the method, and the number of
-    training samples where that is another one than ``N_TRAIN``, which is told."""
+    training samples where that is another one than ``N_TRAIN``, which is told if it was ``asked`` for."""
     n, wanted = len(training), p["N_TRAIN"]
     p["METHOD"] = method
     if n == wanted or method == "cross_validate" or ("blend" in p.get("AUGMENTATION", {}) and n < wanted):
@@ -350,7 +354,8 @@ def _note_what_trains(p: dict[str, Any], training: Subset, method: str) -> None:
         why = "with a validation file the whole training file trains"
     else:
         why = "there are no more without those of validation"
-    print(f"{n} samples train, not N_TRAIN={wanted}: {why}")
+    if asked:
+        print(f"{n} samples train, not N_TRAIN={wanted}: {why}")
     p["N_TRAIN"] = n
 
 
