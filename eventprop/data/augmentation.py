@@ -18,7 +18,7 @@ import numpy as np
 
 from eventprop.data.spikes import SpikeSet
 
-__all__ = ["AUGMENTATIONS", "blend", "dilate", "jitter", "merged", "shift", "shift_xy", "thin"]
+__all__ = ["AUGMENTATIONS", "blend", "dilate", "gain", "jitter", "merged", "shift", "shift_xy", "thin"]
 
 
 def _kept(spikes: SpikeSet, channels: np.ndarray, keep: np.ndarray) -> SpikeSet:
@@ -139,6 +139,34 @@ def jitter(spikes: SpikeSet, sigma: float, rng: np.random.Generator) -> SpikeSet
     return _sorted(spikes, _sample_of_each(spikes), spikes.steps, spikes.channels + by, len(spikes), spikes.at)
 
 
+def gain(spikes: SpikeSet, value: Sequence[float], rng: np.random.Generator) -> SpikeSet:
+    """Each sample louder on some channels and quieter on others, as other voices are: spikes are deleted or doubled.
+
+    The logarithm of the gain is normal at some channels, evenly spaced from the first one to the last, and linear in
+    between; the mean gain is 1. A spike becomes as many as the gain says, on average: one of them stays where it is,
+    the others come on channels around it (normal, with a standard deviation of a seventieth of all channels) and a
+    step around it (1 step).
+
+    Args:
+        value: at how many channels the gain is drawn, at least 2, and the standard deviation of its logarithm there.
+    """
+    knots, sigma = int(value[0]), float(value[1])
+    sample = _sample_of_each(spikes)
+    logs = rng.normal(-0.5 * sigma**2, sigma, (len(spikes), knots))
+    place = spikes.channels * ((knots - 1) / max(spikes.num_channels - 1, 1))
+    left = np.minimum(place.astype(np.int64), knots - 2)
+    right = place - left
+    number = np.floor(
+        np.exp(logs[sample, left] * (1.0 - right) + logs[sample, left + 1] * right) + rng.random(sample.size)
+    ).astype(np.int64)
+    of = np.repeat(np.arange(sample.size), number)
+    copies = np.flatnonzero(of[1:] == of[:-1]) + 1
+    channels, steps = spikes.channels[of].astype(np.int32), spikes.steps[of].astype(np.int32)
+    for values, spread in ((channels, spikes.num_channels / 70.0), (steps, 1.0)):
+        values[copies] += np.rint(rng.normal(0.0, spread, copies.size)).astype(np.int32)
+    return _sorted(spikes, sample[of], steps, channels, len(spikes), None if spikes.at is None else spikes.at[of])
+
+
 def thin(spikes: SpikeSet, number: int, rng: np.random.Generator) -> SpikeSet:
     """Spikes deleted at random so that ``number`` are expected to be left of each sample; shorter ones stay whole."""
     lengths = np.diff(spikes.offsets)
@@ -193,6 +221,7 @@ AUGMENTATIONS: Mapping[str, Callable[[SpikeSet, Any, np.random.Generator], Spike
     "random_shift": shift,
     "random_shift_xy": shift_xy,
     "random_dilate": dilate,
+    "random_gain": gain,
     "ID_jitter": jitter,
 }
 """Those that change a sample by itself, by name."""
