@@ -31,8 +31,8 @@ class Tool:
     python: str
     why: str = ""
 
-    def run(self, job: dict[str, Any], longest: float) -> dict[str, Any]:
-        """What the tool's script told of a job.
+    def run(self, job: dict[str, Any], longest: float, script: str = "with") -> dict[str, Any]:
+        """What the tool's script, ``<script>_<tool>.py``, told of a job.
 
         Raises:
             Failed: it failed, or took more than ``longest`` seconds.
@@ -41,7 +41,7 @@ class Tool:
             raise Failed(self.why)
         own = self.name == "ours" or self.python == sys.executable
         variables = {**os.environ, "PYTHONPATH": str(ROOT) if own else ""}
-        command = [self.python, str(HERE / f"with_{self.name}.py"), json.dumps(job)]
+        command = [self.python, str(HERE / f"{script}_{self.name}.py"), json.dumps(job)]
         try:
             ended = subprocess.run(command, capture_output=True, text=True, timeout=longest, env=variables)
         except subprocess.TimeoutExpired:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-BEGIN, END = "<!-- made by benchmarks/beside.py -->", "<!-- to here -->"
+BEGIN, END = "<!-- made by a script -->", "<!-- to here -->"
 COLUMNS = ("task", "neurons", "batch", "tool", "version", "ms_per_sample", "ratio", "steps_timed", "first_step_s")
 COLUMNS += ("loss", "spikes_per_neuron", "peak_GB", "note", "machine")
 
