@@ -9,6 +9,7 @@ tool that cannot be installed, fails or is too slow is a line that says so. Run:
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -55,7 +56,7 @@ class Clock:
 def measured(case: cases.Case, tools: list[Tool], seconds: float, clock: Clock) -> list[dict[str, Any]]:
     """A row for each tool that can do the task, and for each of its ways."""
     rows: list[dict[str, Any]] = []
-    size = {"task": case.task, "neurons": case.neurons, "batch": case.batch}
+    size = {"task": case.task, "neurons": case.neurons, "steps": case.steps or "", "batch": case.batch}
     job = {"data": str(case.data), "seconds": seconds}
     ours: list[dict[str, Any]] = []
     for tool in tools:
@@ -126,9 +127,12 @@ def main() -> None:
     options.add_argument("--page", type=Path, help="page whose part between the marks is renewed")
     options.add_argument("--seconds", type=float, default=10.0, help="for which a tool's step is repeated")
     options.add_argument("--steps", type=int, help="of task SHD's trials, if fewer than they have")
+    options.add_argument("--cores", type=int, help="on how many (default: all that this process may use)")
     options.add_argument("--minutes", type=float, default=15.0, help="after which nothing more is tried")
     options.add_argument("--longest", type=float, default=240.0, help="seconds after which a tool is given up")
     given = options.parse_args()
+    if given.cores:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])  # all that is started has it
     seconds = 2.0 if given.quick else given.seconds
     tools = environments.tools(given.environments.absolute(), given.only)
     rows: list[dict[str, Any]] = []

@@ -22,15 +22,13 @@ TRIAL, TAU_0, ALPHA = 30.0, 0.5, 3e-3
 
 @dataclass(frozen=True)
 class Case:
-    """A task at one size: who may try it is in ``tools.toml``."""
+    """A task at one size, whose ``data`` are in a file; who may try it is in ``tools.toml``."""
 
     task: str
     neurons: int
+    steps: int
     batch: int
     data: Path
-
-    def __str__(self) -> str:
-        return f"{self.task}, {self.neurons} neurons, batch {self.batch}"
 
 
 def made(folder: Path, quick: bool, most: int | None = None) -> Iterator[Case]:
@@ -46,11 +44,12 @@ def made(folder: Path, quick: bool, most: int | None = None) -> Iterator[Case]:
     kept = [("first spikes", 100, 32, 0), ("SHD", SIZES[0][0], 32, SIZES[0][1])] if quick else sizes
     for task, neurons, batch, steps in kept:
         path = folder / "data.npz"
+        steps = min(steps, most or steps)
         if task == "SHD":
-            np.savez(path, **shd(neurons, min(steps, most or steps), batch))
+            np.savez(path, **shd(neurons, steps, batch))
         else:
             np.savez(path, **first_spikes(neurons, batch, seed=1, recurrent=False))
-        yield Case(task, neurons, batch, path)
+        yield Case(task, neurons, steps, batch, path)
 
 
 def shd(neurons: int, steps: int, batch: int) -> dict[str, Any]:

@@ -12,8 +12,21 @@ from typing import Any
 import numpy as np
 
 BEGIN, END = "<!-- made by a script -->", "<!-- to here -->"
-COLUMNS = ("task", "neurons", "batch", "tool", "version", "ms_per_sample", "ratio", "steps_timed", "first_step_s")
+COLUMNS = (
+    "task",
+    "neurons",
+    "steps",
+    "batch",
+    "tool",
+    "version",
+    "ms_per_sample",
+    "ratio",
+    "steps_timed",
+    "first_step_s",
+)
 COLUMNS += ("loss", "spikes_per_neuron", "peak_GB", "note", "machine")
+
+SIZE = ("task", "neurons", "steps", "batch")
 
 Rows = list[dict[str, Any]]
 
@@ -53,14 +66,15 @@ def line(row: dict[str, Any]) -> str:
 
 def times(rows: Rows) -> str:
     """The Markdown table of times."""
-    told = ["| task | neurons, batch | tool | ms/sample | times ours | peak memory |", "|---|---|---|---|---|---|"]
+    told = ["| task: neurons, steps, batch | tool | ms/sample | times ours | peak memory |", "|---|---|---|---|---|"]
     for row in rows:
-        size = f"{row['neurons']}, {row['batch']}"
+        size = f"{row['task']}: {', '.join(str(row[n]) for n in SIZE[1:] if row[n] != '')}"
         if row["note"]:
-            told.append(f"| {row['task']} | {size} | {row['tool']} | {row['note']} | – | – |")
+            told.append(f"| {size} | {row['tool']} | {row['note']} | – | – |")
             continue
-        tool = f"{row['tool']} {row['version']}" if row["ratio"] != 1.0 else f"**{row['tool']}**"
-        cells = (row["task"], size, tool, number(row["ms_per_sample"]), number(row["ratio"]))
+        name, _, way = row["tool"].partition(", ")
+        tool = ", ".join(filter(None, (f"{name} {row['version']}", way))) if row["ratio"] != 1.0 else f"**{name}**"
+        cells = (size, tool, number(row["ms_per_sample"]), number(row["ratio"]))
         told.append(f"| {' | '.join(cells)} | {row['peak_GB']:.2f} GB |")
     return "\n".join(told)
 
@@ -102,10 +116,10 @@ def picture(rows: Rows, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     there = [row for row in rows if not row["note"]]
-    panels = list(dict.fromkeys((row["task"], row["neurons"], row["batch"]) for row in there))
+    panels = list(dict.fromkeys(tuple(row[n] for n in SIZE) for row in there))
     if not panels:
         return
-    sizes = [sum((r["task"], r["neurons"], r["batch"]) == panel for r in there) for panel in panels]
+    sizes = [sum(tuple(r[n] for n in SIZE) == panel for r in there) for panel in panels]
     figure, axes = plt.subplots(
         len(panels),
         1,
@@ -116,17 +130,23 @@ def picture(rows: Rows, path: Path) -> None:
         layout="constrained",
     )
     for axis, panel in zip(axes[:, 0], panels, strict=True):
-        own = [row for row in there if (row["task"], row["neurons"], row["batch"]) == panel]
+        own = [row for row in there if tuple(row[n] for n in SIZE) == panel]
         values = np.array([row["ms_per_sample"] for row in own])
         colours = ["tab:orange" if row["ratio"] == 1.0 else "tab:blue" for row in own]
-        axis.barh([row["tool"] for row in own], values, color=colours)
+        axis.scatter(values, [row["tool"] for row in own], color=colours, zorder=2)
         for y, row in enumerate(own):
-            axis.text(row["ms_per_sample"] * 1.1, y, f"{number(row['ms_per_sample'])} ms", va="center", fontsize=8)
-        axis.set_title(f"{panel[0]}: {panel[1]} neurons, batch {panel[2]}", fontsize=9, loc="left")
+            axis.text(row["ms_per_sample"] * 1.3, y, f"{number(row['ms_per_sample'])} ms", va="center", fontsize=8)
+        axis.grid(axis="x", color="0.85", zorder=0)
+        axis.margins(y=0.5 / len(own))
+        axis.set_title(
+            f"{panel[0]}: {panel[1]} neurons, {f'{panel[2]} steps, ' * bool(panel[2])}batch {panel[3]}",
+            fontsize=9,
+            loc="left",
+        )
         axis.set_xscale("log")
         axis.invert_yaxis()
         axis.tick_params(labelsize=8)
     axes[-1, 0].set_xlabel("milliseconds a sample: forward pass, gradient, Adam (logarithmic)")
-    axes[-1, 0].set_xlim(right=8 * max(row["ms_per_sample"] for row in there))
+    axes[-1, 0].set_xlim(right=6 * max(row["ms_per_sample"] for row in there))
     figure.savefig(path, dpi=110)
     plt.close(figure)

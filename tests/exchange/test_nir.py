@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -146,6 +147,17 @@ def test_what_does_not_run_here(graph: Any, given: dict[str, Any], said: str) ->
     assert said in str(caught.value)
 
 
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nir", None)
+    net = network()
+    for call in (
+        lambda: from_nir("net.nir", 1.0, 50.0),
+        lambda: to_nir.graph_of(net, net.initial_weights(1), net.initial_time_constants()),
+    ):
+        with pytest.raises(ValueError, match="pip install"):
+            call()
+
+
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "net.nir").write_text("no graph")
     with pytest.raises(ValueError, match=r"net\.nir holds no NIR graph"):
@@ -164,6 +176,22 @@ def test_graphs_within_graphs() -> None:
     assert list(nested.weights) == ["in_to_hid", "hid_to_hid0", "hid_to_out"]
     assert all((nested.weights[name] == w).all() for name, w in flat.weights.items())
     assert nested.layers == {"hidden0": "1.lif"} and flat.layers == {"hidden0": "1"}
+
+
+def test_delays_of_trains() -> None:
+    """Four steps more before the first layer are four more for both, and six more between them are six for the second."""
+    rng = np.random.default_rng(0)
+    feed, on = nir.Linear(rng.normal(0.6, 0.3, (5, 6))), nir.Linear(rng.normal(0.8, 0.4, (3, 5)))
+
+    def spikes(first: float, second: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        delays = nir.Delay(np.full(6, first)), nir.Delay(np.full(5, second))
+        net = from_nir(chain(delays[0], feed, cuba(5), delays[1], on, cuba(3)), 1.0, 120.0)
+        return net.run(samples(np.random.default_rng(1), 6, 60, 1.0), 1)[0].spikes
+
+    early, late = spikes(1e-3, 1e-3), spikes(5e-3, 7e-3)
+    for layer, steps in (("2", 4.0), ("5", 10.0)):
+        assert len(early[layer][0]) > 5 and (late[layer][1] == early[layer][1]).all()
+        assert (late[layer][0] == early[layer][0] + steps).all()
 
 
 def test_a_current_that_is_on_for_whole_steps() -> None:
