@@ -179,7 +179,7 @@ def test_graphs_within_graphs() -> None:
 
 
 def test_delays_of_trains() -> None:
-    """Four steps more before the first layer are four more for both, and six more between them are six for the second."""
+    """Four steps more before the first layer are four for both; six more between the two are six for the second."""
     rng = np.random.default_rng(0)
     feed, on = nir.Linear(rng.normal(0.6, 0.3, (5, 6))), nir.Linear(rng.normal(0.8, 0.4, (3, 5)))
 
