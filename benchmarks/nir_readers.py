@@ -55,14 +55,16 @@ class Network:
 
 
 def ours() -> Iterator[Network]:
-    """Recurrent networks of this program with steps of 1 and of 0.1 ms."""
-    for dt in (1.0, 0.1):
-        p = {"NUM_HIDDEN": 64, "TRIAL_MS": 200.0, "DT_MS": dt, "LOSS_TYPE": "sum", "RECURRENT": True}
+    """Networks of this program: recurrent ones with steps of 1 and of 0.1 ms, and one that is not."""
+    for dt, recurrent in ((1.0, True), (0.1, True), (0.1, False)):
+        p = {"NUM_HIDDEN": 64, "TRIAL_MS": 200.0, "DT_MS": dt, "LOSS_TYPE": "sum", "RECURRENT": recurrent}
         p |= {"INPUT_HIDDEN_MEAN": 0.25, "INPUT_HIDDEN_STD": 0.3, "HIDDEN_HIDDEN_MEAN": 0.0}
         p |= {"HIDDEN_HIDDEN_STD": 0.1}
         net = network_of(BENCHMARKS["SHD"].resolve(p), 20, 5)
         graph = to_nir.graph_of(net, net.initial_weights(1), net.initial_time_constants(), "steps")
-        yield Network(f"ours, steps of {dt:g} ms", cut(graph, "hidden0.lif"), "hidden0.lif", 20, dt)
+        yield Network(
+            f"ours{', recurrent' * recurrent}, steps of {dt:g} ms", cut(graph, "hidden0.lif"), "hidden0.lif", 20, dt
+        )
 
 
 def strangers(folder: Path) -> Iterator[Network]:
