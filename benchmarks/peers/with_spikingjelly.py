@@ -1,5 +1,8 @@
-"""SpikingJelly: multi-step layers, gradients by a surrogate. Its potential has no factor 1 - decay of the current, so
-weights have it; the read-out is the potential of neurons whose threshold is out of reach."""
+"""SpikingJelly: a loop over steps in Python (its multi-step mode takes longer here), gradients by a surrogate.
+
+Its potential has no factor 1 - decay of the current, so weights have it; the read-out is the potential of neurons whose
+threshold is out of reach.
+"""
 
 from __future__ import annotations
 
@@ -20,21 +23,22 @@ def shd(data: work.Data) -> object:
     feed.weight.data, read.weight.data = w, u
     hidden.rc.weight.data = torch.cat([torch.eye(len(v)), v], dim=1)
     out = neuron.CUBALIFNode(alpha, beta, v_threshold=1e9, surrogate_function=surrogate.ATan())
-    out.store_v_seq = True
     net = torch.nn.Sequential(feed, hidden, read, out)
-    functional.set_step_mode(net, "m")
     x, labels = torch.tensor(work.dense(data)), torch.tensor(data["labels"].astype(np.int64))
     adam = torch.optim.Adam(net.parameters(), lr=work.RATE)
 
     def step(steps: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         functional.reset_net(net)
-        spikes = hidden(feed(x[:steps]))
-        out(read(spikes))
-        loss = torch.nn.functional.cross_entropy(out.v_seq.mean(0), labels)
+        summed, counted = 0.0, 0.0
+        for now in x[:steps]:
+            spikes = hidden(feed(now))
+            out(read(spikes))
+            summed, counted = summed + out.v, counted + spikes.detach()
+        loss = torch.nn.functional.cross_entropy(summed / len(x), labels)
         adam.zero_grad()
         loss.backward()
         adam.step()
-        return loss.detach(), spikes.detach().sum(0).mean()
+        return loss.detach(), counted.mean()
 
     return step, lambda: step(20)
 
