@@ -123,7 +123,7 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="small sizes and short trials: whether all of it works")
     options.add_argument("--only", nargs="+", default=[], metavar="TOOL", help="of tools.toml")
     options.add_argument("--environments", type=Path, default=ROOT / ".peers", help="where the tools are installed")
-    options.add_argument("--out", type=Path, default=Path("peers"), help="folder of peers.csv, peers.md and peers.png")
+    options.add_argument("--out", type=Path, default=Path("peers"), help="folder of the table and the picture")
     options.add_argument("--page", type=Path, help="page whose part between the marks is renewed")
     options.add_argument("--seconds", type=float, default=10.0, help="for which a tool's step is repeated")
     options.add_argument("--steps", type=int, help="of task SHD's trials, if fewer than they have")

@@ -43,7 +43,7 @@ def machine() -> str:
         model = names[0] if names else model
     except OSError:
         pass  # another system's name of it will do
-    return f"{_cores()} cores of {model}, {platform.system()}, Python {platform.python_version()}"
+    return f"{_cores()} core{'s' * (_cores() > 1)} of {model}, {platform.system()}, Python {platform.python_version()}"
 
 
 def _cores() -> int:
@@ -90,7 +90,7 @@ def differences(rows: Rows) -> str:
 
 
 def write(folder: Path, rows: Rows, gradients: Rows, page: Path | None) -> None:
-    """``peers.csv``, ``peers.md``, ``peers.png``; and the part of ``page`` between the marks, where there is one."""
+    """``peers.csv``, ``peers.png``, and the tables: between the marks of ``page``, or where there is none ``peers.md``."""
     where = machine()
     with open(folder / "peers.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
@@ -100,9 +100,10 @@ def write(folder: Path, rows: Rows, gradients: Rows, page: Path | None) -> None:
     if gradients:
         text += "\nLargest difference of gradients from ours, over the largest gradient of that kind:\n\n"
         text += differences(gradients) + "\n"
-    (folder / "peers.md").write_text(text, encoding="utf-8")
     picture(rows, folder / "peers.png")
-    if page is not None:
+    if page is None:
+        (folder / "peers.md").write_text(text, encoding="utf-8")
+    else:
         before, rest = page.read_text(encoding="utf-8").split(BEGIN)
         page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
     print(text)
