@@ -90,7 +90,7 @@ def differences(rows: Rows) -> str:
 
 
 def write(folder: Path, rows: Rows, gradients: Rows, page: Path | None) -> None:
-    """``peers.csv``, ``peers.png``, and the tables: between the marks of ``page``, or where there is none ``peers.md``."""
+    """``peers.csv``, ``peers.png``, and the tables: between the marks of ``page``, or in ``peers.md`` without one."""
     where = machine()
     with open(folder / "peers.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
