@@ -197,6 +197,8 @@ def read_by_the_tools(words: list[str]) -> None:
         certificate.add_arguments(parser)
         file = parser.parse_args(words[1:]).models
         assert file is None or Path(file).exists()
+    elif words[0] == "export":
+        assert tools(words) == 1  # of a checkpoint that is not there
     else:
         assert tools(words) == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -152,6 +153,21 @@ class Inspection(ABC):
         """
         self._given_time_constants = self._network.check_time_constants(values)
         self._current_time_constants = None
+
+    def to_nir(self, path: str | Path, spikes: str = "delta") -> None:
+        """Write the network, with the weights, delays and time constants that it has now, as a NIR graph.
+
+        Args:
+            path: the file.
+            spikes: what a spike is to who reads it: "delta", a Dirac pulse as NIR has it, or "steps", 1 for a step of
+                ``DT_MS`` as in programs that know steps alone.
+
+        Raises:
+            ValueError: lists what of this network NIR cannot say; or the package ``nir`` is not installed.
+        """
+        from eventprop.exchange import to_nir
+
+        to_nir.write(path, to_nir.graph_of(self._network, self._synaptic(), self.time_constants(), spikes))
 
     def predict(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]]) -> Prediction:
         """Classes and scores of samples ``{"x": channel numbers, "t": times in ms}``."""
