@@ -41,8 +41,9 @@ class SHD_model(RecordingSimulator):
         from eventprop.data import shd
         from eventprop.data.alignment import alignment_of
 
-        scales = p["RESCALE_T"], p["RESCALE_X"]
-        grid = shd.Grid(p["DT_MS"], p["TRIAL_MS"], *scales, p["INPUT_TIMES"] == "true", alignment_of(p))
+        scales, true_times = (p["RESCALE_T"], p["RESCALE_X"]), p["INPUT_TIMES"] == "true"
+        clock = p["CLOCK_CHANNELS"]
+        grid = shd.Grid(p["DT_MS"], p["TRIAL_MS"], *scales, true_times, alignment_of(p), clock=clock)
         if p["DATA_SET"] == "DEMO":
             return demo.load_demo(p["DATA_DIR"], grid, write=p["WRITE_TO_DISK"])
         load = meaning("DATA_SET", p["DATA_SET"], {"SHD": shd.load_shd, "SSC": shd.load_ssc})

@@ -136,13 +136,14 @@ def _check_times(path: Path, contents: Contents, grid: Grid) -> None:
     if extent.events == 0:
         raise ValueError(f"{path}: none of its {n} samples has a spike")
     if grid.alignment is not None:
-        return _check_aligned(path, contents)
+        return _check_aligned(path, contents, grid)
     scaled = "" if grid.rescale_t == 1 else f" and RESCALE_T={grid.rescale_t:g}"
     trial = f"the trial (TRIAL_MS={grid.trial_ms:g}{scaled})"
     ends = f"samples end at {extent.end:g} s (median)"
     far = extent.end > max(_LONGEST_S, grid.end_s)
     unit = likely_unit(extent.end, grid.end_s, PER_SECOND, "s") if far else ""
-    if contents.part.spikes.steps.size == 0:
+    own = grid.own_spikes(contents.part.spikes)
+    if own.sum() == 0:
         right = f"'spikes/times' must be in seconds{unit}"
         raise ValueError(f"{path}: none of its {extent.events} spikes is before the end of {trial}: {ends}; {right}")
     lost = extent.events - extent.within
@@ -151,14 +152,14 @@ def _check_times(path: Path, contents: Contents, grid: Grid) -> None:
         print(f"{path}: {lost} of {extent.events} spikes ({share}) come after {trial} and are cut off: {ends}{unit}")
     elif extent.end < _SHORTEST * grid.end_s:
         print(f"{path}: spikes are all at the very beginning of {trial}: {ends}; 'spikes/times' must be in seconds")
-    empty = int((np.diff(contents.part.spikes.offsets) == 0).sum())
+    empty = int((own == 0).sum())
     if 2 * empty > n:
         print(f"{path}: {empty} of {n} samples have no spikes before the end of {trial}; they are kept, without input")
 
 
-def _check_aligned(path: Path, contents: Contents) -> None:
+def _check_aligned(path: Path, contents: Contents, grid: Grid) -> None:
     """Aligned times fit whatever unit they had, so only what is left of them tells anything."""
-    left, events = contents.part.spikes.steps.size, contents.extent.events
+    left, events = int(grid.own_spikes(contents.part.spikes).sum()), contents.extent.events
     if 2 * left < events:
         lost = f"{events - left} of {events} spikes ({percent(events - left, events)})"
         print(f"{path}: {lost} are before or after the trial by ALIGN_MS and TRIAL_MS, or share a step and a channel")

@@ -20,6 +20,7 @@ import numpy as np
 
 from eventprop.data import hdf5
 from eventprop.data.alignment import Alignment
+from eventprop.data.clock import spikes_of_clock, with_clock
 from eventprop.data.dataset import Part
 from eventprop.data.extent import Extent
 from eventprop.data.hdf5 import Shape
@@ -49,6 +50,7 @@ class Grid:
         true_times: whether spikes have their true times.
         alignment: what is done to times instead of ``rescale_t``; what it puts before the trial is cut off, too.
         num_channels: input channels.
+        clock: how many of them tell the time, see :func:`eventprop.data.clock.with_clock`.
     """
 
     dt_ms: float
@@ -58,6 +60,7 @@ class Grid:
     true_times: bool = False
     alignment: Alignment | None = None
     num_channels: int = NUM_CHANNELS
+    clock: int = 0
 
     def spikes(self, times: np.ndarray, units: np.ndarray, offsets: np.ndarray) -> SpikeSet:
         """Binned spikes of recordings.
@@ -75,7 +78,13 @@ class Grid:
         if self.rescale_x != 1.0:
             units = np.floor(units * (self.rescale_x * (1 + _TOLERANCE))).astype(np.uint16)
         grid = self.num_channels, self.dt_ms, self.trial_ms
-        return bin_events(times_ms, units, offsets, *grid, true_times=self.true_times)
+        binned = bin_events(times_ms, units, offsets, *grid, true_times=self.true_times)
+        return with_clock(binned, self.clock, self.dt_ms) if self.clock else binned
+
+    def own_spikes(self, spikes: SpikeSet) -> np.ndarray:
+        """How many spikes of each sample are not the clock's."""
+        steps, _ = spikes_of_clock(self.clock, self.num_channels, spikes.num_steps, self.dt_ms)
+        return np.diff(spikes.offsets) - (steps.size if self.clock else 0)
 
     @property
     def end_s(self) -> float:

@@ -31,7 +31,12 @@ __all__ = ["SpikeCache"]
 
 _LAYOUT = 2  # of the folder, and of the rule by which spikes are binned; another number for another one
 _HEADER = 128  # bytes of a .npy file before its values
-_NOT_NUMBERS = ("true_times", "alignment", "num_channels")  # of a grid; they enter a key only where they say something
+_NOT_NUMBERS = (
+    "true_times",
+    "alignment",
+    "num_channels",
+    "clock",
+)  # of a grid; they enter a key only where they say something
 
 
 class SpikeCache:
@@ -112,6 +117,7 @@ def _key(path: Path, grid: Grid, speakers: bool) -> dict[str, Any]:
         **{name: float(value) for name, value in asdict(grid).items() if name not in _NOT_NUMBERS},
         **({"true_times": True} if grid.true_times else {}),
         **({"alignment": asdict(grid.alignment)} if grid.alignment else {}),
+        **({"clock": grid.clock} if grid.clock else {}),
         "channels": grid.num_channels,
         "speakers": speakers,
     }

@@ -50,6 +50,16 @@ OF_RECORDINGS = (
         least=0.0,
         below=0.5,
     ),
+    of_spikes(
+        "CLOCK_CHANNELS",
+        "Experiment",
+        "int",
+        0,
+        "Input channels that tell the time: the last so many; each spikes every 5 ms of its part of the trial, and "
+        "those of recordings are squeezed into the others.",
+        least=0,
+        most=NUM_CHANNELS // 2,
+    ),
     of_samples(
         "BALANCE_TRAIN_CLASSES",
         "Experiment",

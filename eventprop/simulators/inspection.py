@@ -11,6 +11,7 @@ import numpy as np
 
 from eventprop import backends
 from eventprop.data.alignment import alignment_of
+from eventprop.data.clock import with_clock
 from eventprop.data.dataset import Dataset
 from eventprop.data.spikes import SpikeSet, from_samples
 from eventprop.data.splits import Subset
@@ -268,7 +269,9 @@ class Inspection(ABC):
         if len(X) == 0:
             raise ValueError("X holds no samples")
         true_times, alignment = p["INPUT_TIMES"] == "true", alignment_of(p)
-        return from_samples(X, self.data.num_channels, p["DT_MS"], p["TRIAL_MS"], true_times, alignment)
+        spikes = from_samples(X, self.data.num_channels, p["DT_MS"], p["TRIAL_MS"], true_times, alignment)
+        clock = p.get("CLOCK_CHANNELS", 0)
+        return with_clock(spikes, clock, p["DT_MS"]) if clock else spikes
 
     def _checked_labels(self, Y: Sequence[int], n: int) -> np.ndarray:
         labels = np.asarray(Y)
