@@ -31,15 +31,15 @@ public:
     Layer output;
     std::vector<real> loss_parameters, regulariser;
     std::vector<real> weight_of_step, slope_of_step;  // the loss's weight at x = k / K, and its change per ms until the next
-    std::vector<Slot> slots;
+    Objects<Slot> slots;
     std::vector<Scratch> scratch;
     std::unique_ptr<Normal> normal;
     Pool pool;
 
-    Engine(int K, int per_input_step, Delays input, int n_hidden, int threads)
+    [[gnu::cold]] Engine(int K, int per_input_step, Delays input, int n_hidden, int threads)
         : K(K), per_input_step(per_input_step), input(input), hidden(n_hidden), scratch(threads), pool(threads) {}
 
-    void set_loss(int number, const double *parameters, int n) {
+    [[gnu::cold]] void set_loss(int number, const double *parameters, int n) {
         which = number;
         loss_parameters.assign(parameters, parameters + n);
         weight_of_step.resize(K + 1);
@@ -49,10 +49,12 @@ public:
     }
 
     void run(const BatchView &b) {
-        if (slots.size() < size_t(b.n)) slots.resize(b.n);
-        for (auto &s : slots) s.layers.resize(hidden.size());
+        slots.reserve(b.n);
+        for (int i = 0; i < b.n; ++i) slots[i].layers.reserve(hidden.size());
         recording = b.record;
+#if EXACT_TIMES
         timed = ARRIVALS || b.at;
+#endif
         if (b.noise > 0 && !normal) normal = std::make_unique<Normal>();
         const bool forwards = b.stage != BatchView::BACKWARD, backwards = b.learn && b.stage != BatchView::FORWARD;
         pool.run(b.n, [&](int i, int thread) {
@@ -66,7 +68,7 @@ public:
     }
 
     // Delays as they are now to steps, and weights to where these are looked up. To be called before a batch is presented.
-    void take_delays() {
+    [[gnu::cold]] void take_delays() {
         each_layer([&](Layer &l) {
             for (Weights *w : {&l.forward, &l.recurrent}) {
                 if (!w->delayed) continue;
@@ -85,7 +87,7 @@ public:
     }
 
     // To be called before the first part that is learned from here of a batch: it begins with sample `first`.
-    void begin_gradients(int64_t first) {
+    [[gnu::cold]] void begin_gradients(int64_t first) {
         if (sums.parts.empty()) each_gradient([&](real *g, size_t size, int) { sums.add_part(g, size); });
         sums.begin(first);
         zero_gradients();
@@ -101,7 +103,7 @@ public:
         share_gradients();
     }
     // Let a block that is not complete, as the last one of a batch need not be, be one of the nodes.
-    void close_block() {
+    [[gnu::cold]] void close_block() {
         if (!sums.open()) return;
         const auto steps = sums.plan(BLOCK_SAMPLES);
         for (const Sums::Part &part : sums.parts) sums.keep(part, steps[0]);
@@ -172,7 +174,7 @@ public:
     }
 
     // The model's constants from the values of the trained parameters.
-    void take_trained(Layer &l) {
+    [[gnu::cold]] void take_trained(Layer &l) {
         const bool read_out = &l == &output;
         for (size_t i = 0; i < l.trained.size(); ++i) {
             if (!l.trained[i].w) continue;
@@ -196,7 +198,7 @@ public:
 #endif
     }
 #if EXACT_TIMES
-    template <class Model> static void tabulate(Layer &l) {
+    template <class Model> [[gnu::cold]] static void tabulate(Layer &l) {
         tabulate_series<Model>(l);
         NodeMaker<Model>(l).make();
 #if ARRIVALS
@@ -205,7 +207,7 @@ public:
     }
 #endif
 
-    std::vector<std::pair<Weights *, int>> weight_tasks() {
+    [[gnu::cold]] std::vector<std::pair<Weights *, int>> weight_tasks() {
         std::vector<std::pair<Weights *, int>> tasks;
         each_layer([&](Layer &l) {
             for (Weights *w : {&l.forward, &l.recurrent})
@@ -235,7 +237,11 @@ private:
     }
 #endif
     bool recording = false;               // whether the batch keeps all states and adjoints
+#if EXACT_TIMES
     bool timed = false;                   // whether input spikes arrive within steps
+#else
+    static constexpr bool timed = false;
+#endif
 
     const real *q() const { return loss_parameters.data(); }
     real trial() const { return real(K * output.dt); }
@@ -252,7 +258,7 @@ private:
     void present(const BatchView &b, int i, Slot &slot, Scratch &t) {
         const int64_t begin = b.offsets[b.samples[i]], n = b.offsets[b.samples[i] + 1] - begin;
         const uint16_t *steps = b.steps + begin, *channels = b.channels + begin;
-        const InputTimes times{b.at ? b.at + begin : nullptr, per_input_step, real(output.dt)};
+        const InputTimes times{timed && b.at ? b.at + begin : nullptr, per_input_step, real(output.dt)};
         auto stamp = [&](int64_t s) { return times.stamp(s, steps[s]); };
         SpikeLists &in = slot.input;
         in.step_start.assign(K + 1, 0);
@@ -286,7 +292,7 @@ private:
     const SpikeLists &arriving(const Slot &slot) const { return timed && input.copies > 1 ? slot.arriving : slot.input; }
 
     // The loss's weights by the smoothed number of input spikes at the start of each step.
-    void smooth_input(Slot &slot) {
+    [[gnu::cold]] void smooth_input(Slot &slot) {
         const double tau = Readout::traffic_tau(which, q()), decay = std::exp(-output.dt / tau);
         slot.weight.resize(K);
         slot.weight_slope.resize(K);

@@ -89,7 +89,7 @@ private:
 
     // `next`, the states at the end of the step where nothing arrives meanwhile; whether a neuron may reach its threshold until
     // then.
-    bool find() {
+    __attribute__((noinline)) bool find() {
         alignas(64) uint8_t fired[P];
         bool reached = false;
         for (int p = 0; p < l.n_panels; ++p) {
@@ -158,7 +158,7 @@ private:
     }
 
     // All spikes of the step arrive in `next`.
-    void deliver(int k) {
+    __attribute__((noinline)) void deliver(int k) {
         others.clear();
         if (!arrivals.size()) return;
         real *m = moments.data;
@@ -171,11 +171,11 @@ private:
             alignas(64) real bound[P];
             alignas(64) uint8_t fired[P];
             if constexpr (shared<Model>) {
-                arrivals.deliver_rows(p, rows, at(next, p), bound);
+                arrivals.template deliver_rows<Model>(p, rows, at(next, p), bound);
             } else {
                 real *own = m + size_t(p) * rows * P;
                 std::fill(own, own + rows * P, real(0));
-                arrivals.deliver_rows(p, rows, own, bound);
+                arrivals.template deliver_rows<Model>(p, rows, own, bound);
                 bring<Model>(l, p, own, at(next, p));
             }
             int some = 0;
@@ -191,7 +191,7 @@ private:
     }
     // Whether none of the others crosses its threshold among the events found, from number `first` on; those that do become
     // candidates.
-    bool verified(size_t first) {
+    __attribute__((noinline)) bool verified(size_t first) {
         if (!others.size()) return true;
         const real h = real(l.dt);
         real now = 0, crossing;

@@ -46,9 +46,10 @@ template <int ROWS> real error_of(Panels w, size_t source, const real *coefficie
     }
     return total(a);
 }
-inline real error_of_rows(Panels w, size_t source, const real *coefficient, const real *rows, int n, size_t stride, int n_panels) {
+template <class Model>
+__attribute__((noinline)) real error_of_rows(Panels w, size_t source, const real *coefficient, const real *rows, int n, size_t stride, int n_panels) {
     real error = 0;
-    with_count<2, 5>(n, [&](auto count) { error = error_of<count.value>(w, source, coefficient, rows, n, stride, n_panels); });
+    with_rows<Model, shared_back<Model>>(n, [&](auto count) { error = error_of<count.value>(w, source, coefficient, rows, n, stride, n_panels); });
     return error;
 }
 
@@ -181,13 +182,13 @@ private:
         else std::copy(seen, seen + n, back);
         if (e.kind == BELOW) {
             if (!below_error) return;         // of the input
-            (*below_error)[s] += error_of_rows(l.forward.w, below->id[s], back, now, n, now_stride, l.n_panels);
+            (*below_error)[s] += error_of_rows<Model>(l.forward.w, below->id[s], back, now, n, now_stride, l.n_panels);
             return;
         }
         const bool own = e.kind == OWN;
         const int neuron = own ? trace.spikes.id[s] : trace.dropped.id[s], p = neuron / P, lane = neuron % P;
         if (own && l.recurrent.present)
-            trace.error[s] += error_of_rows(l.recurrent.w, neuron, back, now, n, now_stride, l.n_panels);
+            trace.error[s] += error_of_rows<Model>(l.recurrent.w, neuron, back, now, n, now_stride, l.n_panels);
         alignas(64) real a[M * P];
         real change[M];
         for (int v = 0; v < M; ++v) change[v] = a[v * P + lane] = passages.back(v, j, x(p) + lane, P);
@@ -246,7 +247,7 @@ public:
         : l(l), trace(trace), kind(kind), source(source), starts(starts), stride(Panels::stride_of(size_t(K) * rows_kept<Model>(l))) {}
 
     void panel(int steps, int p, Panels g) const {
-        with_count<2, 5>(rows_back<Model>(l), [&](auto n) { gather<n.value>(steps, p, g); });
+        with_rows<Model, shared_back<Model>>(rows_back<Model>(l), [&](auto n) { gather<n.value>(steps, p, g); });
     }
 
 private:

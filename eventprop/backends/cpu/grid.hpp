@@ -37,11 +37,12 @@ void fire(const Layer &l, int p, int k, real *x, const int *fired, LayerTrace &o
         }
 }
 
-template <class Model, bool noisy, bool kept>
+template <class Model, bool kept>
 void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const Draws &draws, bool whole, real *state,
                  bool record) {
     constexpr int VARS = Model::n_state;
     const real *c = l.constants.data();
+    const bool noisy = draws.noise != 0;
     const size_t kept_stride = size_t(K) * VARS * P;
     SpikeLists &spikes = out.spikes;
     constexpr int INPUTS = Model::n_inputs;
@@ -72,7 +73,10 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
             }
             if (noisy) draws.normal->fill(normal, draws.noise_key, k, p * P, draws.noise);
             real *x = state + p * VARS * P, *keep = kept ? out.kept.data + p * kept_stride + size_t(k) * VARS * P : before;
-            if (Model::template step<noisy, kept || SUBSTEPS>(c, l.lanes_of<Model>(p), x, in, fired, normal, keep) && k < K - 1)
+            const real *h = l.lanes_of<Model>(p);
+            const int any = noisy ? Model::template step<true, kept || SUBSTEPS>(c, h, x, in, fired, normal, keep)
+                                  : Model::template step<false, kept || SUBSTEPS>(c, h, x, in, fired, normal, keep);
+            if (any && k < K - 1)
 #if SUBSTEPS
                 crossings.add(p, k, fired, keep, state);
 #else
@@ -107,15 +111,8 @@ void sweep(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const
     const size_t size = size_t(l.n_panels) * K * VARS * P;
     if (kept) out.kept.reserve(size);
     if (record) out.states.reserve(size);
-    auto steps = [&](auto noisy, auto keeps) {
-        sweep_steps<Model, noisy.value, keeps.value>(l, drive, rows, K, out, draws, whole, state, record);
-    };
-    auto either = [&](auto noisy) {       // only what the model can need is compiled
-        if constexpr (keeps_states<Model>)
-            if (kept) return steps(noisy, std::true_type());
-        steps(noisy, std::false_type());
-    };
-    draws.noise != 0 ? either(std::true_type()) : either(std::false_type());
+    if (keeps_states<Model> && kept) sweep_steps<Model, keeps_states<Model>>(l, drive, rows, K, out, draws, whole, state, record);
+    else sweep_steps<Model, false>(l, drive, rows, K, out, draws, whole, state, record);
     out.spikes.index_by_id(l.n, K);
 }
 

@@ -2,6 +2,7 @@
 // between its forward sweep and the gathering of gradients.
 #pragma once
 #include <cstring>
+#include <memory>
 
 #include "arrival_data.hpp"
 #include "random.hpp"
@@ -22,7 +23,11 @@ struct Weights {
     bool trained = false, present = false;
 
     Panels d{}, dg{}, dm{}, dv{};
+#if DELAYS
     bool delayed = false, delays_trained = false;
+#else
+    static constexpr bool delayed = false, delays_trained = false;  // so that what they need is not compiled
+#endif
     int shared = SYNAPSE, alike = 1;      // which synapses have one delay, and how many
     real most = 0;                        // bound of trained delays (ms)
     std::vector<uint16_t> steps;          // delays in steps, as the delays lie
@@ -104,12 +109,12 @@ struct Layer {
     real steep = 0, steep_drop = 0;       // likewise at the most, by the part of a step that it has for it
 
     // Constants from parameters; lanes beyond the last neuron are like the first.
-    template <class Model> void compute() {
+    template <class Model> [[gnu::cold]] void compute() {
         constants.resize(Model::n_constants);
         lanes.reserve(std::max(size_t(1), size_t(n_panels) * Model::n_lanes * P));
         constants_at<Model>(dt, constants.data(), lanes.data);
     }
-    template <class Model> void constants_at(double dt, real *shared, real *own) const {
+    template <class Model> [[gnu::cold]] void constants_at(double dt, real *shared, real *own) const {
         double p[Model::n_parameters];
         real c[Model::n_constants];
         for (int j = 0; j < (Model::n_lanes ? n_panels * P : 1); ++j) {
@@ -159,10 +164,30 @@ struct LayerTrace {
     std::vector<real> seen, jumped;       // [event][row]: coefficients of what is collected, and by how much rows jump there
     ArrivalTrace arrivals;                // where spikes arrive at times of their own
 };
+
+// As many objects as were asked for, made anew where there are to be more: then they need not be movable, which is much to
+// compile.
+template <class T> class Objects {
+public:
+    void reserve(size_t wanted) {
+        if (wanted <= n) return;
+        items.reset(new T[wanted]);
+        n = wanted;
+    }
+    size_t size() const { return n; }
+    T *data() const { return items.get(); }
+    T &operator[](size_t i) const { return items[i]; }
+    T &back() const { return items[n - 1]; }
+
+private:
+    std::unique_ptr<T[]> items;
+    size_t n = 0;
+};
+
 struct Slot {
     SpikeLists input, arriving;           // arriving: with delayed copies, where spikes arrive at times of their own
     std::vector<real> weight, weight_slope;  // of the loss at each step, where it depends on the sample
-    std::vector<LayerTrace> layers;
+    Objects<LayerTrace> layers;
     LayerTrace output;
     std::vector<real, Aligned<real>> error;  // of each output, [panel][P], or of each step, [step][panel][P]
     Buffer readout;                       // state of the loss at the end of the trial, [panel][variable][P]
@@ -173,13 +198,13 @@ struct Scratch {                          // one per thread
     std::vector<uint8_t> keep;
     ArrivalScratch arrivals;
     struct Kept { Buffer states, moments; };
-    std::vector<Kept> kept;               // of each layer, see lend()
+    Objects<Kept> kept;                   // of each layer, see lend()
 };
 
 // What only a sample's own backward sweep reads of its forward sweep lies in buffers of the thread meanwhile, which are in
 // its caches yet from the sample before. To be called before and after.
 inline void lend(Slot &slot, Scratch &t) {
-    t.kept.resize(slot.layers.size() + 1);
+    t.kept.reserve(slot.layers.size() + 1);
     for (size_t l = 0; l < t.kept.size(); ++l) {
         LayerTrace &trace = l < slot.layers.size() ? slot.layers[l] : slot.output;
         trace.kept.swap(t.kept[l].states);

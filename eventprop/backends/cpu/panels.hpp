@@ -79,7 +79,7 @@ struct SpikeLists {
 
     void clear(int K) { step_start.assign(K + 1, 0); id.clear(); at.clear(); }
 
-    void index_by_id(int n, int K) {
+    __attribute__((noinline)) void index_by_id(int n, int K) {
         id_start.assign(n + 1, 0);
         for (uint16_t i : id) ++id_start[i + 1];
         for (int i = 0; i < n; ++i) id_start[i + 1] += id_start[i];

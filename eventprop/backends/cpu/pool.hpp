@@ -33,9 +33,12 @@ public:
     }
     // Where f(task, thread) fails, its exception is thrown here, when all tasks are done.
     template <class F> void run(int n, F &&f) {
-        ready();
         auto call = [](void *c, int task, int thread) { (*static_cast<std::remove_reference_t<F> *>(c))(task, thread); };
-        body = call; context = &f; count = n; next = 0; busy = size();
+        run(n, call, &f);
+    }
+    __attribute__((noinline)) void run(int n, void (*call)(void *, int, int), void *with) {  // compiled once for all loops
+        ready();
+        body = call; context = with; count = n; next = 0; busy = size();
         if (!threads.empty()) {
             { std::lock_guard<std::mutex> l(m); ++generation; }
             cv.notify_all();
@@ -99,21 +102,23 @@ public:
     Pool &operator=(const Pool &) = delete;
 
     template <class F> void run(int n, F &&f) {
-        if (owner != getpid() || !team) {
-            leave_inherited();
-            gather();
-        }
+        here();
         team->run(n, f);
     }
     int size() const { return 1 + team->size(); }
 
 private:
+    __attribute__((noinline)) void here() {
+        if (owner == getpid() && team) return;
+        leave_inherited();
+        gather();
+    }
     void leave_inherited() {
         if (owner != getpid()) (void)team.release();
     }
     // Threads that use up what the system allows leave nothing to work with: then, with half of them. A little memory is kept
     // back for what each needs once it runs.
-    void gather() {
+    [[gnu::cold]] void gather() {
         for (int others = wanted - 1;;) {
             const std::unique_ptr<char[]> spare(others ? new (std::nothrow) char[SPARE] : nullptr);
             [[maybe_unused]] char *volatile kept = spare.get();  // or the compiler may leave it out

@@ -37,7 +37,7 @@ public:
     // Whether a block ends with the i-th of the next samples.
     bool ends_with(int i) const { return (sample + i + 1) % BLOCK_SAMPLES == 0; }
     // What is to be done, once `n` more samples have been gathered, after each block that they complete.
-    std::vector<Step> plan(int n) {
+    [[gnu::cold]] std::vector<Step> plan(int n) {
         std::vector<Step> steps;
         size_t most = 0;
         for (int64_t block = sample / BLOCK_SAMPLES; (block + 1) * BLOCK_SAMPLES <= sample + n; ++block) {
