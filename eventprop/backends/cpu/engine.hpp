@@ -56,15 +56,12 @@ public:
         timed = ARRIVALS || b.at;
 #endif
         if (b.noise > 0 && !normal) normal = std::make_unique<Normal>();
-        const bool forwards = b.stage != BatchView::BACKWARD, backwards = b.learn && b.stage != BatchView::FORWARD;
-        pool.run(b.n, [&](int i, int thread) {
-            const bool at_once = forwards && backwards;
-            if (at_once) lend(slots[i], scratch[thread]);
-            if (forwards) forward(b, i, scratch[thread]);
-            if (backwards) backward(b, i, scratch[thread]);
-            if (at_once) lend(slots[i], scratch[thread]);
-        });
-        if (backwards) gather(b.n);
+        if (!b.learn || b.stage == BatchView::FORWARD) {
+            pool.run(b.n, [&](int i, int thread) { forward(b, i, scratch[thread]); });
+            return;
+        }
+        const int most = BLOCK_SAMPLES * pool.size();
+        for (int from = 0; from < b.n; from += most) learn(b, from, std::min(b.n, from + most));
     }
 
     // Delays as they are now to steps, and weights to where these are looked up. To be called before a batch is presented.
@@ -88,7 +85,7 @@ public:
 
     // To be called before the first part that is learned from here of a batch: it begins with sample `first`.
     [[gnu::cold]] void begin_gradients(int64_t first) {
-        if (sums.parts.empty()) each_gradient([&](real *g, size_t size, int) { sums.add_part(g, size); });
+        if (sums.parts.empty()) list_gradients();
         sums.begin(first);
         zero_gradients();
     }
@@ -104,10 +101,10 @@ public:
     }
     // Let a block that is not complete, as the last one of a batch need not be, be one of the nodes.
     [[gnu::cold]] void close_block() {
-        if (!sums.open()) return;
-        const auto steps = sums.plan(BLOCK_SAMPLES);
-        for (const Sums::Part &part : sums.parts) sums.keep(part, steps[0]);
-        sums.pass(BLOCK_SAMPLES);
+        if (!sums.rest) return;
+        sums.open(1);
+        sums.move_rest();
+        add_blocks();
     }
     Sums sums;
 
@@ -122,15 +119,23 @@ public:
         pool.run(int(sums.parts.size()), [&](int i, int) { std::fill_n(sums.parts[i].at, sums.parts[i].size, real(0)); });
     }
 
-    // Each stretch of trained gradients, with the task of weight_tasks() that gathers it, or -1: gradients of synapses first.
-    template <class F> void each_gradient(F &&f) {
-        const auto tasks = weight_tasks();
-        for (size_t i = 0; i < tasks.size(); ++i)
-            for (Panels g : {tasks[i].first->g, tasks[i].first->dg})
-                if (g.data) f(g.at(tasks[i].second, 0), size_t(tasks[i].first->n_pre) * P, int(i));
+    // Trained gradients, one stretch after the other: those of synapses first.
+    [[gnu::cold]] void list_gradients() {
+        for (auto &task : weight_tasks()) {
+            const Weights &w = *task.first;
+            Gathered own{task.first, task.second, -1, -1};
+            for (bool of_delays : {false, true}) {
+                const Panels g = of_delays ? w.dg : w.g;
+                if (!g.data) continue;
+                (of_delays ? own.delay_part : own.part) = int(sums.parts.size());
+                sums.add_part(g.at(task.second, 0), size_t(w.n_pre) * P);
+            }
+            gathered.push_back(own);
+        }
+        trained_parts = int(sums.parts.size());
         each_layer([&](Layer &l) {
             for (Trained &a : l.trained)
-                if (a.w) f(a.g, size_t(l.n_panels) * P, -1);
+                if (a.w) sums.add_part(a.g, size_t(l.n_panels) * P);
         });
     }
 
@@ -218,6 +223,11 @@ public:
     }
 
 private:
+    // A panel of weights with gradients, and which parts these are, or -1.
+    struct Gathered { Weights *w; int p, part, delay_part; };
+    std::vector<Gathered> gathered;
+    int trained_parts = 0;                // the first part of what neurons train
+
     static double square(const real *g, int rows) {
         double lane[P] = {}, sum = 0;
         for (int r = 0; r < rows; ++r)
@@ -387,9 +397,10 @@ private:
         Sight<Model>(l, trace.arrivals, trace.rows).add_errors(l.forward, below.spikes, K, below.error);
     }
     template <class Model>
-    void gather_arrivals(const Layer &l, const Slot &slot, const LayerTrace &trace, const SpikeLists &source, int p, Weights &w) {
-        if constexpr (Model::spiking) Sight<Model>(l, trace.arrivals, trace.rows).gather(w, source, p);
-        else read_out_sight<Model>(l, K, slot).gather(w, source, p);
+    void gather_arrivals(const Layer &l, const Slot &slot, const LayerTrace &trace, const SpikeLists &source, int p, const Weights &w,
+                         real *g, real *dg) {
+        if constexpr (Model::spiking) Sight<Model>(l, trace.arrivals, trace.rows).gather(w, source, p, g, dg);
+        else read_out_sight<Model>(l, K, slot).gather(w, source, p, g, dg);
     }
 #elif EXACT_TIMES
     template <class Model>
@@ -416,9 +427,9 @@ private:
         reverse_exact<Model>(l, trace, K, spikes, error, t, extra);
     }
     template <class Model>
-    void gather_exact(const Layer &l, const LayerTrace &trace, bool recurrent, const SpikeLists &source, int p, Weights &w) {
+    void gather_exact(const Layer &l, const LayerTrace &trace, bool recurrent, const SpikeLists &source, int p, real *g) {
         const auto &starts = Model::spiking ? trace.event_start : source.step_start;
-        ExactGather<Model>(l, trace, recurrent ? OWN : BELOW, source, starts, K).panel(Model::spiking ? trace.rows : K, p, w.g);
+        ExactGather<Model>(l, trace, recurrent ? OWN : BELOW, source, starts, K).panel(Model::spiking ? trace.rows : K, p, g);
     }
 #else
     template <class Model>
@@ -584,98 +595,147 @@ private:
         });
     }
 
-    // Gradients of the samples: each task owns one panel of one projection and takes the samples in order.
-    void gather(int n) {
-        const auto steps = sums.plan(n);
-        auto tasks = weight_tasks();
-        std::vector<std::vector<int>> own(tasks.size() + 1);  // parts of each task, those of time constants last
-        int part = 0;
-        each_gradient([&](real *, size_t, int task) { own[task < 0 ? tasks.size() : size_t(task)].push_back(part++); });
-        pool.run(int(own.size()), [&](int i, int thread) {
-            auto step = steps.begin();
-            Weights *w = i < int(tasks.size()) ? tasks[i].first : nullptr;
-            const int p = w ? tasks[i].second : 0;
-            Buffer &groups = scratch[thread].sums;
-            const bool grouped = w && w->delayed && !EXACT_TIMES;
-            bool begins = true, ends = false;
-            for (int s = 0; s < n; ++s, begins = ends) {
-                if (grouped && begins) open_sums(*w, p, groups);
-                if (w) gather_panel(w, p, slots[s], scratch[thread]);
-                else gather_trained(slots[s]);
-                ends = sums.ends_with(s);
-                if (grouped && (ends || s == n - 1)) close_sums(*w, p, groups);
-                if (!ends) continue;
-                for (int j : own[i]) sums.keep(sums.parts[j], *step);
-                ++step;
-            }
+    // Both sweeps, or the backward one alone, of samples `from` to `to`, and what they add to the gradients: a place for each
+    // complete block of them. Where there is a block for each thread, whoever sweeps through a sample gathers its gradients at
+    // once, while what they are made of is in the cache. Else there are more and smaller tasks, for all threads.
+    void learn(const BatchView &b, int from, int to) {
+        const int begun = sums.rest, n = begun + to - from, whole = n / BLOCK_SAMPLES, blocks = (n + BLOCK_SAMPLES - 1) / BLOCK_SAMPLES;
+        const bool both = b.stage == BatchView::WHOLE, at_once = blocks >= pool.size() && (!DELAYS || EXACT_TIMES);
+        const int lent = both * SWEEPS | at_once * GRADIENTS, panels = int(gathered.size());
+        auto sweeps = [&](int i, Scratch &t) {
+            lend(slots[i], t, lent);
+            if (both) forward(b, i, t);
+            backward(b, i, t);
+        };
+        auto first_of = [&](int block) { return std::max(from, from - begun + block * BLOCK_SAMPLES); };
+        auto end_of = [&](int block) { return std::min(to, first_of(block + 1)); };
+        auto gather_of = [&](int block, int number, int first, int end, Scratch &t) {
+            const bool fresh = first == first_of(block) && (block || !begun);
+            gather(number, first, end, block < whole ? sums.block(block) : nullptr, fresh, t);
+        };
+        sums.open(whole);
+        if (begun && whole) sums.move_rest();
+        if (at_once) {
+            pool.run(blocks, [&](int block, int thread) {
+                Scratch &t = scratch[thread];
+                for (int i = first_of(block); i < end_of(block); ++i) {
+                    sweeps(i, t);
+                    for (int j = 0; j <= panels; ++j) gather_of(block, j, i, i + 1, t);
+                    lend(slots[i], t, lent);
+                }
+            });
+        } else {
+            pool.run(to - from, [&](int i, int thread) {
+                sweeps(from + i, scratch[thread]);
+                lend(slots[from + i], scratch[thread], lent);
+            });
+            pool.run((panels + 1) * blocks, [&](int i, int thread) {  // the longest ones first
+                const int block = i % blocks;
+                gather_of(block, i / blocks, first_of(block), end_of(block), scratch[thread]);
+            });
+        }
+        sums.rest = n % BLOCK_SAMPLES;
+        add_blocks();
+    }
+    // Sums of blocks become nodes, some numbers in each task.
+    void add_blocks() {
+        const auto additions = sums.close();
+        if (additions.empty()) return;
+        constexpr size_t SIZE = 1 << 14;
+        pool.run(int((sums.size() + SIZE - 1) / SIZE), [&](int i, int) {
+            for (const auto &a : additions) sums.add(a, i * SIZE, std::min(sums.size(), (i + 1) * SIZE));
         });
-        sums.pass(n);
+    }
+    real *place_of(int part, real *block) const {
+        return part < 0 ? nullptr : block ? block + sums.parts[part].offset : sums.parts[part].at;
+    }
+
+    // Samples' gradients of panel number `number`, or the last ones, those of neurons, into a block's place. `fresh`: there is
+    // nothing in it yet.
+    void gather(int number, int first, int end, real *block, bool fresh, Scratch &t) {
+        if (number == int(gathered.size())) {
+            for (int i = first; i < end; ++i, fresh = false) gather_trained(slots[i], block, fresh);
+            return;
+        }
+        const Gathered &own = gathered[number];
+        real *g = place_of(own.part, block), *dg = place_of(own.delay_part, block);
+        const bool grouped = own.w->delayed && !EXACT_TIMES, plain = !EXACT_TIMES && !grouped;
+        if (grouped) open_sums(*own.w, g, dg, fresh, t.sums);
+        for (real *to : {g, dg})
+            if (to && fresh && !plain && !grouped) std::fill_n(to, size_t(own.w->n_pre) * P, real(0));
+        for (int i = first; i < end; ++i) gather_panel(*own.w, own.p, slots[i], g, dg, fresh && plain && i == first, t);
+        if (grouped) close_sums(*own.w, g, dg, t.sums);
     }
 
     // Gradients of time constants and other parameters of neurons.
-    void gather_trained(const Slot &slot) {
+    void gather_trained(const Slot &slot, real *block, bool fresh) {
+        int part = trained_parts;
         for (size_t l = 0; l <= hidden.size(); ++l) {
             Layer &layer = l < hidden.size() ? hidden[l] : output;
             const LayerTrace &trace = l < hidden.size() ? slot.layers[l] : slot.output;
             const size_t count = layer.trained.size();
-            for (size_t j = 0; j < count; ++j)
-                for (int a = 0; layer.trained[j].w && a < layer.n; ++a)
-                    layer.trained[j].g[a] += trace.collected.data[(size_t(a / P) * count + j) * P + a % P];
+            for (size_t j = 0; j < count; ++j) {
+                if (!layer.trained[j].w) continue;
+                if (fresh) std::fill_n(place_of(part, block), sums.parts[part].size, real(0));
+                real *g = place_of(part++, block);
+                for (int a = 0; a < layer.n; ++a) g[a] += trace.collected.data[(size_t(a / P) * count + j) * P + a % P];
+            }
         }
     }
 
-    void gather_panel(Weights *w, int p, const Slot &slot, [[maybe_unused]] Scratch &t) {
+    void gather_panel(Weights &w, int p, const Slot &slot, real *g, [[maybe_unused]] real *dg, [[maybe_unused]] bool fresh,
+                      [[maybe_unused]] Scratch &t) {
         const LayerTrace *trace = &slot.output;
         const SpikeLists *source = &slot.layers.back().spikes;
-        Delays delays = one_copy(w->n_pre);
+        Delays delays = one_copy(w.n_pre);
         [[maybe_unused]] bool from_input = false, recurrent = false;
         for (size_t l = 0; l < hidden.size(); ++l) {
-            if (w == &hidden[l].forward) {
+            if (&w == &hidden[l].forward) {
                 trace = &slot.layers[l];
                 source = l ? &slot.layers[l - 1].spikes : &arriving(slot);
                 from_input = l == 0 && !timed;
                 if (from_input) delays = input;
             }
-            if (w == &hidden[l].recurrent) { trace = &slot.layers[l]; source = &trace->spikes; recurrent = true; }
+            if (&w == &hidden[l].recurrent) { trace = &slot.layers[l]; source = &trace->spikes; recurrent = true; }
         }
 #if ARRIVALS
-        if (trace == &slot.output) gather_arrivals<Output>(output, slot, *trace, *source, p, *w);
-        else gather_arrivals<Hidden>(hidden[trace - slot.layers.data()], slot, *trace, *source, p, *w);
+        if (trace == &slot.output) gather_arrivals<Output>(output, slot, *trace, *source, p, w, g, dg);
+        else gather_arrivals<Hidden>(hidden[trace - slot.layers.data()], slot, *trace, *source, p, w, g, dg);
         return;
 #elif EXACT_TIMES
         if (!from_input) {
-            if (trace == &slot.output) gather_exact<Output>(output, *trace, recurrent, *source, p, *w);
-            else gather_exact<Hidden>(hidden[trace - slot.layers.data()], *trace, recurrent, *source, p, *w);
+            if (trace == &slot.output) gather_exact<Output>(output, *trace, recurrent, *source, p, g);
+            else gather_exact<Hidden>(hidden[trace - slot.layers.data()], *trace, recurrent, *source, p, g);
             return;
         }
 #endif
         const int n = trace == &slot.output ? output.n : hidden[trace - slot.layers.data()].n;
-        trace == &slot.output ? gather_steps<Output::n_inputs>(*trace, *source, delays, n, p, *w, t)
-                              : gather_steps<Hidden::n_inputs>(*trace, *source, delays, n, p, *w, t);
+        trace == &slot.output ? gather_steps<Output::n_inputs>(*trace, *source, delays, n, p, w, g, fresh, t)
+                              : gather_steps<Hidden::n_inputs>(*trace, *source, delays, n, p, w, g, fresh, t);
 #if !EXACT_TIMES
-        if (trace == &slot.output && w->delayed && w->delays_trained && Readout::has_cusps(which))
+        if (trace == &slot.output && w.delayed && w.delays_trained && Readout::has_cusps(which))
             for (int j = p * P; j < std::min(n, (p + 1) * P); ++j)
                 each_at_cusp(output, j, slot.error.data(), slot.readout.data, which, *source, K,
-                             [&](uint32_t s, real share) { delay_sum(*w, source->id[s], j % P, t.sums) += share; });
+                             [&](uint32_t s, real share) { delay_sum(w, source->id[s], j % P, t.sums) += share; });
 #endif
     }
 
     template <int inputs>
-    void gather_steps(const LayerTrace &trace, const SpikeLists &source, Delays delays, int n, int p, Weights &w, Scratch &t) {
-        const Panels g{trace.gradient.data, Panels::stride_of(size_t(K) * inputs)};
+    void gather_steps(const LayerTrace &trace, const SpikeLists &source, Delays delays, int n, int p, const Weights &w, real *g, bool fresh,
+                      Scratch &t) {
+        const Panels rows{trace.gradient.data, Panels::stride_of(size_t(K) * inputs)};
         if (w.delayed) {
-            const real *transport = (w.delays_trained ? trace.transport : trace.gradient).data + p * g.stride;
+            const real *transport = (w.delays_trained ? trace.transport : trace.gradient).data + p * rows.stride;
             if (trace.rows && !source.id.empty())
-                gather_delayed<inputs>(source, delays, size_t(trace.rows), g.at(p, 0), transport, w, n, p, t.sums.data, t.narrow);
+                gather_delayed<inputs>(source, delays, size_t(trace.rows), rows.at(p, 0), transport, w, n, p, t.sums.data, t.narrow);
             return;
         }
         for (int c = 0; c < delays.copies; ++c) {
-            const int shift = c * delays.delay;
+            const int shift = std::min(c * delays.delay, trace.rows);
             const size_t first = size_t(c) * delays.n;
-            if (trace.rows <= shift) continue;
             if constexpr (inputs == 2)
-                gather_gradient_by_sign(source, delays.n, trace.rows - shift, g.at(p, size_t(shift) * 2), w.w.at(p, first), w.g.at(p, first));
-            else gather_gradient(source, delays.n, trace.rows - shift, g.at(p, shift), w.g.at(p, first));
+                gather_gradient_by_sign(source, delays.n, trace.rows - shift, rows.at(p, size_t(shift) * 2), w.w.at(p, first), g + first * P, fresh);
+            else gather_gradient(source, delays.n, trace.rows - shift, rows.at(p, shift), g + first * P, fresh);
         }
     }
 

@@ -238,7 +238,7 @@ void reverse_exact(const Layer &l, LayerTrace &trace, int K, const SpikeLists *b
     reverse.finish();
 }
 
-// gradient[p][source] += what spikes of the source collect in panel p. Step by step backwards, since what spikes see changes at
+// g[source] += what spikes of the source collect in panel p. Step by step backwards, since what spikes see changes at
 // the jumps of the panel's own neurons.
 template <class Model> class ExactGather {
 public:
@@ -246,7 +246,7 @@ public:
     ExactGather(const Layer &l, const LayerTrace &trace, Cut kind, const SpikeLists &source, const std::vector<uint32_t> &starts, int K)
         : l(l), trace(trace), kind(kind), source(source), starts(starts), stride(Panels::stride_of(size_t(K) * rows_kept<Model>(l))) {}
 
-    void panel(int steps, int p, Panels g) const {
+    void panel(int steps, int p, real *g) const {
         with_rows<Model, shared_back<Model>>(rows_back<Model>(l), [&](auto n) { gather<n.value>(steps, p, g); });
     }
 
@@ -258,7 +258,7 @@ private:
     const std::vector<uint32_t> &starts;
     const size_t stride;
 
-    template <int ROWS> void gather(int steps, int p, Panels g) const {
+    template <int ROWS> void gather(int steps, int p, real *g) const {
         constexpr int MOST = ROWS ? ROWS : MOST_NODES;
         const int n = ROWS ? ROWS : rows_back<Model>(l);
         alignas(64) real rows[MOST * P];
@@ -272,7 +272,7 @@ private:
                 const Event &event = trace.events[e];
                 const real *seen = &trace.seen[size_t(e) * n];
                 if (event.kind == kind) {
-                    vec *to = reinterpret_cast<vec *>(g.at(p, source.id[event.index]));
+                    vec *to = reinterpret_cast<vec *>(g + size_t(source.id[event.index]) * P);
                     for (int i = 0; i < VECTORS; ++i) {
                         vec sum = to[i];
                         for (int v = 0; v < n; ++v) sum += seen[v] * reinterpret_cast<const vec *>(rows)[v * VECTORS + i];

@@ -197,18 +197,25 @@ struct Scratch {                          // one per thread
     Buffer drive, state, next, gap, moments, seen, adjoint, transport_row, transport, voltages, narrow, sums;
     std::vector<uint8_t> keep;
     ArrivalScratch arrivals;
-    struct Kept { Buffer states, moments; };
+    struct Kept { Buffer states, moments, gradient, step_adjoint; };
     Objects<Kept> kept;                   // of each layer, see lend()
 };
 
-// What only a sample's own backward sweep reads of its forward sweep lies in buffers of the thread meanwhile, which are in
-// its caches yet from the sample before. To be called before and after.
-inline void lend(Slot &slot, Scratch &t) {
+// What is read of a sample by its own backward sweep alone, or by the one thread that gathers its gradients at once, lies in
+// buffers of the thread meanwhile, which are in its caches yet from the sample before. To be called before and after.
+enum Lent { SWEEPS = 1, GRADIENTS = 2 };
+inline void lend(Slot &slot, Scratch &t, int what) {
     t.kept.reserve(slot.layers.size() + 1);
     for (size_t l = 0; l < t.kept.size(); ++l) {
         LayerTrace &trace = l < slot.layers.size() ? slot.layers[l] : slot.output;
-        trace.kept.swap(t.kept[l].states);
-        trace.moments.swap(t.kept[l].moments);
+        if (what & SWEEPS) {
+            trace.kept.swap(t.kept[l].states);
+            trace.moments.swap(t.kept[l].moments);
+        }
+        if (what & GRADIENTS) {
+            trace.gradient.swap(t.kept[l].gradient);
+            trace.step_adjoint.swap(t.kept[l].step_adjoint);
+        }
     }
 }
 

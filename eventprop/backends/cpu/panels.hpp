@@ -170,24 +170,26 @@ template <int inputs> void gather_drive(const SpikeLists &spikes, Delays source,
     }
 }
 
-// gradient[p][pre] += sum over pre's spikes (stamped j) of trace[p][j + 1]
-inline void gather_gradient(const SpikeLists &spikes, int n_pre, int rows, const real *trace, real *gradient) {
+// gradient[p][pre] += sum over pre's spikes (stamped j) of trace[p][j + 1]; `fresh`: there is nothing in it yet.
+inline void gather_gradient(const SpikeLists &spikes, int n_pre, int rows, const real *trace, real *gradient, bool fresh) {
     const uint16_t *step = spikes.step.data();
     for (int pre = 0; pre < n_pre; ++pre) {
         uint32_t s = spikes.id_start[pre], end = spikes.id_start[pre + 1];
-        if (s == end || step[s] + 1 >= rows) continue;
-        while (step[end - 1] + 1 >= rows) --end;
         real *g = gradient + size_t(pre) * P;
-        store(g, sum_rows(load(g), trace + P, step, s, end));
+        while (s < end && step[end - 1] + 1 >= rows) --end;
+        if (fresh) store(g, sum_rows(vec_sum{}, trace + P, step, s, end));
+        else if (s < end) store(g, sum_rows(load(g), trace + P, step, s, end));
     }
 }
 
 // The same for weights of which positive ones go to one input and negative ones to another: rows 2 j and 2 j + 1 of the trace.
-inline void gather_gradient_by_sign(const SpikeLists &spikes, int n_pre, int rows, const real *trace, const real *w, real *gradient) {
+inline void gather_gradient_by_sign(const SpikeLists &spikes, int n_pre, int rows, const real *trace, const real *w, real *gradient,
+                                    bool fresh) {
     const uint16_t *step = spikes.step.data();
     for (int pre = 0; pre < n_pre; ++pre) {
         real *g = gradient + size_t(pre) * P;
         const real *own = w + size_t(pre) * P;
+        if (fresh) std::fill(g, g + P, real(0));
         for (uint32_t s = spikes.id_start[pre]; s < spikes.id_start[pre + 1] && step[s] + 1 < rows; ++s) {
             const real *t = trace + (size_t(step[s]) + 1) * 2 * P;
             for (int l = 0; l < P; ++l) g[l] += own[l] < 0 ? t[P + l] : t[l];
