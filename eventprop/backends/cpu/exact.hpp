@@ -75,16 +75,9 @@ private:
     real *at(real *states, int p) const { return states + size_t(p) * VARS * P; }
     int neuron_of(const Event &e) const { return e.kind == OWN ? out.spikes.id[e.index] : out.dropped.id[e.index]; }
 
-    // Neurons of panel p that are marked: one byte for each lane, 0 or 1.
+    // Neurons of panel p that are marked.
     template <class F> void each_of(int p, const uint8_t *marks, F &&act) const {
-        for (int first = 0; first < P; first += 8) {
-            uint64_t word;
-            std::memcpy(&word, marks + first, 8);
-            for (; word; word &= word - 1) {
-                const int i = p * P + first + __builtin_ctzll(word) / 8;
-                if (i < l.n) act(i);
-            }
-        }
+        each_marked(marks, l.n - p * P, [&](int lane) { act(p * P + lane); });
     }
 
     // `next`, the states at the end of the step where nothing arrives meanwhile; whether a neuron may reach its threshold until

@@ -21,20 +21,28 @@ template <class Model> bool quiet(const Layer &l, const real *state) {
     return true;
 }
 
-// Spikes of the panel's lanes in `fired`, at step k.
-template <class Model>
-void fire(const Layer &l, int p, int k, real *x, const int *fired, LayerTrace &out, const Draws &draws) {
-    const int n = std::min(P, l.n - p * P);
-    for (int lane = 0; lane < n; ++lane)
-        if (fired[lane]) {
-            real value[Model::n_recorded];
-            Model::spike(l.constants.data(), l.lanes_of<Model>(p), x, lane, value);
-            const bool dropped = draws.drops(k, p * P + lane);
-            auto &list = dropped ? out.dropped : out.spikes;
-            auto &recorded = dropped ? out.dropped_recorded : out.recorded;
-            list.id.push_back(uint16_t(p * P + lane));
-            recorded.insert(recorded.end(), value, value + Model::n_recorded);
-        }
+// The rows of all panels that a spike of source i brings, or looks at, soon.
+inline void fetch_rows(const Weights &w, int i, int n_panels) {
+    for (int p = 0; p < n_panels; ++p)
+        for (int l = 0; l < P; l += 64 / int(sizeof(real))) __builtin_prefetch(w.w.at(p, i) + l, 0, 2);
+}
+
+// Spikes of the panel's lanes that have reached their threshold at the end of step k.
+template <class Model> void fire(const Layer &l, int p, int k, real *x, LayerTrace &out, const Draws &draws) {
+    const real *c = l.constants.data(), *h = l.lanes_of<Model>(p);
+    alignas(64) uint8_t fired[P];
+    Model::fires(c, h, x, fired);
+    each_marked(fired, l.n - p * P, [&](int lane) {
+        real value[Model::n_recorded];
+        Model::spike(c, h, x, lane, value);
+        const int neuron = p * P + lane;
+        const bool dropped = draws.drops(k, neuron);
+        auto &list = dropped ? out.dropped : out.spikes;
+        auto &recorded = dropped ? out.dropped_recorded : out.recorded;
+        list.id.push_back(uint16_t(neuron));
+        recorded.insert(recorded.end(), value, value + Model::n_recorded);
+        if (!dropped && l.recurrent.present && !l.recurrent.delayed) fetch_rows(l.recurrent, neuron, l.n_panels);
+    });
 }
 
 template <class Model, bool kept>
@@ -48,7 +56,6 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
     constexpr int INPUTS = Model::n_inputs;
     alignas(64) real current[INPUTS * P], normal[P], none[INPUTS * P] = {};
     alignas(64) real before[VARS * P];
-    alignas(64) int fired[P];
 #if SUBSTEPS
     Crossings<Model> crossings(l, out, draws);
 #endif
@@ -74,13 +81,13 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
             if (noisy) draws.normal->fill(normal, draws.noise_key, k, p * P, draws.noise);
             real *x = state + p * VARS * P, *keep = kept ? out.kept.data + p * kept_stride + size_t(k) * VARS * P : before;
             const real *h = l.lanes_of<Model>(p);
-            const int any = noisy ? Model::template step<true, kept || SUBSTEPS>(c, h, x, in, fired, normal, keep)
-                                  : Model::template step<false, kept || SUBSTEPS>(c, h, x, in, fired, normal, keep);
+            const int any = noisy ? Model::template step<true, kept || SUBSTEPS>(c, h, x, in, normal, keep)
+                                  : Model::template step<false, kept || SUBSTEPS>(c, h, x, in, normal, keep);
             if (any && k < K - 1)
 #if SUBSTEPS
-                crossings.add(p, k, fired, keep, state);
+                crossings.add(p, k, keep, state);
 #else
-                fire<Model>(l, p, k, x, fired, out, draws);
+                fire<Model>(l, p, k, x, out, draws);
 #endif
         }
 #if SUBSTEPS
@@ -265,6 +272,8 @@ template <class Model, class Extra> struct Reverse {
     // What goes back to the layer's own spikes of step m - 1.
     void recur(int m) {
         const SpikeLists &spikes = trace.spikes;
+        for (uint32_t s = spikes.step_start[std::max(m - 2, 0)]; s < spikes.step_start[m - 1]; ++s)
+            fetch_rows(l.recurrent, spikes.id[s], l.n_panels);
         for (int p = 0; p < l.n_panels; ++p) Model::transport(c(), h(p), x(p), row + size_t(p) * INPUTS * P, keep(p, m));
         for (uint32_t s = spikes.step_start[m - 1]; s < spikes.step_start[m]; ++s)
             trace.error[s] += dot_of<INPUTS>(l.recurrent.w, spikes.id[s], row, size_t(INPUTS) * P, l.n_panels);
@@ -318,7 +327,6 @@ void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weigh
     if (voltages) t.voltages.reserve(size_t(l.n_panels) * K * P);
     const real *c = l.constants.data();
     alignas(64) real none[Model::n_inputs * P] = {};
-    alignas(64) int fired[P];
     for (int p = 0; p < l.n_panels; ++p) {
         const real *h = l.lanes_of<Model>(p);
         real *x = t.state.data + size_t(p) * VARS * P, *r = slot.readout.data + size_t(p) * Readout::n_state * P;
@@ -329,8 +337,8 @@ void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weigh
             const real *in = k > 0 && k <= rows ? drive.at(p, size_t(k - 1) * Model::n_inputs) : none;
             Readout::read(which, c, h, q, x, r, weight[k], real(k), real(K));
             if (voltages) std::memcpy(t.voltages.data + (size_t(k) * l.n_panels + p) * P, x + Model::v_row * P, sizeof(real) * P);
-            if (keeps_states<Model> && kept) Model::template step<false, true>(c, h, x, in, fired, none, keep + size_t(k) * VARS * P);
-            else Model::template step<false, false>(c, h, x, in, fired, none, nullptr);
+            if (keeps_states<Model> && kept) Model::template step<false, true>(c, h, x, in, none, keep + size_t(k) * VARS * P);
+            else Model::template step<false, false>(c, h, x, in, none, nullptr);
             if (record) std::copy(x, x + VARS * P, slot.output.states.data + (size_t(p) * K + k) * VARS * P);
         }
         Readout::finish(which, c, h, q, x, r, real(K));

@@ -98,6 +98,22 @@ private:
     std::vector<uint32_t> cursor;
 };
 
+// act(lane) for those of the first `n` lanes that are marked: one byte for each, 0 or 1.
+template <class F> void each_marked(const uint8_t *marks, int n, F &&act) {
+    for (int first = 0; first < P; first += 8) {
+        uint64_t word;
+        std::memcpy(&word, marks + first, 8);
+        for (; word; word &= word - 1) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+            const int lane = first + 7 - __builtin_ctzll(word) / 8;
+#else
+            const int lane = first + __builtin_ctzll(word) / 8;
+#endif
+            if (lane < n) act(lane);
+        }
+    }
+}
+
 struct vec_sum { vec v[VECTORS]; };
 inline vec_sum load(const real *p) {
     vec_sum a;
@@ -111,7 +127,8 @@ inline void add(vec_sum &a, const real *p) {
     for (int i = 0; i < VECTORS; ++i) a.v[i] += reinterpret_cast<const vec *>(p)[i];
 }
 // a + sum of base[row[s]] for s in [from, to). Two sums, since one would wait for each of its additions.
-template <class Index> vec_sum sum_rows(vec_sum a, const real *base, const Index *row, uint32_t from, uint32_t to) {
+template <class Index>
+__attribute__((always_inline)) inline vec_sum sum_rows(vec_sum a, const real *base, const Index *row, uint32_t from, uint32_t to) {
     vec_sum b{};
     uint32_t s = from;
     for (; s + 1 < to; s += 2) {
