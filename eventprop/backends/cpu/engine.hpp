@@ -215,9 +215,9 @@ public:
     [[gnu::cold]] std::vector<std::pair<Weights *, int>> weight_tasks() {
         std::vector<std::pair<Weights *, int>> tasks;
         each_layer([&](Layer &l) {
-            for (Weights *w : {&l.forward, &l.recurrent})
-                if (w->learns())
-                    for (int p = 0; p < l.n_panels; ++p) tasks.push_back({w, p});
+            for (int p = 0; p < l.n_panels; ++p)  // those of a panel look at the same rows
+                for (Weights *w : {&l.forward, &l.recurrent})
+                    if (w->learns()) tasks.push_back({w, p});
         });
         return tasks;
     }
@@ -595,13 +595,17 @@ private:
         });
     }
 
+    static constexpr size_t CACHE_BYTES = 2 << 20;  // of a core
+
     // Both sweeps, or the backward one alone, of samples `from` to `to`, and what they add to the gradients: a place for each
-    // complete block of them. Where there is a block for each thread, whoever sweeps through a sample gathers its gradients at
-    // once, while what they are made of is in the cache. Else there are more and smaller tasks, for all threads.
+    // complete block of them. Where there is a block for each thread, whoever sweeps through its samples gathers their gradients,
+    // each sample's at once, while what they are made of is in the cache, or all of the block's panel by panel where the cache
+    // has no room for gradients. Else there are more and smaller tasks, for all threads.
     void learn(const BatchView &b, int from, int to) {
         const int begun = sums.rest, n = begun + to - from, whole = n / BLOCK_SAMPLES, blocks = (n + BLOCK_SAMPLES - 1) / BLOCK_SAMPLES;
-        const bool both = b.stage == BatchView::WHOLE, at_once = blocks >= pool.size() && (!DELAYS || EXACT_TIMES);
-        const int lent = both * SWEEPS | at_once * GRADIENTS, panels = int(gathered.size());
+        const bool both = b.stage == BatchView::WHOLE, by_block = blocks >= pool.size() && (!DELAYS || EXACT_TIMES);
+        const bool at_once = by_block && sums.size() * sizeof(real) <= CACHE_BYTES;
+        const int lent = both * SWEEPS | at_once * GRADIENTS, tasks = int(gathered.size()) + 1;
         auto sweeps = [&](int i, Scratch &t) {
             lend(slots[i], t, lent);
             if (both) forward(b, i, t);
@@ -615,13 +619,19 @@ private:
         };
         sums.open(whole);
         if (begun && whole) sums.move_rest();
-        if (at_once) {
+        if (by_block) {
             pool.run(blocks, [&](int block, int thread) {
                 Scratch &t = scratch[thread];
-                for (int i = first_of(block); i < end_of(block); ++i) {
+                const int first = first_of(block), end = end_of(block);
+                for (int i = first; i < end; ++i) {
                     sweeps(i, t);
-                    for (int j = 0; j <= panels; ++j) gather_of(block, j, i, i + 1, t);
+                    for (int j = 0; at_once && j < tasks; ++j) gather_of(block, j, i, i + 1, t);
                     lend(slots[i], t, lent);
+                }
+                for (int j = 0, next = 0; !at_once && j < tasks; j = next) {
+                    while (++next + 1 < tasks && gathered[next].p == gathered[j].p) {}  // of a panel, which look at the same rows
+                    for (int i = first; i < end; ++i)
+                        for (int same = j; same < next; ++same) gather_of(block, same, i, i + 1, t);
                 }
             });
         } else {
@@ -629,7 +639,7 @@ private:
                 sweeps(from + i, scratch[thread]);
                 lend(slots[from + i], scratch[thread], lent);
             });
-            pool.run((panels + 1) * blocks, [&](int i, int thread) {  // the longest ones first
+            pool.run(tasks * blocks, [&](int i, int thread) {
                 const int block = i % blocks;
                 gather_of(block, i / blocks, first_of(block), end_of(block), scratch[thread]);
             });

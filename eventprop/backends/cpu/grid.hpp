@@ -23,8 +23,7 @@ template <class Model> bool quiet(const Layer &l, const real *state) {
 
 // The rows of all panels that a spike of source i brings, or looks at, soon.
 inline void fetch_rows(const Weights &w, int i, int n_panels) {
-    for (int p = 0; p < n_panels; ++p)
-        for (int l = 0; l < P; l += 64 / int(sizeof(real))) __builtin_prefetch(w.w.at(p, i) + l, 0, 2);
+    for (int p = 0; p < n_panels; ++p) fetch_row(w.w.at(p, i), P);
 }
 
 // Spikes of the panel's lanes that have reached their threshold at the end of step k.
@@ -70,6 +69,7 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
         if (draws.dropout) out.dropped.step_start[k] = uint32_t(out.dropped.id.size());
         for (int p = 0; p < l.n_panels; ++p) {
             const real *in = driven || k <= pending.until ? drive.at(p, size_t(k - 1) * INPUTS) : none;
+            if (driven) fetch_row(in + 2 * INPUTS * P, INPUTS * P);
             if (from < to && l.recurrent.present && !l.recurrent.delayed) {
                 const real *w = l.recurrent.w.at(p, 0);
                 if constexpr (INPUTS == 2) {
@@ -265,6 +265,7 @@ template <class Model, class Extra> struct Reverse {
 #endif
     void back(int m) {
         for (int p = 0; p < l.n_panels; ++p) {
+            fetch_row<1>(g.at(p, size_t(std::max(m - 2, 0)) * INPUTS), INPUTS * P);
             if (Model::n_collect) Model::collect(c(), h(p), x(p), keep(p, m), sum(p));
             Model::back(c(), h(p), x(p), g.at(p, size_t(m) * INPUTS), keep(p, m), sum(p));
         }

@@ -157,6 +157,10 @@ inline real total(const vec_sum &a) {
     for (int i = 0; i < LANES; ++i) s += v[i];
     return s;
 }
+// What will be read soon, or with WRITE written, into a core's second cache.
+template <int WRITE = 0> __attribute__((always_inline)) inline void fetch_row(const real *row, int size) {
+    for (int i = 0; i < size; i += 64 / int(sizeof(real))) __builtin_prefetch(row + i, WRITE, 2);
+}
 inline void add_row(real *x, const real *row) {
     for (int l = 0; l < P; ++l) x[l] += row[l];
 }
