@@ -88,6 +88,18 @@ int engine_take_delays(Engine *e) { return guarded([&] { e->take_delays(); }); }
     });
 }
 int engine_run(Engine *e, const BatchView *batch) { return guarded([&] { e->run(*batch); }); }
+// For benchmarks: from now on, or no longer, the tasks of loops are timed; and which loop, which task of it and how long it took,
+// of those that were. Returns how many.
+[[gnu::cold]] void engine_time_tasks(Engine *e, int on) { e->pool.now().time_tasks(on); }
+[[gnu::cold]] int engine_tasks(Engine *e, int *loop, int *task, double *seconds) {
+    const auto &took = e->pool.now().took;
+    for (size_t i = 0; loop && i < took.size(); ++i) {
+        loop[i] = took[i].loop;
+        task[i] = took[i].task;
+        seconds[i] = took[i].seconds;
+    }
+    return int(took.size());
+}
 int engine_block_samples() { return eventprop::BLOCK_SAMPLES; }
 int engine_begin_gradients(Engine *e, int64_t first) { return guarded([&] { e->begin_gradients(first); }); }
 // Sums over the batch, or those that are given, become the gradients.

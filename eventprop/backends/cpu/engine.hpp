@@ -92,10 +92,9 @@ public:
     // To be called once after the last part: with sums over all of the batch in their places, or with those that `given` has,
     // the parts one after the other.
     void finish_gradients(const real *given) {
-        pool.run(int(sums.parts.size()), [&](int i, int) {
-            const Sums::Part &part = sums.parts[i];
-            if (given) std::copy_n(given + part.offset, part.size, part.at);
-            else sums.finish(part);
+        each_piece([&](const Sums::Piece &piece) {
+            if (given) std::copy_n(given + piece.offset, piece.size, piece.at);
+            else sums.finish(piece);
         });
         share_gradients();
     }
@@ -116,7 +115,7 @@ public:
     }
 
     void zero_gradients() {
-        pool.run(int(sums.parts.size()), [&](int i, int) { std::fill_n(sums.parts[i].at, sums.parts[i].size, real(0)); });
+        each_piece([](const Sums::Piece &piece) { std::fill_n(piece.at, piece.size, real(0)); });
     }
 
     // Trained gradients, one stretch after the other: those of synapses first.
@@ -141,12 +140,12 @@ public:
 
     // Sum of squares of all trained gradients, in an order that does not depend on the threads.
     double gradient_norm2() {
-        std::vector<std::pair<Weights *, int>> tasks = weight_tasks();
+        const auto tasks = row_tasks();
         std::vector<double> part(tasks.size());
         pool.run(int(tasks.size()), [&](int i, int) {
-            const Weights &w = *tasks[i].first;
-            if (w.trained) part[i] = square(w.g.at(tasks[i].second, 0), w.n_pre);
-            if (w.delays_trained) part[i] += square(w.dg.at(tasks[i].second, 0), w.n_pre) / w.alike;
+            const auto &[w, p, first, rows] = tasks[i];
+            if (w->trained) part[i] = square(w->g.at(p, first), rows);
+            if (w->delays_trained) part[i] += square(w->dg.at(p, first), rows) / w->alike;
         });
         double s = 0;
         for (double x : part) s += x;
@@ -159,13 +158,16 @@ public:
 
     // One optimiser step with gradient * factor, of delays with parameters of their own.
     void update(const real *parameters, const real *of_delays, real factor) {
-        for_weights([&](Weights &w, int p) {
-            const int n = w.n_pre * P;
-            if (w.trained) Optimiser::update(parameters, factor, n, w.w.at(p, 0), w.g.at(p, 0), w.m.at(p, 0), w.v.at(p, 0));
-            if (!w.delays_trained) return;
-            real *d = w.d.at(p, 0);
-            Optimiser::update(of_delays, factor, n, d, w.dg.at(p, 0), w.dm.at(p, 0), w.dv.at(p, 0));
-            for (int i = 0; i < n; ++i) d[i] = std::min(std::max(d[i], real(0)), w.most);
+        const auto tasks = row_tasks();
+        pool.run(int(tasks.size()), [&](int i, int) {
+            const auto &[w, p, first, rows] = tasks[i];
+            auto at = [&, p = p, first = first](Panels a) { return a.at(p, first); };
+            const int n = rows * P;
+            if (w->trained) Optimiser::update(parameters, factor, n, at(w->w), at(w->g), at(w->m), at(w->v));
+            if (!w->delays_trained) return;
+            real *d = at(w->d);
+            Optimiser::update(of_delays, factor, n, d, at(w->dg), at(w->dm), at(w->dv));
+            for (int j = 0; j < n; ++j) d[j] = std::min(std::max(d[j], real(0)), w->most);
         });
         each_layer([&](Layer &l) {
             if (l.trained.empty()) return;
@@ -212,6 +214,16 @@ public:
     }
 #endif
 
+    // Rows of a panel of weights that learn, as many as one of several threads works on at a time.
+    struct Rows { Weights *w; int p, first, n; };
+    [[gnu::cold]] std::vector<Rows> row_tasks() {
+        constexpr int MOST = int(PIECE / P);
+        std::vector<Rows> tasks;
+        for (auto &task : weight_tasks())
+            for (int row = 0, n = task.first->n_pre; row < n; row += MOST)
+                tasks.push_back({task.first, task.second, row, std::min(MOST, n - row)});
+        return tasks;
+    }
     [[gnu::cold]] std::vector<std::pair<Weights *, int>> weight_tasks() {
         std::vector<std::pair<Weights *, int>> tasks;
         each_layer([&](Layer &l) {
@@ -259,11 +271,6 @@ private:
         for (auto &l : hidden) f(l);
         f(output);
     }
-    template <class F> void for_weights(F &&f) {
-        auto tasks = weight_tasks();
-        pool.run(int(tasks.size()), [&](int i, int) { f(*tasks[i].first, tasks[i].second); });
-    }
-
     // The sample's spikes by step and by channel, without those that dropout takes.
     void present(const BatchView &b, int i, Slot &slot, Scratch &t) {
         const int64_t begin = b.offsets[b.samples[i]], n = b.offsets[b.samples[i] + 1] - begin;
@@ -647,14 +654,16 @@ private:
         sums.rest = n % BLOCK_SAMPLES;
         add_blocks();
     }
-    // Sums of blocks become nodes, some numbers in each task.
+    // Sums of blocks become nodes.
     void add_blocks() {
         const auto additions = sums.close();
         if (additions.empty()) return;
-        constexpr size_t SIZE = 1 << 14;
-        pool.run(int((sums.size() + SIZE - 1) / SIZE), [&](int i, int) {
-            for (const auto &a : additions) sums.add(a, i * SIZE, std::min(sums.size(), (i + 1) * SIZE));
+        each_piece([&](const Sums::Piece &piece) {
+            for (const auto &a : additions) sums.add(a, piece);
         });
+    }
+    template <class F> void each_piece(F &&act) {
+        pool.run(int(sums.pieces.size()), [&](int i, int) { act(sums.pieces[i]); });
     }
     real *place_of(int part, real *block) const {
         return part < 0 ? nullptr : block ? block + sums.parts[part].offset : sums.parts[part].at;

@@ -76,6 +76,8 @@ def declare(lib: ctypes.CDLL, delays: bool) -> None:
         ("engine_regulariser", i, [p, i, i, p]),
         ("engine_run", i, [p, p]),
         ("engine_take_delays", i, [p]),
+        ("engine_time_tasks", None, [p, i]),
+        ("engine_tasks", i, [p, p, p, p]),
         ("engine_block_samples", i, []),
         ("engine_begin_gradients", i, [p, ctypes.c_int64]),
         ("engine_finish_gradients", i, [p, p]),

@@ -9,6 +9,7 @@
 namespace eventprop {
 
 constexpr int BLOCK_SAMPLES = 4;
+constexpr size_t PIECE = 64 * P;
 
 class Sums {
 public:
@@ -20,8 +21,13 @@ public:
     std::vector<Part> parts;
     int rest = 0;                         // samples of a block that is not complete, whose sums are where the parts are
 
+    // Numbers of a part, as many as one of several threads works on at a time.
+    struct Piece { real *at; size_t size, offset; };
+    std::vector<Piece> pieces;
+
     void add_part(real *at, size_t size) {
         parts.push_back({at, size, total});
+        for (size_t i = 0; i < size; i += PIECE) pieces.push_back({at + i, std::min(PIECE, size - i), total + i});
         total += size;
     }
     size_t size() const { return total; }
@@ -74,11 +80,11 @@ public:
         blocks.clear();
         return additions;
     }
-    // Numbers from `first` to `end` of what is kept of a node.
-    void add(Addition a, size_t first, size_t end) { add(places[a.to].data, places[a.from].data, first, end); }
-    // A part's gradients are the sum of all nodes and of a block that is not complete.
-    void finish(const Part &part) {
-        for (int i = count(); i-- > 0;) add(part.at, node(i) + part.offset, 0, part.size);
+    // A piece of what is kept of a node.
+    void add(Addition a, const Piece &piece) { add(places[a.to].data + piece.offset, places[a.from].data + piece.offset, piece.size); }
+    // A piece's gradients are the sum of all nodes and of a block that is not complete.
+    void finish(const Piece &piece) {
+        for (int i = count(); i-- > 0;) add(piece.at, node(i) + piece.offset, piece.size);
     }
 
 private:
@@ -89,8 +95,8 @@ private:
     std::vector<Buffer> places;
     std::vector<int> spare, blocks;       // places that are free, and those of blocks that are not nodes yet
 
-    static void add(real *__restrict to, const real *__restrict from, size_t first, size_t end) {
-        for (size_t j = first; j < end; ++j) to[j] += from[j];
+    static void add(real *__restrict to, const real *__restrict from, size_t size) {
+        for (size_t j = 0; j < size; ++j) to[j] += from[j];
     }
 };
 
