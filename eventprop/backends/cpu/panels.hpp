@@ -100,17 +100,19 @@ private:
 
 // act(lane) for those of the first `n` lanes that are marked: one byte for each, 0 or 1.
 template <class F> void each_marked(const uint8_t *marks, int n, F &&act) {
+    uint64_t lanes = 0;                   // a bit for each
     for (int first = 0; first < P; first += 8) {
-        uint64_t word;
-        std::memcpy(&word, marks + first, 8);
-        for (; word; word &= word - 1) {
+        uint64_t bytes;
+        std::memcpy(&bytes, marks + first, 8);
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-            const int lane = first + 7 - __builtin_ctzll(word) / 8;
-#else
-            const int lane = first + __builtin_ctzll(word) / 8;
+        bytes = __builtin_bswap64(bytes);
 #endif
-            if (lane < n) act(lane);
-        }
+        lanes |= bytes * 0x0102040810204080u >> 56 << first;
+    }
+    for (; lanes; lanes &= lanes - 1) {
+        const int lane = __builtin_ctzll(lanes);
+        if (lane >= n) return;
+        act(lane);
     }
 }
 
@@ -150,12 +152,21 @@ void sum_rows_by_sign(real *to, const real *base, const Index *row, uint32_t fro
         }
     }
 }
+// The sum of a vector's elements: halves are added to halves, since sums one by one would wait for each other.
+template <int BYTES> real total_of(const real *elements) {
+    if constexpr (BYTES > int(sizeof(real))) {
+        typedef real half __attribute__((vector_size(BYTES / 2)));
+        half low, high;
+        std::memcpy(&low, elements, BYTES / 2);
+        std::memcpy(&high, elements + BYTES / 2 / sizeof(real), BYTES / 2);
+        low += high;
+        return total_of<BYTES / 2>(reinterpret_cast<const real *>(&low));
+    } else return *elements;
+}
 inline real total(const vec_sum &a) {
     vec v = a.v[0];
     for (int i = 1; i < VECTORS; ++i) v += a.v[i];
-    real s = 0;
-    for (int i = 0; i < LANES; ++i) s += v[i];
-    return s;
+    return total_of<VECTOR_BYTES>(reinterpret_cast<const real *>(&v));
 }
 // What will be read soon, or with WRITE written, into a core's second cache.
 template <int WRITE = 0> __attribute__((always_inline)) inline void fetch_row(const real *row, int size) {
