@@ -272,7 +272,7 @@ private:
         f(output);
     }
     // The sample's spikes by step and by channel, without those that dropout takes.
-    void present(const BatchView &b, int i, Slot &slot, Scratch &t) {
+    __attribute__((noinline)) void present(const BatchView &b, int i, Slot &slot, Scratch &t) {
         const int64_t begin = b.offsets[b.samples[i]], n = b.offsets[b.samples[i] + 1] - begin;
         const uint16_t *steps = b.steps + begin, *channels = b.channels + begin;
         const InputTimes times{timed && b.at ? b.at + begin : nullptr, per_input_step, real(output.dt)};
@@ -546,7 +546,7 @@ private:
         b.loss[i] += double(Readout::penalty(which, q(), real(first_spike_time(slot, label, end)), trial()));
     }
 
-    void backward(const BatchView &b, int i, Scratch &t) {
+    __attribute__((noinline)) void backward(const BatchView &b, int i, Scratch &t) {
         Slot &slot = slots[i];
         for (size_t l = 0; l < hidden.size(); ++l) {
             clear_collected(slot.layers[l], hidden[l].n_panels, Hidden::n_collect);
@@ -655,7 +655,7 @@ private:
         add_blocks();
     }
     // Sums of blocks become nodes.
-    void add_blocks() {
+    __attribute__((noinline)) void add_blocks() {
         const auto additions = sums.close();
         if (additions.empty()) return;
         each_piece([&](const Sums::Piece &piece) {
@@ -671,7 +671,7 @@ private:
 
     // Samples' gradients of panel number `number`, or the last ones, those of neurons, into a block's place. `fresh`: there is
     // nothing in it yet.
-    void gather(int number, int first, int end, real *block, bool fresh, Scratch &t) {
+    __attribute__((noinline)) void gather(int number, int first, int end, real *block, bool fresh, Scratch &t) {
         if (number == int(gathered.size())) {
             for (int i = first; i < end; ++i, fresh = false) gather_trained(slots[i], block, fresh);
             return;

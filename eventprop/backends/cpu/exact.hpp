@@ -137,7 +137,9 @@ private:
         list.id.push_back(uint16_t(neuron));
         list.at.push_back(now);
         recorded.insert(recorded.end(), value, value + Model::n_recorded);
-        if (!dropped && l.recurrent.present) arrive(l.recurrent, neuron, real(l.dt) - now);
+        if (dropped || !l.recurrent.present) return;
+        fetch_rows(l.recurrent, neuron, l.n_panels);
+        arrive(l.recurrent, neuron, real(l.dt) - now);
     }
 
     void undo(const Mark &mark) {

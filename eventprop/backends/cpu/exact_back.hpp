@@ -115,6 +115,8 @@ public:
     void step(int k) {
         const uint32_t first = trace.event_start[k], end = trace.event_start[k + 1];
         const bool own = Model::n_collect && has_own(first, end);
+        for (uint32_t e = k && l.recurrent.present ? trace.event_start[k - 1] : first; e < first; ++e)
+            if (trace.events[e].kind == OWN) fetch_rows(l.recurrent, trace.spikes.id[trace.events[e].index], l.n_panels);
         if (own) replay.hold(trace, first, end, [&](int p) { return x(p); }, [&](int p) { return sum(p); });
         if constexpr (Model::n_collect > 0) collect(k);
         if (end > first) {

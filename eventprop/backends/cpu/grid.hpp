@@ -21,11 +21,6 @@ template <class Model> bool quiet(const Layer &l, const real *state) {
     return true;
 }
 
-// The rows of all panels that a spike of source i brings, or looks at, soon.
-inline void fetch_rows(const Weights &w, int i, int n_panels) {
-    for (int p = 0; p < n_panels; ++p) fetch_row(w.w.at(p, i), P);
-}
-
 // Spikes of the panel's lanes that have reached their threshold at the end of step k.
 template <class Model> void fire(const Layer &l, int p, int k, real *x, LayerTrace &out, const Draws &draws) {
     const real *c = l.constants.data(), *h = l.lanes_of<Model>(p);

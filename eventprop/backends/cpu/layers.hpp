@@ -42,6 +42,11 @@ struct Weights {
     const uint16_t *steps_at(int p, size_t row) const { return steps.data() + p * d.stride + row * P; }
     bool learns() const { return present && (trained || delays_trained); }
 };
+// The rows of all panels that a spike of source i brings, or looks at, soon.
+inline void fetch_rows(const Weights &w, int i, int n_panels) {
+    for (int p = 0; p < n_panels; ++p) fetch_row(w.w.at(p, i), P);
+}
+
 // A parameter that is trained, with its gradient and moments, [panel][P]; none where only other hidden layers train it.
 struct Trained {
     real *w = nullptr, *g = nullptr, *m = nullptr, *v = nullptr;
@@ -60,7 +65,7 @@ struct Coefficients {
     }
 
 private:
-    template <int ROWS> void evaluate(int rows, double z, real *value) const {
+    template <int ROWS> __attribute__((noinline)) void evaluate(int rows, double z, real *value) const {
         double v[ROWS] = {};
         for (int k = terms - 1; k >= 0; --k)
             for (int r = 0; r < ROWS; ++r) v[r] = v[r] * z + table[k][r];
@@ -91,6 +96,7 @@ struct NodeConstants {
 
 // A population and the synapses into it.
 struct Layer {
+    [[gnu::cold, gnu::noinline]] ~Layer() {}  // not wherever one may go; likewise below
     int n = 0, n_panels = 0;
     double dt = 0;
     std::vector<double> parameters;       // [parameter][n]
@@ -140,6 +146,7 @@ struct Event {
 };
 
 struct LayerTrace {
+    [[gnu::cold, gnu::noinline]] ~LayerTrace() {}
     SpikeLists spikes;
     std::vector<real> recorded;           // [spike][n_recorded], in order of time
     std::vector<real> error;              // R of each spike
@@ -185,6 +192,7 @@ private:
 };
 
 struct Slot {
+    [[gnu::cold, gnu::noinline]] ~Slot() {}
     SpikeLists input, arriving;           // arriving: with delayed copies, where spikes arrive at times of their own
     std::vector<real> weight, weight_slope;  // of the loss at each step, where it depends on the sample
     Objects<LayerTrace> layers;
@@ -194,6 +202,7 @@ struct Slot {
 };
 
 struct Scratch {                          // one per thread
+    [[gnu::cold, gnu::noinline]] ~Scratch() {}
     Buffer drive, state, next, gap, moments, seen, adjoint, transport_row, transport, voltages, narrow, sums;
     std::vector<uint8_t> keep;
     ArrivalScratch arrivals;
