@@ -20,7 +20,7 @@ from eventprop.data.dataset import Dataset
 from eventprop.data.splits import leave_speaker_out, random_split
 from eventprop.parameters import declaration as parameters
 from eventprop.parameters import dvs as dvs_parameters
-from eventprop.simulators.simulator import RunResult
+from eventprop.simulators.simulator import FoldsResult, RunResult
 from eventprop.simulators.two_files import TwoFileSimulator
 
 __all__ = ["DVSG_model", "p"]
@@ -74,7 +74,7 @@ class DVSG_model(TwoFileSimulator):
             training, validation = split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed)
         return self._train(run, training, validation, "validation")
 
-    def cross_validate(self, p: Mapping[str, Any]) -> tuple[list[list[float]], list[float]]:
+    def cross_validate(self, p: Mapping[str, Any]) -> FoldsResult:
         """Leave one user out, for each of ``SPEAKER_LEFT``; files and return values are those of SHD's.
 
         Returns:

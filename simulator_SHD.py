@@ -18,7 +18,7 @@ from eventprop.choice import meaning
 from eventprop.data.splits import Subset, everything, leave_speaker_out, random_split, reduce_classes
 from eventprop.parameters import declaration as parameters
 from eventprop.parameters import shd as shd_parameters
-from eventprop.simulators.simulator import RunResult
+from eventprop.simulators.simulator import FoldsResult, RunResult
 from eventprop.simulators.two_files import TwoFileSimulator
 
 __all__ = ["SHD_model", "p"]
@@ -77,7 +77,7 @@ class SHD_model(TwoFileSimulator):
             training, validation = split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed, extended=extended)
         return self._train(run, training, validation, "validation")
 
-    def cross_validate_SHD(self, p: Mapping[str, Any]) -> tuple[list[list[float]], list[float]]:
+    def cross_validate_SHD(self, p: Mapping[str, Any]) -> FoldsResult:
         """Leave one speaker out, for each of ``SPEAKER_LEFT``.
 
         The files of fold k carry the suffix ``_f<k>`` (its number in ``SPEAKER_LEFT``'s terms); all folds share

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import files
+from eventprop.reports import provenance
 
 __all__ = ["ACTIVITY_COLUMNS", "COLUMNS", "Place", "RunFiles"]
 
@@ -32,7 +33,8 @@ ACTIVITY_COLUMNS = [
     "silent_neurons",
 ]
 COLUMNS = ["run", "epoch", "train_accuracy", "train_loss", "eval_accuracy", "eval_loss", "learning_rate"]
-COLUMNS += [*ACTIVITY_COLUMNS, "seconds"]
+_FIRST_COLUMNS = [*COLUMNS, *ACTIVITY_COLUMNS, "seconds"]  # all that there were before rows told where they are from
+COLUMNS = [*_FIRST_COLUMNS, *provenance.COLUMNS]
 
 
 @dataclass
@@ -127,11 +129,18 @@ class RunFiles:
     def _table_rows(self, history: Sequence[Record], heading: bool) -> bytes:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
+        columns = _FIRST_COLUMNS if self._is_of_old() else COLUMNS
         if heading and history:
-            writer.writerow(COLUMNS)
+            writer.writerow(columns)
         for record in history:
-            writer.writerow([self.run, *(_short(record[c]) for c in COLUMNS[1:])])
+            writer.writerow([self.run, *(_short(record.get(c, "")) for c in columns[1:])])
         return buffer.getvalue().encode()
+
+    def _is_of_old(self) -> bool:
+        """Whether the CSV has the columns of a file of an earlier version; it keeps them."""
+        start = files.start_of(self.table, 4096) if self.table.exists() else b""
+        line = start.partition(b"\n")[0].rstrip(b"\r")
+        return line.count(b",") == len(_FIRST_COLUMNS) - 1
 
 
 def _size(path: Path) -> int:
@@ -160,8 +169,8 @@ def _end(path: Path) -> int:
     return len(there) + 1
 
 
-def _short(value: float | int) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.8g}"
+def _short(value: float | int | str) -> str:
+    return str(value) if isinstance(value, int | str) else f"{value:.8g}"
 
 
 def activity_columns(counts: np.ndarray, batch: int, silent: int) -> dict[str, float | int]:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from eventprop.backends.building import alone_with, build_folder, run
 from eventprop.backends.cache import CompilerError, cache_folder, check_cache
+from eventprop.terminal import note
 
 __all__ = ["CompilerError", "find_compiler", "load_library", "version_of"]
 
@@ -141,7 +142,7 @@ def _cached(place: Path, mark: str) -> Iterator[Path]:
                 continue
         except OSError:
             continue
-        print(f"{path.name} in {path.parent} is damaged and is not used", file=sys.stderr, flush=True)
+        note(f"{path.name} in {path.parent} is damaged and is not used")
         with contextlib.suppress(OSError):
             path.unlink()
 
@@ -157,7 +158,7 @@ def _loaded(library: Path) -> ctypes.CDLL:
 
 
 def _build(compiler: list[str], source: str, place: Path, mark: str) -> ctypes.CDLL:
-    print("Building the CPU engine (once for this kind of network) ...", end=" ", file=sys.stderr, flush=True)
+    note("Building the CPU engine (once for this kind of network) ...", end=" ")
     start = time.perf_counter()
     try:
         with build_folder(place) as folder:
@@ -167,15 +168,15 @@ def _build(compiler: list[str], source: str, place: Path, mark: str) -> ctypes.C
                 os.fsync(file.fileno())
             os.replace(built, place.with_name(f"{place.name}_{mark}_{checksum}.so"))
     except CompilerError:
-        print("failed", file=sys.stderr, flush=True)
+        note("failed")
         raise
     except OSError as error:
-        print("failed", file=sys.stderr, flush=True)
+        note("failed")
         raise CompilerError(
             f"the CPU engine could not be built in {place.parent}: {error.strerror or error}; the environment variable "
             "EVENTPROP_CACHE names another folder"
         ) from None
-    print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+    note(f"{time.perf_counter() - start:.1f} s")
     return library
 
 
