@@ -109,6 +109,8 @@ def _describe(rest: str) -> str:
     """What a file is, by the part of its name after ``NAME``."""
     known = {
         ".json": "the parameters, seeds included",
+        "_run.json": "the run's story: version, data, machines, what came out",
+        "_tensorboard": "events of each epoch, for tensorboard --logdir",
         "_learning.png": "learning curves",
         "_raster.png": "spikes of three samples",
         "_confusion.png": "what was taken for what in the last evaluation",

@@ -2,10 +2,11 @@
 
 ``<NAME>_results.txt`` has one line per epoch: epoch, training accuracy, training loss, evaluation accuracy,
 evaluation loss, with ``DEBUG_HIDDEN_N`` nine columns of activity for each hidden layer, and seconds since the run
-began. The CSV always has nine such columns, of all hidden neurons together. Runs of one name follow each other in both
-files. After each epoch a line is appended; where a run goes on, its lines are first made what its history says, so that
-a run that was killed and resumed leaves what an unbroken one leaves. Lines of other runs are never touched. What was
-not measured is ``nan``.
+began. The CSV always has nine such columns, of all hidden neurons together, and says of each row which method, seeds,
+version and settings it is from; a file that began without these columns goes on without. Runs of one name follow each
+other in both files. After each epoch a line is appended; where a run goes on, its lines are first made what its history
+says, so that a run that was killed and resumed leaves what an unbroken one leaves. Lines of other runs are never
+touched. What was not measured is ``nan``.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ import numpy as np
 from eventprop import files
 from eventprop.reports import provenance
 
-__all__ = ["ACTIVITY_COLUMNS", "COLUMNS", "Place", "RunFiles"]
+__all__ = ["ACTIVITY_COLUMNS", "COLUMNS", "TABLE", "Place", "RunFiles"]
 
 Record = Mapping[str, Any]
 Render = Callable[[Sequence[Record], bool], bytes]
+
+TABLE = "_results.csv"
+"""What the name of the table with named columns ends in."""
 
 ACTIVITY_COLUMNS = [
     *(f"hidden_spikes_{s}" for s in ("mean", "sd", "min", "max")),
@@ -57,7 +61,7 @@ class RunFiles:
 
     def __init__(self, folder: Path, name: str, run: str, activity: bool) -> None:
         self.text = folder / f"{name}_results.txt"
-        self.table = folder / f"{name}_results.csv"
+        self.table = folder / f"{name}{TABLE}"
         self.run = run
         self.activity = activity
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import importlib.util
 import os
 import platform
 import shlex
@@ -41,7 +42,8 @@ _CPP_LIBRARIES: tuple[list[str], ...] = ([], ["-lstdc++"], ["-lc++"])
 
 
 def find_compiler() -> list[str]:
-    """Words of the command of the C++ compiler: ``CXX``, else ``c++``, ``g++`` or ``clang++``.
+    """Words of the command of the C++ compiler: ``CXX``, else ``c++``, ``g++`` or ``clang++``, else that of the package
+    ``ziglang``.
 
     Raises:
         CompilerError: none is installed; says how to install one.
@@ -56,6 +58,8 @@ def find_compiler() -> list[str]:
         path = shutil.which(words[0]) if words else None
         if path:
             return [path, *words[1:]]
+    if not named and importlib.util.find_spec("ziglang") is not None:
+        return [sys.executable, "-m", "ziglang", "c++"]
     raise CompilerError(
         (
             f"the compiler named by CXX, {named!r}, was not found"
@@ -66,6 +70,7 @@ def find_compiler() -> list[str]:
         "  Debian, Ubuntu:  sudo apt install g++\n"
         "  Fedora:          sudo dnf install gcc-c++\n"
         "  macOS:           xcode-select --install\n"
+        "from PyPI, without rights of an administrator:  pip install ziglang\n"
         "or name one in the environment variable CXX."
     )
 
