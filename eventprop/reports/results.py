@@ -23,7 +23,7 @@ import numpy as np
 from eventprop import files
 from eventprop.reports import provenance
 
-__all__ = ["ACTIVITY_COLUMNS", "COLUMNS", "TABLE", "Place", "RunFiles"]
+__all__ = ["ACTIVITY_COLUMNS", "COLUMNS", "NUMBERS", "TABLE", "Place", "RunFiles"]
 
 Record = Mapping[str, Any]
 Render = Callable[[Sequence[Record], bool], bytes]
@@ -37,8 +37,9 @@ ACTIVITY_COLUMNS = [
     "silent_neurons",
 ]
 COLUMNS = ["run", "epoch", "train_accuracy", "train_loss", "eval_accuracy", "eval_loss", "learning_rate"]
-_FIRST_COLUMNS = [*COLUMNS, *ACTIVITY_COLUMNS, "seconds"]  # all that there were before rows told where they are from
-COLUMNS = [*_FIRST_COLUMNS, *provenance.COLUMNS]
+NUMBERS = [*COLUMNS[1:], *ACTIVITY_COLUMNS, "seconds"]
+COLUMNS = [COLUMNS[0], *NUMBERS, *provenance.COLUMNS]
+_OF_OLD = COLUMNS[: 1 + len(NUMBERS)]  # all that there were before rows told where they are from
 
 
 @dataclass
@@ -133,7 +134,7 @@ class RunFiles:
     def _table_rows(self, history: Sequence[Record], heading: bool) -> bytes:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        columns = _FIRST_COLUMNS if self._is_of_old() else COLUMNS
+        columns = _OF_OLD if self._is_of_old() else COLUMNS
         if heading and history:
             writer.writerow(columns)
         for record in history:
@@ -144,7 +145,7 @@ class RunFiles:
         """Whether the CSV has the columns of a file of an earlier version; it keeps them."""
         start = files.start_of(self.table, 4096) if self.table.exists() else b""
         line = start.partition(b"\n")[0].rstrip(b"\r")
-        return line.count(b",") == len(_FIRST_COLUMNS) - 1
+        return line.count(b",") == len(_OF_OLD) - 1
 
 
 def _size(path: Path) -> int:

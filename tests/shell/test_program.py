@@ -150,10 +150,8 @@ def test_runs_lists_and_compares(capsys: pytest.CaptureFixture[str]) -> None:
     table, differing = shown.split("\nsettings that differ:\n")
     lines = [line.split() for line in table.splitlines()]
     assert [line[0] for line in lines[1:]] == ["out/a", "out/a", "out/b"]
-    assert (
-        re.search(r"^ETA +0.02 +0.01$", differing, re.M)
+    assert re.search(r"^ETA +0.02 +0.01$", differing, re.M)
     assert "MODEL_SEED" not in differing and "NAME" not in differing
-    )
     cells = [line.split(",") for line in listed(capsys, "out", "--csv").splitlines()]
     rows = [dict(zip(cells[0], line, strict=True)) for line in cells[1:]]
     assert [r["name"] for r in rows] == ["a", "a", "b"] and all(r["epochs"] == "2" for r in rows)
