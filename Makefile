@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 
-.PHONY: train test whole oldest lint docs notebooks bench robust venv clean
+.PHONY: train test whole oldest lint docs notebooks bench peers robust venv clean
 
 train: $(VENV)/.ready  ## train on synthetic spoken digits; a minute or two on two cores
 	$(BIN)/python train_SHD.py --recipe demo
@@ -31,6 +31,9 @@ notebooks: $(VENV)/.ready  ## run the notebooks and save them with their figures
 bench: $(VENV)/.ready  ## speed and memory of the CPU engine on this machine
 	$(BIN)/python benchmarks/speed.py
 
+peers: $(VENV)/.ready  ## the same work by other tools, each in an environment of its own in .peers/ (6 GB)
+	$(BIN)/python benchmarks/beside.py --out docs --page docs/speed.md
+
 robust: $(VENV)/.ready  ## damaged files, kills and sanitizers, into docs/robustness.md; about half an hour on two cores
 	$(BIN)/python benchmarks/robustness.py --out docs/robustness.md
 
@@ -52,4 +55,4 @@ $(VENV)/.docs: pyproject.toml $(VENV)/.ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist site *.egg-info
+	rm -rf $(VENV) $(OLDEST) .peers build dist site *.egg-info

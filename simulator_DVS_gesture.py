@@ -14,22 +14,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eventprop.choice import meaning
 from eventprop.data import dvs
 from eventprop.data.dataset import Dataset
-from eventprop.data.splits import leave_speaker_out, random_split
 from eventprop.parameters import declaration as parameters
 from eventprop.parameters import dvs as dvs_parameters
-from eventprop.simulators.simulator import FoldsResult, RunResult
-from eventprop.simulators.two_files import TwoFileSimulator
+from eventprop.simulators.recordings import RecordingSimulator
 
 __all__ = ["DVSG_model", "p"]
 
 
-class DVSG_model(TwoFileSimulator):
+class DVSG_model(RecordingSimulator):
     """Events of cells of pixels, two polarities each; 11 gestures or 10 digits."""
 
     keys = dvs_parameters.KEYS
+    group = "user"
 
     @staticmethod
     def defaults() -> dict[str, Any]:
@@ -55,36 +53,6 @@ class DVSG_model(TwoFileSimulator):
 
             return gestures.load_demo(p["DATA_DIR"], window, write=p["WRITE_TO_DISK"])
         return dvs.load(p["DATA_DIR"], p["DATA_SET"], window)
-
-    def train(self, p: Mapping[str, Any]) -> RunResult:
-        """Train on one part of the training recordings and validate on the other after each epoch.
-
-        ``EVALUATION`` "random" takes ``N_TRAIN`` and ``N_VALIDATE`` recordings at random, "user" validates on all of
-        the first user in ``SPEAKER_LEFT``. ``N_VALIDATE`` 0: all recordings train, without validation.
-        """
-        run = self._for_run(p)
-        samples = self.training_file(run)
-        if run["N_VALIDATE"] == 0:
-            return self._train(run, samples, None, "validation")
-        seed = run["TRAIN_DATA_SEED"]
-        if run["EVALUATION"] == "user":
-            training, validation = leave_speaker_out(samples, run["SPEAKER_LEFT"][0], run["N_TRAIN"], seed)
-        else:
-            split = meaning("EVALUATION", run["EVALUATION"], {"random": random_split})
-            training, validation = split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed)
-        return self._train(run, training, validation, "validation")
-
-    def cross_validate(self, p: Mapping[str, Any]) -> FoldsResult:
-        """Leave one user out, for each of ``SPEAKER_LEFT``; files and return values are those of SHD's.
-
-        Returns:
-            ``[training accuracy, validation accuracy]`` of each fold's last epoch; seconds per fold.
-
-        Raises:
-            ValueError: the data set names no users, or nothing is left to train or to validate with.
-        """
-        run = self._for_run(p)
-        return self._cross_validate(run, self.training_file(run), "user")
 
 
 p = DVSG_model.defaults()

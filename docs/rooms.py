@@ -54,8 +54,9 @@ ROOMS = (
         ("eventprop/simulators/*",),
     ),
     Room("eventprop/training/", "epochs, learning rate, checkpoints, locks", ("eventprop/training/*",), 0.0, 0.5),
-    Room("eventprop/reports/", "tables, pictures, recording", ("eventprop/reports/*",), 0.0, 0.5),
-    Room("eventprop/parameters/", "keys: each declared once, checked", ("eventprop/parameters/*",), 0.5, 1.0),
+    Room("eventprop/reports/", "tables, pictures, recording", ("eventprop/reports/*",), 0.0, 0.34),
+    Room("eventprop/parameters/", "keys: each declared once, checked", ("eventprop/parameters/*",), 0.34, 0.68),
+    Room("eventprop/exchange/", "NIR graphs, from and to", ("eventprop/exchange/*",), 0.68, 1.0),
     Room(
         "eventprop/backends/",
         "cpu/: C++ made from the models · genn/: the same models on GeNN",

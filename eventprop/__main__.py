@@ -11,6 +11,7 @@ from eventprop import cli, info, runs, scans
 from eventprop.certificate import command as certificate
 from eventprop.choice import meaning
 from eventprop.description import named_neurons
+from eventprop.exchange.units import SPIKES
 from eventprop.parameters import declaration as parameters
 from eventprop.simulators import registry
 from eventprop.terminal import blame, entry
@@ -46,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show.add_argument("--models", metavar="FILE.py", help="a Python file with neurons of your own")
     show.add_argument("--no-code", action="store_true", help="the equations alone")
     show.add_argument("--page", action="store_true", help="all neurons, as Markdown (docs/neurons.md)")
+    export = commands.add_parser("export", help="a trained network as a NIR graph (docs/nir.md)")
+    export.add_argument("checkpoint", type=Path, help="NAME_state_last.npz or another checkpoint")
+    export.add_argument("file", type=Path, help="the graph, e.g. NAME.nir")
+    export.add_argument("--spikes", choices=SPIKES, default="delta", help="what a spike is to who reads the graph")
     options = parser.parse_args(words)
     if options.command == "check":
         return certificate.main(options)
@@ -57,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command.main(options)
     if options.command == "show":
         return show_neuron(options)
+    if options.command == "export":
+        return export_network(options)
     if options.command == "keys":
         print(keys_page(), end="")
     else:
@@ -104,6 +111,27 @@ def show_neuron(options: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         blame(error)
         print(f"show: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def export_network(options: argparse.Namespace) -> int:
+    """Write a checkpoint's network as a NIR graph; the exit status."""
+    from eventprop.exchange import to_nir
+    from eventprop.simulators.inspection import with_own
+    from eventprop.simulators.records import network_of
+    from eventprop.training import checkpoint
+
+    try:
+        state, p = checkpoint.load(options.checkpoint, None)
+        shapes = state.weights["in_to_hid"].shape[0] // (p["N_INPUT_DELAY"] + 1), state.weights["hid_to_out"].shape[1]
+        network = network_of(p, *shapes)
+        constants = network.check_time_constants(with_own(network, state.time_constants))
+        graph = to_nir.graph_of(network, network.check_weights(state.weights), constants, options.spikes)
+        to_nir.write(options.file, graph)
+    except (ValueError, KeyError, OSError) as error:
+        blame(error)
+        print(f"export: error: {'; '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
     return 0
 

@@ -108,7 +108,8 @@ def _parser(script: str, benchmark: Benchmark) -> argparse.ArgumentParser:
     examples = _EXAMPLES.format(train=train, test=test, recipe=recipe, folder=folder)
     parser = argparse.ArgumentParser(
         prog=script,
-        usage=f"{script} [{'|'.join(modes)}] [--recipe NAME] [--params FILE.json] [--seeds N ...] [--models FILE.py] "
+        usage=f"{script} {'[FILE] ' if benchmark.file_key else ''}[{'|'.join(modes)}] [--recipe NAME] "
+        "[--params FILE.json] [--seeds N ...] [--models FILE.py] "
         "[--list-recipes] "
         "[KEY=VALUE ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -155,7 +156,9 @@ def _settings(options: argparse.Namespace, benchmark: Benchmark) -> tuple[str, d
     mode = next((word for word in words if word in modes), None)
     if mode is not None:
         words.remove(mode)
-    elif words and "=" not in words[0]:
+    if benchmark.file_key:
+        words = [word if "=" in word else f"{benchmark.file_key}={word}" for word in words]
+    elif mode is None and words and "=" not in words[0]:
         raise ValueError(f"there is no mode {words[0]!r}; there are: {', '.join(modes)}")
     p = parameters.defaults(benchmark.keys)
     read: dict[str, dict[str, Any]] = {}  # settings by the file that they are from

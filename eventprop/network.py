@@ -19,7 +19,7 @@ from eventprop.derivation import NeuronModel
 from eventprop.streams import stream
 
 __all__ = ["TIME_CONSTANTS", "DELAY", "DELAY_SHARED", "Delay", "Network", "Population", "Projection", "Randomness"]
-__all__ += ["SPIKE_TIMINGS", "check_names", "flat_file", "flat_name", "synaptic"]
+__all__ += ["SPIKE_TIMINGS", "WEIGHT_INITS", "check_names", "flat_file", "flat_name", "synaptic"]
 
 DELAY = ".delay"
 """What follows a projection's name where its delays are meant."""
@@ -30,6 +30,9 @@ DELAY_SHARED = ("synapse", "source", "target")
 TIME_CONSTANTS = {"tau_mem": "MIN_TAU_M", "tau_syn": "MIN_TAU_SYN", "tau_b": "MIN_TAU_B"}
 """Time constants of neurons, with the key of the lower bound that holds where they are trained."""
 
+
+WEIGHT_INITS = ("normal", "fluctuation")
+"""Values of ``WEIGHT_INIT``: initial weights as their keys have them, or scaled from the data."""
 
 SPIKE_TIMINGS = {"grid": "grid", "exact": "exact", "substep": "substep"}
 """By ``SPIKE_TIMING``, what engines call it."""

@@ -203,6 +203,8 @@ def read_by_the_tools(words: list[str]) -> None:
         parser = argparse.ArgumentParser()
         runs.add_arguments(parser)
         assert parser.parse_args(words[1:]).folder
+    elif words[0] == "export":
+        assert tools(words) == 1  # of a checkpoint that is not there
     else:
         assert tools(words) == 0
 

@@ -23,6 +23,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "training": ("eventprop/training/*",),
     "reports": ("eventprop/reports/*",),
     "parameters": ("eventprop/parameters/*",),
+    "exchange": ("eventprop/exchange/*",),
     "backends": ("eventprop/backends/*", "eventprop/backends/cpu/*", "eventprop/backends/genn/*"),
     "networks and data": (
         *("eventprop/network.py", "eventprop/description.py", "eventprop/heterogeneity.py", "eventprop/data/*"),

@@ -18,7 +18,7 @@ import numpy as np
 
 from eventprop.data.spikes import SpikeSet
 
-__all__ = ["AUGMENTATIONS", "blend", "dilate", "jitter", "merged", "shift", "shift_xy", "thin"]
+__all__ = ["AUGMENTATIONS", "blend", "dilate", "gain", "in_order", "jitter", "merged", "shift", "shift_xy", "thin"]
 
 
 def _kept(spikes: SpikeSet, channels: np.ndarray, keep: np.ndarray) -> SpikeSet:
@@ -28,10 +28,10 @@ def _kept(spikes: SpikeSet, channels: np.ndarray, keep: np.ndarray) -> SpikeSet:
     return spikes.remade(np.searchsorted(there, spikes.offsets), kept)
 
 
-def _in_order(
+def _in_time_order(
     spikes: SpikeSet, sample: np.ndarray, steps: np.ndarray, channels: np.ndarray, at: np.ndarray, n: int
 ) -> SpikeSet:
-    """As ``_sorted``, of all spikes with their true times."""
+    """As :func:`in_order`, of all spikes with their true times."""
     inside = (steps >= 0) & (steps < spikes.num_steps) & (channels >= 0) & (channels < spikes.num_channels)
     there = np.flatnonzero(inside)
     there = there[np.lexsort((channels[there], at[there], steps[there], sample[there]))]
@@ -44,7 +44,7 @@ def _in_order(
     )
 
 
-def _sorted(
+def in_order(
     spikes: SpikeSet,
     sample: np.ndarray,
     steps: np.ndarray,
@@ -59,7 +59,7 @@ def _sorted(
         at: float32, where spikes have their true times; then all are kept.
     """
     if at is not None:
-        return _in_order(spikes, sample, steps, channels, at, n)
+        return _in_time_order(spikes, sample, steps, channels, at, n)
     inside = (steps >= 0) & (steps < spikes.num_steps - 1) & (channels >= 0) & (channels < spikes.num_channels)
     there = np.flatnonzero(inside)
     for_channel, for_step = (int(m - 1).bit_length() for m in (spikes.num_channels, spikes.num_steps))
@@ -124,19 +124,47 @@ def dilate(spikes: SpikeSet, factors: Sequence[float], rng: np.random.Generator)
     if spikes.at is not None:
         times = (spikes.steps + spikes.at.astype(np.float64)) * np.repeat(factor, np.diff(spikes.offsets))
         steps[:] = np.minimum(times, spikes.num_steps)
-        return _sorted(
+        return in_order(
             spikes, _sample_of_each(spikes), steps, spikes.channels, len(spikes), (times - steps).astype(np.float32)
         )
     for at, number in zip(_slices(spikes), factor.astype(np.float32), strict=True):
         later = (spikes.steps[at] + np.float32(0.5)) * number
         steps[at] = np.minimum(later, spikes.num_steps)  # to whole numbers, downwards
-    return _sorted(spikes, _sample_of_each(spikes), steps, spikes.channels, len(spikes))
+    return in_order(spikes, _sample_of_each(spikes), steps, spikes.channels, len(spikes))
 
 
 def jitter(spikes: SpikeSet, sigma: float, rng: np.random.Generator) -> SpikeSet:
     """Each spike moved by a number of channels of its own: normal, of standard deviation ``sigma``, and rounded."""
     by = np.rint(np.float32(sigma) * rng.standard_normal(spikes.channels.size, np.float32)).astype(np.int32)
-    return _sorted(spikes, _sample_of_each(spikes), spikes.steps, spikes.channels + by, len(spikes), spikes.at)
+    return in_order(spikes, _sample_of_each(spikes), spikes.steps, spikes.channels + by, len(spikes), spikes.at)
+
+
+def gain(spikes: SpikeSet, value: Sequence[float], rng: np.random.Generator) -> SpikeSet:
+    """Each sample louder on some channels and quieter on others, as other voices are: spikes are deleted or doubled.
+
+    The logarithm of the gain is normal at some channels, evenly spaced from the first one to the last, and linear in
+    between; the mean gain is 1. A spike becomes as many as the gain says, on average: one of them stays where it is,
+    the others come on channels around it (normal, with a standard deviation of a seventieth of all channels) and a
+    step around it (1 step).
+
+    Args:
+        value: at how many channels the gain is drawn, at least 2, and the standard deviation of its logarithm there.
+    """
+    knots, sigma = int(value[0]), float(value[1])
+    sample = _sample_of_each(spikes)
+    logs = rng.normal(-0.5 * sigma**2, sigma, (len(spikes), knots))
+    place = spikes.channels * ((knots - 1) / max(spikes.num_channels - 1, 1))
+    left = np.minimum(place.astype(np.int64), knots - 2)
+    right = place - left
+    number = np.floor(
+        np.exp(logs[sample, left] * (1.0 - right) + logs[sample, left + 1] * right) + rng.random(sample.size)
+    ).astype(np.int64)
+    of = np.repeat(np.arange(sample.size), number)
+    copies = np.flatnonzero(of[1:] == of[:-1]) + 1
+    channels, steps = spikes.channels[of].astype(np.int32), spikes.steps[of].astype(np.int32)
+    for values, spread in ((channels, spikes.num_channels / 70.0), (steps, 1.0)):
+        values[copies] += np.rint(rng.normal(0.0, spread, copies.size)).astype(np.int32)
+    return in_order(spikes, sample[of], steps, channels, len(spikes), None if spikes.at is None else spikes.at[of])
 
 
 def thin(spikes: SpikeSet, number: int, rng: np.random.Generator) -> SpikeSet:
@@ -178,7 +206,7 @@ def blend(spikes: SpikeSet, probabilities: Sequence[float], rng: np.random.Gener
         centre = np.where(known, of_each, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         by = np.trunc(np.where(known, centre[:, None] - of_each, 0.0)).astype(np.int32).ravel()
         moved.append(values[there] + by[sample])
-    return _sorted(spikes, sample // k, moved[0], moved[1], n, None if spikes.at is None else spikes.at[there])
+    return in_order(spikes, sample // k, moved[0], moved[1], n, None if spikes.at is None else spikes.at[there])
 
 
 def merged(sets: Sequence[SpikeSet], order: np.ndarray) -> SpikeSet:
@@ -193,6 +221,7 @@ AUGMENTATIONS: Mapping[str, Callable[[SpikeSet, Any, np.random.Generator], Spike
     "random_shift": shift,
     "random_shift_xy": shift_xy,
     "random_dilate": dilate,
+    "random_gain": gain,
     "ID_jitter": jitter,
 }
 """Those that change a sample by itself, by name."""

@@ -20,7 +20,8 @@ from eventprop.data.extent import PER_SECOND, likely_unit, percent
 from eventprop.data.shd_files import NUM_CHANNELS, Contents, Grid, read_file, write_shd
 from eventprop.data.spike_cache import SpikeCache
 
-__all__ = ["BUFFER", "FILES", "NUM_CHANNELS", "Grid", "cache_prefix", "load_shd", "load_ssc", "write_shd"]
+__all__ = ["BUFFER", "FILES", "NUM_CHANNELS", "Grid", "cache_prefix", "load_files", "load_shd", "load_ssc"]
+__all__ += ["write_shd"]
 
 FILES = {
     "SHD": {"train": "shd_train.h5", "test": "shd_test.h5"},
@@ -60,14 +61,27 @@ def load_shd(data_dir: str | Path, grid: Grid, cache: Path | None = None, folder
     """
     paths = {part: Path(data_dir) / folder / name for part, name in FILES["SHD"].items()}
     _complete(paths, Path(data_dir), folder)
+    return load_files(paths, grid, cache, folder)
+
+
+def load_files(
+    paths: Mapping[str, Path], grid: Grid, cache: Path | None, name: str, num_classes: int | None = None
+) -> Dataset:
+    """Files of SHD's layout that are there, as :func:`load_shd`.
+
+    Args:
+        paths: by part, "train" and "test"; a test file that is also the training file is read once.
+        name: of the data set.
+        num_classes: None for as many as files have names or labels.
+    """
     read = _reader(grid, cache if paths["train"].stat().st_size >= _WORTH_KEEPING else None)
     first = read(paths["train"])
-    classes = len(first.class_names)
+    classes = num_classes or len(first.class_names)
     if not classes:
-        test = read(paths["test"])
+        test = first if paths["test"] == paths["train"] else read(paths["test"])
         first = replace(first, class_names=test.class_names)
         classes = len(test.class_names) or int(max(first.part.labels.max(), test.part.labels.max())) + 1
-    return _dataset(folder, paths, read, first, classes)
+    return _dataset(name, paths, read, first, classes, grid.num_channels)
 
 
 def load_ssc(data_dir: str | Path, grid: Grid, cache: Path | None = None) -> Dataset:
@@ -130,13 +144,14 @@ def _check_times(path: Path, contents: Contents, grid: Grid) -> None:
     if extent.events == 0:
         raise ValueError(f"{path}: none of its {n} samples has a spike")
     if grid.alignment is not None:
-        return _check_aligned(path, contents)
+        return _check_aligned(path, contents, grid)
     scaled = "" if grid.rescale_t == 1 else f" and RESCALE_T={grid.rescale_t:g}"
     trial = f"the trial (TRIAL_MS={grid.trial_ms:g}{scaled})"
     ends = f"samples end at {extent.end:g} s (median)"
     far = extent.end > max(_LONGEST_S, grid.end_s)
     unit = likely_unit(extent.end, grid.end_s, PER_SECOND, "s") if far else ""
-    if contents.part.spikes.steps.size == 0:
+    own = grid.own_spikes(contents.part.spikes)
+    if own.sum() == 0:
         right = f"'spikes/times' must be in seconds{unit}"
         raise ValueError(f"{path}: none of its {extent.events} spikes is before the end of {trial}: {ends}; {right}")
     lost = extent.events - extent.within
@@ -145,20 +160,22 @@ def _check_times(path: Path, contents: Contents, grid: Grid) -> None:
         print(f"{path}: {lost} of {extent.events} spikes ({share}) come after {trial} and are cut off: {ends}{unit}")
     elif extent.end < _SHORTEST * grid.end_s:
         print(f"{path}: spikes are all at the very beginning of {trial}: {ends}; 'spikes/times' must be in seconds")
-    empty = int((np.diff(contents.part.spikes.offsets) == 0).sum())
+    empty = int((own == 0).sum())
     if 2 * empty > n:
         print(f"{path}: {empty} of {n} samples have no spikes before the end of {trial}; they are kept, without input")
 
 
-def _check_aligned(path: Path, contents: Contents) -> None:
+def _check_aligned(path: Path, contents: Contents, grid: Grid) -> None:
     """Aligned times fit whatever unit they had, so only what is left of them tells anything."""
-    left, events = contents.part.spikes.steps.size, contents.extent.events
+    left, events = int(grid.own_spikes(contents.part.spikes).sum()), contents.extent.events
     if 2 * left < events:
         lost = f"{events - left} of {events} spikes ({percent(events - left, events)})"
         print(f"{path}: {lost} are before or after the trial by ALIGN_MS and TRIAL_MS, or share a step and a channel")
 
 
-def _dataset(name: str, paths: Mapping[str, Path], read: Read, first: Contents, classes: int) -> Dataset:
+def _dataset(
+    name: str, paths: Mapping[str, Path], read: Read, first: Contents, classes: int, channels: int = NUM_CHANNELS
+) -> Dataset:
     """The data set whose training part has been read, and whose other parts are read when they are used."""
 
     def part(which: str, contents: Contents | None = None) -> Part:
@@ -176,7 +193,7 @@ def _dataset(name: str, paths: Mapping[str, Path], read: Read, first: Contents, 
 
     validation = partial(part, "validation") if "validation" in paths else None
     train, test = part("train", first), partial(part, "test")
-    return Dataset(name, train, test, NUM_CHANNELS, classes, first.class_names, validation)
+    return Dataset(name, train, test, channels, classes, first.class_names, validation)
 
 
 def _order(path: Path, names: Sequence[str], train: Path, wanted: Sequence[str]) -> np.ndarray | None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from eventprop.data import hdf5
 from eventprop.data.alignment import Alignment
+from eventprop.data.clock import spikes_of_clock, with_clock
 from eventprop.data.dataset import Part
 from eventprop.data.extent import Extent
 from eventprop.data.hdf5 import Shape
@@ -40,7 +41,7 @@ class Grid:
     """How recordings become spikes of steps and channels.
 
     Times are multiplied by ``rescale_t`` first and cut off at ``trial_ms`` then, so that as much of a recording is
-    used as fits the trial. Channel c becomes ``floor(c * rescale_x)``; there are 700 input channels all the same.
+    used as fits the trial. Channel c becomes ``floor(c * rescale_x)``; there are ``num_channels`` all the same.
 
     Attributes:
         dt_ms, trial_ms: step and length of a trial, see :func:`eventprop.data.spikes.bin_events`.
@@ -48,6 +49,8 @@ class Grid:
         rescale_x: above 0, at most 1.
         true_times: whether spikes have their true times.
         alignment: what is done to times instead of ``rescale_t``; what it puts before the trial is cut off, too.
+        num_channels: input channels.
+        clock: how many of them tell the time, see :func:`eventprop.data.clock.with_clock`.
     """
 
     dt_ms: float
@@ -56,6 +59,8 @@ class Grid:
     rescale_x: float = 1.0
     true_times: bool = False
     alignment: Alignment | None = None
+    num_channels: int = NUM_CHANNELS
+    clock: int = 0
 
     def spikes(self, times: np.ndarray, units: np.ndarray, offsets: np.ndarray) -> SpikeSet:
         """Binned spikes of recordings.
@@ -72,8 +77,14 @@ class Grid:
             times_ms, units, offsets = self.alignment.applied(times.astype(np.float64), units, offsets)
         if self.rescale_x != 1.0:
             units = np.floor(units * (self.rescale_x * (1 + _TOLERANCE))).astype(np.uint16)
-        grid = NUM_CHANNELS, self.dt_ms, self.trial_ms
-        return bin_events(times_ms, units, offsets, *grid, true_times=self.true_times)
+        grid = self.num_channels, self.dt_ms, self.trial_ms
+        binned = bin_events(times_ms, units, offsets, *grid, true_times=self.true_times)
+        return with_clock(binned, self.clock, self.dt_ms) if self.clock else binned
+
+    def own_spikes(self, spikes: SpikeSet) -> np.ndarray:
+        """How many spikes of each sample are not the clock's."""
+        steps, _ = spikes_of_clock(self.clock, self.num_channels, spikes.num_steps, self.dt_ms)
+        return np.diff(spikes.offsets) - (steps.size if self.clock else 0)
 
     @property
     def end_s(self) -> float:
@@ -90,7 +101,7 @@ class Grid:
     def set_of(self, offsets: np.ndarray, arrays: Mapping[str, np.ndarray]) -> SpikeSet:
         """Arrays of binned spikes as a set, see :class:`eventprop.data.spikes.SpikeSet`."""
         num_steps = round(self.trial_ms / self.dt_ms)
-        spikes = SpikeSet(offsets, arrays["steps"], arrays["channels"], NUM_CHANNELS, num_steps)
+        spikes = SpikeSet(offsets, arrays["steps"], arrays["channels"], self.num_channels, num_steps)
         return spikes.remade(offsets, arrays)
 
 
@@ -164,7 +175,7 @@ class Recordings:
             for times, units in self._slices():
                 offsets = np.concatenate([[0], np.cumsum([len(t) for t in times])]).astype(np.int64)
                 flat_times, flat_units = np.concatenate(times), np.concatenate(units)
-                _check_spikes(self.path, flat_times, flat_units, offsets, len(ends))
+                _check_spikes(self.path, flat_times, flat_units, offsets, len(ends), grid.num_channels)
                 part = grid.spikes(flat_times, flat_units, offsets)
                 for name, array in part.arrays.items():
                     to[name].write(array.data)
@@ -178,6 +189,16 @@ class Recordings:
                 bar.update(len(part))
         reached = np.array(ends)
         return np.cumsum(np.concatenate(lengths)), Extent.of(events, within, reached[~np.isnan(reached)])
+
+    def reach(self) -> tuple[int, float]:
+        """One more than the largest unit, and the time of the last spike in seconds; both 0 where there is none."""
+        channels, end = 0, 0.0
+        for times, units in self._slices():
+            flat = np.concatenate(units)
+            if flat.size:
+                channels = max(channels, int(flat.max()) + 1)
+                end = max(end, float(np.max(np.concatenate(times).astype(np.float64))))
+        return channels, end
 
     def _slices(self) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
         """Times and units of some samples at a time."""
@@ -250,7 +271,9 @@ def _whole(path: Path, name: str, values: np.ndarray) -> np.ndarray:
     return values.astype(np.int32)
 
 
-def _check_spikes(path: Path, times: np.ndarray, units: np.ndarray, offsets: np.ndarray, first: int) -> None:
+def _check_spikes(
+    path: Path, times: np.ndarray, units: np.ndarray, offsets: np.ndarray, first: int, num_channels: int
+) -> None:
     """Times finite, not negative and ascending; units whole and in range."""
     times = times.astype(np.float32) if times.dtype == np.float16 else times  # exact, and many times as fast
     descending = np.zeros(times.size, bool)
@@ -260,7 +283,7 @@ def _check_spikes(path: Path, times: np.ndarray, units: np.ndarray, offsets: np.
         (~np.isfinite(times), times, "time {} s is not finite"),
         (times < 0, times, "time {} s is negative"),
         (descending, times, "times run backwards at {} s"),
-        ((units < 0) | (units >= NUM_CHANNELS), units, f"unit {{}} is not one of 0 to {NUM_CHANNELS - 1}"),
+        ((units < 0) | (units >= num_channels), units, f"unit {{}} is not one of 0 to {num_channels - 1}"),
     )
     for wrong, values, what in checks:
         if wrong.any():
@@ -275,6 +298,7 @@ def write_shd(
     labels: np.ndarray,
     speakers: np.ndarray,
     class_names: Sequence[str],
+    num_channels: int = NUM_CHANNELS,
 ) -> None:
     """Write a file of that layout, whole or not at all.
 
@@ -282,6 +306,7 @@ def write_shd(
         samples: times in seconds (ascending, written as float16) and units (uint16) of each of ``n`` samples.
         labels: ``(n,)`` numbers of classes from 0.
         speakers: ``(n,)`` numbers of speakers from 0.
+        num_channels: units are below it.
 
     Raises:
         ValueError: lengths that do not fit each other, or a sample that could not be read back.
@@ -295,7 +320,7 @@ def write_shd(
             raise ValueError(f"sample {number} has {len(times)} times but {len(units)} units")
         with np.errstate(over="ignore"):
             written = np.asarray(times, np.float16)
-        _check_spikes(path, written, np.asarray(units), np.array([0, len(times)]), number)
+        _check_spikes(path, written, np.asarray(units), np.array([0, len(times)]), number, num_channels)
     for what, values in (("labels", labels), ("speakers", speakers)):
         if len(values) and not 0 <= np.min(values) <= np.max(values) <= _MOST:
             raise ValueError(f"{what} must be numbers from 0 to {_MOST}")

@@ -25,12 +25,18 @@ from eventprop import files
 from eventprop.data import kept
 from eventprop.data.dataset import Part
 from eventprop.data.extent import Extent
-from eventprop.data.shd_files import NUM_CHANNELS, Contents, Grid, Recordings, read_file
+from eventprop.data.shd_files import Contents, Grid, Recordings, read_file
 
 __all__ = ["SpikeCache"]
 
 _LAYOUT = 2  # of the folder, and of the rule by which spikes are binned; another number for another one
 _HEADER = 128  # bytes of a .npy file before its values
+_NOT_NUMBERS = (
+    "true_times",
+    "alignment",
+    "num_channels",
+    "clock",
+)  # of a grid; they enter a key only where they say something
 
 
 class SpikeCache:
@@ -108,10 +114,11 @@ def _key(path: Path, grid: Grid, speakers: bool) -> dict[str, Any]:
         "file": path.name,
         "size": status.st_size,
         "changed": status.st_mtime_ns,
-        **{name: float(value) for name, value in asdict(grid).items() if name not in ("true_times", "alignment")},
+        **{name: float(value) for name, value in asdict(grid).items() if name not in _NOT_NUMBERS},
         **({"true_times": True} if grid.true_times else {}),
         **({"alignment": asdict(grid.alignment)} if grid.alignment else {}),
-        "channels": NUM_CHANNELS,
+        **({"clock": grid.clock} if grid.clock else {}),
+        "channels": grid.num_channels,
         "speakers": speakers,
     }
 

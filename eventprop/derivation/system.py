@@ -144,9 +144,11 @@ class System:
 
     @cached_property
     def free_inputs(self) -> bool:
-        """Whether each input variable follows an equation of its own alone, and no reset changes it: what has decayed
-        in a step may then be taken from it when the next begins."""
+        """Whether each input variable decays by itself, nothing drives it, and no reset changes it: what has decayed in
+        a step may then be taken from it when the next begins."""
         return all(
-            self.r[e] == self.variables[e] and all(d == 0 or y == e for y, d in self.jacobian[e].items())
+            self.r[e] == self.variables[e]
+            and all(d == 0 or y == e for y, d in self.jacobian[e].items())
+            and self.f[e].subs(self.variables[e], 0) == 0
             for e in self.inputs
         )

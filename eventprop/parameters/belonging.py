@@ -12,8 +12,9 @@ from functools import partial
 
 from eventprop.parameters.declaration import Key
 
-# What describes the network: its form and equations; how steps bin spikes; what only training sees of it.
+# What describes the network: its form and equations; how weights start; how steps bin spikes; what only training sees.
 of_network = partial(Key, record="network", changes="network")
+of_start = partial(Key, record="start", changes="training")
 of_steps = partial(Key, record="network", changes="spikes", loaded=True)
 of_learning = partial(Key, record="network", changes="training")
 

@@ -300,10 +300,10 @@ def _check_exact(p: Mapping[str, Any]) -> Problems:
 
 def _check_data(p: Mapping[str, Any]) -> Problems:
     """Only SSC has a file for validation, and its speakers are not known."""
-    if not {"EVALUATION", "DATA_SET"} <= p.keys():
+    if not {"EVALUATION", "DATA_SET", "DATA_BUFFER_NAME"} <= p.keys():
         return []
-    buffer = p.get("DATA_BUFFER_NAME")
-    if buffer is not None and not Path(buffer).name:
+    buffer = p["DATA_BUFFER_NAME"]
+    if not Path(buffer).name:
         return [f"DATA_BUFFER_NAME={buffer!r} must end in the beginning of a file name, as ./data/SSC/mySSC does"]
     evaluation, name = p["EVALUATION"], p["DATA_SET"]
     if evaluation == "validation_set" and name != "SSC":
@@ -356,6 +356,12 @@ def _is_camera(num_channels: int) -> bool:
     return 2 * math.isqrt(num_channels // 2) ** 2 == num_channels
 
 
+def _gain(value: Any, num_channels: int) -> bool:
+    if not isinstance(value, list) or len(value) != 2 or not _number(value[1], 0.0, 3.0):
+        return False
+    return isinstance(value[0], int) and not isinstance(value[0], bool) and 2 <= value[0] <= num_channels
+
+
 def _dilation(value: Any, _: int) -> bool:
     if not isinstance(value, list) or len(value) != 2 or not all(_number(v, 0.0) and v > 0.0 for v in value):
         return False
@@ -372,6 +378,11 @@ _AUGMENTATIONS: dict[str, tuple[Callable[[Any, int], bool], str]] = {
         "the largest shift in x and in y, a whole number of a camera's cells below how many there are in a row",
     ),
     "random_dilate": (_dilation, "the least and the largest factor on times, both positive, the smaller one first"),
+    "random_gain": (
+        _gain,
+        "[knots, s.d.]: at how many of the channels the gain is drawn, a whole number from 2 to {}, and the standard "
+        "deviation of its logarithm, from 0 to 3",
+    ),
     "ID_jitter": (lambda v, n: _number(v, 0.0, n), "a standard deviation in channels, from 0 to {}"),
     "blend": (
         lambda v, _: isinstance(v, list) and bool(v) and all(_number(x, 0.0, 1.0) for x in v),

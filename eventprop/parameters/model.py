@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventprop import description, models
+from eventprop import description, models, network
 from eventprop.parameters.belonging import (
     of_classes,
     of_declarations,
@@ -11,6 +11,7 @@ from eventprop.parameters.belonging import (
     of_machine,
     of_network,
     of_samples,
+    of_start,
 )
 from eventprop.parameters.declaration import Key
 from eventprop.parameters.neurons import neuron_keys
@@ -102,6 +103,42 @@ MODEL = (
     *_weights("HIDDEN_OUTPUT", 0.2, 0.37, "from hidden to output neurons"),
     *_weights("HIDDEN_HIDDEN", 0.2, 0.37, "of recurrent connections"),
     *_weights("HIDDEN_HIDDENFWD", 0.02, 0.01, "from one hidden layer to the next"),
+    of_start(
+        "WEIGHT_INIT",
+        "Model",
+        "str",
+        "normal",
+        "Initial weights: of the means and standard deviations above (normal), or such that potentials fluctuate below "
+        "and above the threshold, measured with the training data (fluctuation).",
+        choices=network.WEIGHT_INITS,
+    ),
+    of_start(
+        "FLUCTUATION_MEAN",
+        "Model",
+        "float",
+        0.0,
+        "Mean of potentials at the start with WEIGHT_INIT=fluctuation, where 0 is rest and 1 the threshold.",
+        least=0.0,
+        most=10.0,
+    ),
+    of_start(
+        "FLUCTUATION_STD",
+        "Model",
+        "float",
+        1.0,
+        "Standard deviation of potentials at the start, likewise.",
+        above=0.0,
+        most=100.0,
+    ),
+    of_start(
+        "FLUCTUATION_RECURRENT",
+        "Model",
+        "float",
+        0.1,
+        "Which part of the variance of potentials recurrent connections make at the start, likewise.",
+        least=0.0,
+        below=1.0,
+    ),
     of_loop(
         "PDROP_INPUT",
         "Model",
@@ -188,6 +225,7 @@ LOSS = (
         {},
         "Changes to training samples, drawn anew in each epoch, in this order: random_shift (channels) or, for "
         "cameras, random_shift_xy (whole cells, in x and in y), random_dilate ([least, most] factor on times), "
+        "random_gain ([channels at which it is drawn, s.d. of its logarithm]), "
         "ID_jitter (s.d. in channels), blend ([probability, ...]: samples of a class joined, until there are N_TRAIN); "
         "NORMALISE_SPIKE_NUMBER thins all samples to the shortest one's spikes.",
     ),

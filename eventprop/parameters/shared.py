@@ -42,7 +42,9 @@ OF_OTHERS = {
     ),
     **dict.fromkeys(("BALANCE_TRAIN_CLASSES", "BALANCE_EVAL_CLASSES", "PROFILE", "TEST_ST_INTEGRITY"), ""),
     **dict.fromkeys(("T_START_MS", "DOWNSAMPLE", "EVENT_THRESHOLD"), ""),
+    **dict.fromkeys(("ALIGN_MS", "ALIGN_SHARE", "CLOCK_CHANNELS"), ""),
     **dict.fromkeys(("ENCODING", "NUM_INPUT", "DUPLICATE", "PIXEL_MS", "PERMUTE"), ""),
+    **dict.fromkeys(("NUM_CLASSES", "TIME_UNIT", "BIN_MS", "SENSOR_SIZE", "DATA_FINGERPRINT"), ""),
     **dict.fromkeys(("TRAINING_PLOT", "TRAINING_PLOT_INTERVAL", "FANCY_PLOTS"), ""),
     "DATASET": "DATA_SET",
     "PDROP": "PDROP_HIDDEN",
@@ -108,6 +110,7 @@ def resolve_benchmark(
     dead: Mapping[str, str] = DEAD,
     own: Callable[[Mapping[str, Any]], list[str]] | None = None,
     owner: tuple[str, str] = ("", ""),
+    complete: Callable[[dict[str, Any]], list[str]] | None = None,
 ) -> dict[str, Any]:
     """``p`` complete and checked, as a new dict; the caller's is not changed.
 
@@ -116,6 +119,7 @@ def resolve_benchmark(
         aliases, dead: as in :func:`eventprop.parameters.declaration.resolve`.
         own: what else is wrong in this benchmark, a line each, given what is right by itself.
         owner: the benchmark's module and class.
+        complete: sets what ``p`` leaves to the data, given what is right by itself; what is wrong then, a line each.
 
     Raises:
         ValueError: everything that is wrong, one line each; or that ``p`` is another benchmark's.
@@ -125,6 +129,7 @@ def resolve_benchmark(
     own_neurons.register(p.get("NEURONS", {}) if isinstance(p, Mapping) else {})
     resolved, problems = resolve(p, with_own_neurons(keys), aliases, dead, OF_OTHERS)
     resolved = at_home(resolved)
+    problems += complete(resolved) if complete else []
     problems += check_together(resolved, num_channels(resolved) if callable(num_channels) else num_channels)
     problems += own(resolved) if own else []
     if problems:

@@ -10,17 +10,9 @@ from eventprop.parameters import shared as keys
 from eventprop.parameters.belonging import of_choice, of_places, of_samples, of_simulator, of_spikes, of_timing
 from eventprop.parameters.shared import METHODS, declare, resolve_benchmark
 
-__all__ = ["KEYS", "OWNER", "resolve_shd"]
+__all__ = ["KEYS", "OF_RECORDINGS", "OWNER", "resolve_shd"]
 
-_OWN = (
-    of_spikes(
-        "DATA_SET",
-        "Experiment",
-        "str",
-        "SHD",
-        "Data set; DEMO is synthetic, small and needs no download.",
-        choices=("SHD", "SSC", "DEMO"),
-    ),
+OF_RECORDINGS = (
     of_spikes(
         "RESCALE_T",
         "Experiment",
@@ -34,7 +26,7 @@ _OWN = (
         "Experiment",
         "float",
         1.0,
-        "Factor on channel numbers, rounded down; there are 700 input channels all the same.",
+        "Factor on channel numbers, rounded down; there are as many input channels all the same.",
         above=0.0,
         most=1.0,
     ),
@@ -58,6 +50,16 @@ _OWN = (
         least=0.0,
         below=0.5,
     ),
+    of_spikes(
+        "CLOCK_CHANNELS",
+        "Experiment",
+        "int",
+        0,
+        "Input channels that tell the time: the last so many; each spikes every 5 ms of its part of the trial, and "
+        "those of recordings are squeezed into the others.",
+        least=0,
+        most=NUM_CHANNELS // 2,
+    ),
     of_samples(
         "BALANCE_TRAIN_CLASSES",
         "Experiment",
@@ -71,22 +73,6 @@ _OWN = (
         "bool",
         False,
         "Whether each evaluation is of as many samples of each class as the smallest has, drawn anew.",
-    ),
-    of_places(
-        "DATA_BUFFER_NAME",
-        "Experiment",
-        "str",
-        BUFFER,
-        "Prefix of the folders in which SSC's binned spikes are kept; left as it is, they are in ./data/SSC, or of "
-        "another DATA_DIR in the user's cache folder.",
-    ),
-    of_choice(
-        "EVALUATION",
-        "Loss",
-        "str",
-        "random",
-        "How the validation set is formed; validation_set is SSC's own file, and all of its training file trains.",
-        choices=("random", "speaker", "validation_set"),
     ),
     of_choice(
         "SPEAKER_LEFT",
@@ -110,8 +96,36 @@ _OWN = (
         "Whether the input spikes of a batch are read back from the backend and compared before training.",
     ),
 )
+"""Keys of every benchmark on recordings of several speakers, in files of SHD's layout or not."""
 
-KEYS = declare(_OWN, without=("ETA_DECAY",), methods=(*METHODS, "cross_validate"))
+_OWN = (
+    of_spikes(
+        "DATA_SET",
+        "Experiment",
+        "str",
+        "SHD",
+        "Data set; DEMO is synthetic, small and needs no download.",
+        choices=("SHD", "SSC", "DEMO"),
+    ),
+    of_places(
+        "DATA_BUFFER_NAME",
+        "Experiment",
+        "str",
+        BUFFER,
+        "Prefix of the folders in which SSC's binned spikes are kept; left as it is, they are in ./data/SSC, or of "
+        "another DATA_DIR in the user's cache folder.",
+    ),
+    of_choice(
+        "EVALUATION",
+        "Loss",
+        "str",
+        "random",
+        "How the validation set is formed; validation_set is SSC's own file, and all of its training file trains.",
+        choices=("random", "speaker", "validation_set"),
+    ),
+)
+
+KEYS = declare((*_OWN, *OF_RECORDINGS), without=("ETA_DECAY",), methods=(*METHODS, "cross_validate"))
 
 ALIASES = {**keys.ALIASES, "DATASET": "DATA_SET"}
 

@@ -62,5 +62,9 @@ class Progress:
                 parts.append(f"{label} {record[f'{phase}_accuracy']:6.1%} (loss {record[f'{phase}_loss']:.3f})")
         parts.append(f"{record['silent_neurons']} silent neurons{', rewired' if record.get('rewired') else ''}")
         parts.append(f"{record['seconds']:.1f} s")
-        tqdm.write("  ".join(parts), file=sys.stdout)
+        self.tell("  ".join(parts))
+
+    def tell(self, line: str) -> None:
+        """A line that stays."""
+        tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()

@@ -152,7 +152,10 @@ def _repetitions(scan: Scan, p: dict[str, Any]) -> Iterator[Run]:
 def _digest(scan: Scan, resolved: Mapping[str, Any]) -> str:
     default = {key.name: key.default for key in scan.benchmark.keys}
     own = {k: v for k, v in resolved.items() if k not in NOT_SETTINGS and v != default[k]}
-    if own.get("SPK_REC_STEPS") == round(resolved["TRIAL_MS"] / resolved["DT_MS"]):
+    steps = own.get("SPK_REC_STEPS")
+    if steps is not None and steps == round(
+        (resolved["TRIAL_MS"] or 0.0) / resolved["DT_MS"]
+    ):  # None: as data are long
         del own["SPK_REC_STEPS"]
     text = json.dumps([scan.benchmark.name, scan.mode, own], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

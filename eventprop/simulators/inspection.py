@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from eventprop import backends
 from eventprop.data.alignment import alignment_of
+from eventprop.data.clock import with_clock
 from eventprop.data.dataset import Dataset
 from eventprop.data.spikes import SpikeSet, from_samples
 from eventprop.data.splits import Subset
@@ -80,6 +82,10 @@ class Inspection(ABC):
     def _ready(self, p: Mapping[str, Any], *, plain: bool = False) -> backends.Engine:
         """An engine for a run without training."""
 
+    @abstractmethod
+    def _start(self, p: Mapping[str, Any]) -> Network:
+        """The network of resolved parameters, with initial weights as ``WEIGHT_INIT`` has them."""
+
     def network(self, p: Mapping[str, Any], *, plain: bool = False) -> Network:
         return network_of(p, self.data.num_channels, self.data.num_classes, plain=plain)
 
@@ -114,7 +120,7 @@ class Inspection(ABC):
 
     def _synaptic(self) -> dict[str, np.ndarray]:
         """Weights and, as ``<synapse population>.delay``, delays."""
-        return self._current or self._given or self._network.initial_weights(self.p["MODEL_SEED"])
+        return self._current or self._given or self._start(self.p).initial_weights(self.p["MODEL_SEED"])
 
     def _set_synaptic(
         self,
@@ -149,6 +155,21 @@ class Inspection(ABC):
         """
         self._given_time_constants = self._network.check_time_constants(values)
         self._current_time_constants = None
+
+    def to_nir(self, path: str | Path, spikes: str = "delta") -> None:
+        """Write the network, with the weights, delays and time constants that it has now, as a NIR graph.
+
+        Args:
+            path: the file.
+            spikes: what a spike is to who reads it: "delta", a Dirac pulse as NIR has it, or "steps", 1 for a step of
+                ``DT_MS`` as in programs that know steps alone.
+
+        Raises:
+            ValueError: lists what of this network NIR cannot say; or the package ``nir`` is not installed.
+        """
+        from eventprop.exchange import to_nir
+
+        to_nir.write(path, to_nir.graph_of(self._network, self._synaptic(), self.time_constants(), spikes))
 
     def predict(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]]) -> Prediction:
         """Classes and scores of samples ``{"x": channel numbers, "t": times in ms}``."""
@@ -293,7 +314,9 @@ class Inspection(ABC):
         if len(X) == 0:
             raise ValueError("X holds no samples")
         true_times, alignment = p["INPUT_TIMES"] == "true", alignment_of(p)
-        return from_samples(X, self.data.num_channels, p["DT_MS"], p["TRIAL_MS"], true_times, alignment)
+        spikes = from_samples(X, self.data.num_channels, p["DT_MS"], p["TRIAL_MS"], true_times, alignment)
+        clock = p.get("CLOCK_CHANNELS", 0)
+        return with_clock(spikes, clock, p["DT_MS"]) if clock else spikes
 
     def _checked_labels(self, Y: Sequence[int], n: int) -> np.ndarray:
         labels = np.asarray(Y)

@@ -16,6 +16,7 @@ from eventprop.description import NetworkSettings, describe
 from eventprop.network import Network
 from eventprop.reports.recording import RecordingSettings, given_names
 from eventprop.reports.timing import TimingSettings
+from eventprop.training.fluctuation import StartSettings
 from eventprop.training.optimiser import AdamSettings
 from eventprop.training.outputs import FileSettings
 from eventprop.training.schedule import RateSettings
@@ -27,6 +28,7 @@ _Record = TypeVar("_Record")
 
 RECORDS: dict[str, type] = {
     "network": NetworkSettings,
+    "start": StartSettings,
     "samples": SampleSettings,
     "loop": LoopSettings,
     "rate": RateSettings,
@@ -52,6 +54,7 @@ class Records:
     """All of a run's records; each is documented where it is read."""
 
     network: NetworkSettings
+    start: StartSettings
     samples: SampleSettings
     loop: LoopSettings
     backend: Settings
@@ -69,6 +72,7 @@ class Records:
         """
         return cls(
             network=_network(p),
+            start=_of(StartSettings, p),
             samples=_of(SampleSettings, p),
             loop=_of(LoopSettings, p, rate=_of(RateSettings, p), adam=_of(AdamSettings, p)),
             backend=Settings(**{f.name: p[_BACKEND.get(f.name, f.name.upper())] for f in fields(Settings)}),

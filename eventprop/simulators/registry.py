@@ -20,6 +20,7 @@ from eventprop.parameters import dvs as dvs_parameters
 from eventprop.parameters import mnist as mnist_parameters
 from eventprop.parameters import shd as shd_parameters
 from eventprop.parameters import smnist as smnist_parameters
+from eventprop.parameters import spikes as spikes_parameters
 from eventprop.parameters import yinyang as yinyang_parameters
 from eventprop.parameters.declaration import Key
 from eventprop.parameters.neurons import with_own_neurons
@@ -39,6 +40,7 @@ class Benchmark:
         declared, resolve: its declared parameters, and what completes and checks a ``p``.
         methods: method of the class by mode; the first mode is the default.
         fold_key: the key that lists the folds of mode "cross_validate", where there is that mode.
+        file_key: the key that a path alone on the command line stands for, where there is one.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Benchmark:
     resolve: Callable[[Mapping[str, Any]], dict[str, Any]]
     methods: Mapping[str, str] = field(default_factory=lambda: _MODES)
     fold_key: str | None = None
+    file_key: str | None = None
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -103,6 +106,16 @@ BENCHMARKS = {
             dvs_parameters.resolve_dvs,
             {**_MODES, "cross_validate": "cross_validate"},
             "SPEAKER_LEFT",
+        ),
+        Benchmark(
+            "spikes",
+            "own spikes",
+            *spikes_parameters.OWNER,
+            spikes_parameters.KEYS,
+            spikes_parameters.resolve_spikes,
+            {**_MODES, "cross_validate": "cross_validate"},
+            "SPEAKER_LEFT",
+            "DATA_SET",
         ),
     )
 }

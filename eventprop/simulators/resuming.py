@@ -70,6 +70,8 @@ class Resuming:
         if self.p["NEURONS"]:
             self._check_neuron(path, checkpoint.load(path, None)[1])  # before shapes, which may differ with it
         state, saved = checkpoint.load(path, network, to_train=to_train)
+        if to_train:
+            self._check_data(path, saved)
         matter = _TRAINING if to_train else {"network", "spikes"}
         self.warn_of_others(saved, path, matter, {"SPEAKER_LEFT"} if missing_is_new else set())
         return Loaded(state, path, saved)
@@ -93,6 +95,19 @@ class Resuming:
         if saved.get("HIDDEN_NEURON_TYPE") == kind and theirs.get(kind) != self.p["NEURONS"].get(kind):
             differing = _difference(theirs.get(kind, {}), self.p["NEURONS"].get(kind, {}))
             raise ValueError(f"{path} is of another neuron {kind!r}: {differing}")
+
+    def _check_data(self, path: Path, saved: Mapping[str, Any]) -> None:
+        """A run goes on with the data that it began with, where these have a fingerprint.
+
+        Raises:
+            ValueError: these are others.
+        """
+        ours, theirs = self.p.get("DATA_FINGERPRINT"), saved.get("DATA_FINGERPRINT")
+        if ours and theirs and ours != theirs:
+            raise ValueError(
+                f"{path} is of a run on other training data (DATA_FINGERPRINT {theirs!r}, and these have {ours!r}); "
+                "a new NAME, or LOAD_LAST=False, trains on these, and set_weights starts that from weights of others"
+            )
 
     def path(self, name: str) -> Path | None:
         """The checkpoint that is asked for, which may not be there; None where none is.

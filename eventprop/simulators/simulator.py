@@ -29,13 +29,14 @@ from eventprop.reports.recording import Recorder
 from eventprop.simulators.about import about_run, described, line_of, with_data, without_data
 from eventprop.simulators.choosing import is_done, without_test_data
 from eventprop.simulators.continuing import Left, left_by
-from eventprop.simulators.inspection import Gradients, Inspection, Prediction, engine_with, with_own
+from eventprop.simulators.inspection import Gradients, Prediction, engine_with, with_own
 from eventprop.simulators.records import Records, network_of
 from eventprop.simulators.resuming import SEEDS, Loaded, Resuming, no_moments
 from eventprop.simulators.returned import FoldsResult, RunResult
+from eventprop.simulators.starting import Starting
 from eventprop.streams import draw_seed
 from eventprop.terminal import prepare, spoken
-from eventprop.training import trainer
+from eventprop.training import diagnosis, trainer
 from eventprop.training.checkpoint import TrainingState, checksum
 from eventprop.training.lock import alone
 from eventprop.training.outputs import Outputs, journal_name
@@ -48,7 +49,7 @@ EachEpoch = Callable[[backends.Engine, int], None]
 OnEpoch = Callable[["Simulator", dict[str, Any]], object]
 
 
-class Simulator(Inspection):
+class Simulator(Starting):
     """A benchmark's network, data and runs.
 
     Args:
@@ -154,7 +155,7 @@ class Simulator(Inspection):
                 "checkpoint of NAME, or of CHECKPOINT_NAME; in a script, train or set_weights come first"
             )
         weights = self._current or self._given if state is None else state.weights
-        weights = weights or network.initial_weights(self.p["MODEL_SEED"])
+        weights = weights or self._start(drawn).initial_weights(self.p["MODEL_SEED"])
         own = self._current_time_constants or self._given_time_constants if state is None else state.time_constants
         checked = network.check_weights(weights), network.check_time_constants(with_own(network, own))
         if plain:
@@ -180,7 +181,7 @@ class Simulator(Inspection):
             raise ValueError(f"EARLY_STOPPING={p['EARLY_STOPPING']} needs validation samples, and N_VALIDATE is 0")
         with self._alone(p):
             method = "cross_validate" if fold else "train_test" if evaluated == "test" else "train"
-            _note_what_trains(p, training, method)
+            _note_what_trains(p, training, method, asked=self._as_given.get("N_TRAIN", 0) is not None)
             return self._train_alone(p, _Parts(training, evaluation, evaluated), fold, each_epoch)
 
     def _cross_validate(self, p: dict[str, Any], samples: Subset, group: str = "speaker") -> FoldsResult:
@@ -231,9 +232,12 @@ class Simulator(Inspection):
         name, network = p["NAME"] + fold, self.network(p)
         loaded, goes_on = self._loaded(p, name, network, fold)
         settings = Records.of(p, self._as_given, name)
-        state = loaded.state or self._fresh(settings.loop, network)
-        done = is_done(state.history, p["EARLY_STOPPING"])
-        loop = replace(settings.loop, n_epoch=state.epoch) if done else settings.loop
+        loop = settings.loop
+        if loop.rewire_silent or not (loaded.state or self._given):
+            network = self._start(p)
+        state = loaded.state or self._fresh(loop, network)
+        if done := is_done(state.history, p["EARLY_STOPPING"]):
+            loop = replace(loop, n_epoch=state.epoch)
         samples = trainer.Samples(parts.training, parts.evaluation, Preparation(settings.samples, parts.training))
         recorder = Recorder(settings.recording, network)
         if goes_on or (state.mark is not None and state.mark.file == journal_name(name)):
@@ -270,6 +274,7 @@ class Simulator(Inspection):
             shown = samples.preparation.evaluation(parts.evaluation, state.epoch - 1)
             outcome = trainer.evaluate(engine, shown, loop.n_batch)
         self._keep(network, state, outcome)
+        diagnosis.warn_of_chance(outcome, state.history[-1]["train_accuracy"], parts.training.labels, parts.called)
         if run is not None:
             run.finish(state, parts.called)
             recorder.write()
@@ -342,7 +347,7 @@ class Simulator(Inspection):
         engine = self._ready(p, trained=True, ranks=world())
         recorder = Recorder(settings.recording, engine.network)
         outcome = trainer.evaluate(engine, preparation.evaluation(evaluation, 0), loop.n_batch, recorder)
-        trainer.warn_of_silence(engine.network, outcome, "testing")
+        diagnosis.warn_of_silence(engine.network, outcome, "testing")
         self.evaluated = (outcome.subset, outcome)
         state = TrainingState(weights={}, moments={}, rate=LearningRate.start(loop.rate))
         trainer.collect(loop, state, {"train": None, "eval": outcome}, engine)
@@ -368,9 +373,9 @@ class _Parts(NamedTuple):
     called: str
 
 
-def _note_what_trains(p: dict[str, Any], training: Subset, method: str) -> None:
+def _note_what_trains(p: dict[str, Any], training: Subset, method: str, *, asked: bool) -> None:
     """Let ``p`` say what a run really takes, so that its saved parameters repeat it: the method, and the number of
-    training samples where that is another one than ``N_TRAIN``, which is told."""
+    training samples where that is another one than ``N_TRAIN``, which is told if it was ``asked`` for."""
     n, wanted = len(training), p["N_TRAIN"]
     p["METHOD"] = method
     if n == wanted or method == "cross_validate" or ("blend" in p.get("AUGMENTATION", {}) and n < wanted):
@@ -383,5 +388,6 @@ def _note_what_trains(p: dict[str, Any], training: Subset, method: str) -> None:
         why = "with a validation file the whole training file trains"
     else:
         why = "there are no more without those of validation"
-    print(f"{n} samples train, not N_TRAIN={wanted}: {why}")
+    if asked:
+        print(f"{n} samples train, not N_TRAIN={wanted}: {why}")
     p["N_TRAIN"] = n

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,9 @@ from eventprop.reports.recording import Recorder
 from eventprop.reports.results import activity_columns
 from eventprop.streams import stream_seed
 from eventprop.training.checkpoint import TrainingState
+from eventprop.training.diagnosis import diagnose, is_off, silent_neurons, warn_of_silence
 from eventprop.training.optimiser import AdamSettings, adam_parameters
+from eventprop.training.potential import Activity, by_layer
 from eventprop.training.rewiring import rewire
 from eventprop.training.schedule import RateSettings
 
@@ -135,6 +136,8 @@ def train(
     before = state.seconds
     evaluated: Outcome | None = None
     start = time.perf_counter()
+    if state.epoch == 0:
+        _said(engine, samples.training, progress)
     for epoch in range(state.epoch, settings.n_epoch):
         state.rate.before_epoch(settings.rate)
         presented = samples.preparation.training(samples.training, epoch)
@@ -147,8 +150,10 @@ def train(
         monitored = meaning("EMA_WHICH", settings.ema_which, {"training": trained, "validation": evaluated})
         rate = state.rate.working
         state.rate.after_epoch(settings.rate, epoch, None if monitored is None else monitored.accuracy)
-        silent = _silent(trained)
-        warn_of_silence(engine.network, trained, "training")
+        silent, why = silent_neurons(trained.spike_counts), ""
+        if is_off(engine.network, Activity(trained.spike_counts, float(np.mean(trained.predictions >= 0)))):
+            why = _said(engine, samples.training, progress)
+        warn_of_silence(engine.network, trained, "training", why)
         if rewired := settings.rewire_silent and bool(silent.any()):
             lift, seed = settings.rewire_lift, settings.model_seed
             engine.set_weights(rewire(engine.network, engine.weights(), silent, lift, seed, epoch))
@@ -161,6 +166,13 @@ def train(
         if observers.after_epoch(state, best, progress):
             break
     return evaluated
+
+
+def _said(engine: Engine, training: Subset, progress: Progress) -> str:
+    """What is wrong with the network's activity in training samples, told and returned."""
+    if why := diagnose(engine, training.part.spikes, training.indices):
+        progress.tell(why)
+    return why
 
 
 def _train_epoch(
@@ -292,39 +304,6 @@ def _is_best(settings: LoopSettings, state: TrainingState, trained: Outcome, eva
     return True
 
 
-def _silent(outcome: Outcome) -> np.ndarray:
-    """Hidden neurons without a spike in a pass, ``(hidden neurons,)``."""
-    return np.asarray(outcome.spike_counts.sum(axis=0) == 0)
-
-
-def _by_layer(network: Network, values: np.ndarray) -> list[np.ndarray]:
-    """Arrays whose last axis is that of all hidden neurons, layer by layer."""
-    return np.split(values, np.cumsum([layer.size for layer in network.hidden])[:-1], axis=-1)
-
-
-def warn_of_silence(network: Network, outcome: Outcome, what: str) -> None:
-    """Say where a whole layer never spiked, or no output where first spikes decide: nothing reaches what comes then.
-
-    Args:
-        what: what the samples were for.
-    """
-    n = len(outcome.labels)
-    for layer, silent in zip(network.hidden, _by_layer(network, _silent(outcome)), strict=True):
-        if silent.all() and n:
-            weights = "INPUT_HIDDEN_MEAN or _STD" if layer == network.hidden[0] else "HIDDEN_HIDDENFWD_MEAN or _STD"
-            warnings.warn(
-                f"none of the {layer.size} neurons of {layer.name} spiked in {what} ({n} samples), so nothing but "
-                f"chance is left: larger {weights}, a lower V_THRESH, or REG_TYPE with LBD_LOWER may wake them",
-                stacklevel=2,
-            )
-    if network.loss.spiking and n and (outcome.predictions < 0).all():
-        warnings.warn(
-            f"no output neuron spiked in {what} ({n} samples), so no sample has a class: larger HIDDEN_OUTPUT_MEAN or "
-            "_STD may help",
-            stacklevel=2,
-        )
-
-
 def epoch_record(
     epoch: int,
     network: Network,
@@ -342,10 +321,10 @@ def epoch_record(
         batch: samples in a batch.
     """
     shown = next(o for o in (trained, evaluated) if o is not None)
-    counts, silent = shown.spike_counts, _silent(shown)
+    counts, silent = shown.spike_counts, silent_neurons(shown.spike_counts)
     layers = [
         activity_columns(c, batch, int(s.sum()))
-        for c, s in zip(_by_layer(network, counts), _by_layer(network, silent), strict=True)
+        for c, s in zip(by_layer(network, counts), by_layer(network, silent), strict=True)
     ]
     return {
         "epoch": epoch,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import simulator_SHD
-from eventprop.data.augmentation import blend, dilate, jitter, shift, thin
+from eventprop.data.augmentation import blend, dilate, gain, jitter, shift, thin
 from eventprop.data.dataset import Part
 from eventprop.data.presentation import Preparation, SampleSettings
 from eventprop.data.spikes import SpikeSet
@@ -155,7 +155,10 @@ def test_without_augmentation_nothing_is_copied() -> None:
         assert batch.spikes is training.part.spikes
 
 
-@pytest.mark.parametrize("kind", [{"random_shift": 5.0}, {"ID_jitter": 1.0}, {"random_dilate": [0.8, 1.2]}])
+KINDS = [{"random_shift": 5.0}, {"random_gain": [3, 1.0]}, {"ID_jitter": 1.0}, {"random_dilate": [0.8, 1.2]}]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_epoch_draws_anew_and_the_same_epoch_alike(kind: dict[str, Any]) -> None:
     how, training = prepared(kind, shuffle=False)
     first, again, later = shown(how, training), shown(how, training), shown(how, training, 1)
@@ -243,7 +246,58 @@ def p(small_data: Path) -> dict[str, Any]:
     return {**simulator_SHD.p, **own, "INPUT_HIDDEN_MEAN": 0.05, "HIDDEN_HIDDEN_STD": 0.02}
 
 
-ALL = {"random_shift": 20.0, "blend": [0.5, 0.5], "random_dilate": [0.9, 1.1], "ID_jitter": 2.0}
+def test_gain_is_what_its_logarithm_says() -> None:
+    """The gain of each sample, found again in how many spikes there are: at its channels, between them, and on average.
+
+    A spike a step far from others, so that no copy falls on another one's place."""
+    n, channels, steps = 200, 300, 401
+    each = np.arange(1, steps - 2, 4)
+    data = SpikeSet(
+        np.arange(n + 1) * each.size,
+        np.tile(each, n).astype(np.uint16),
+        np.tile(np.linspace(0, channels - 1, each.size).astype(np.uint16), n),
+        channels,
+        steps,
+    )
+    found = gain(data, [3, 0.8], np.random.default_rng(5))
+    logs = np.random.default_rng(5).normal(-0.32, 0.8, (n, 3))
+    for at, expected in ((0, logs[:, 0]), (0.5, logs[:, 1]), (0.25, logs[:, :2].mean(axis=1)), (1, logs[:, 2])):
+        near = np.abs(each - each[round(at * (each.size - 1))]) <= 16
+        band = each[near].min() - 1, each[near].max() + 1
+        number = [np.sum((found.sample(i)[0] >= band[0]) & (found.sample(i)[0] <= band[1])) for i in range(n)]
+        assert np.corrcoef(number, np.exp(expected))[0, 1] > 0.9
+        assert np.mean(number) == pytest.approx(np.exp(expected).mean() * near.sum(), rel=0.15)
+    assert gain(data, [2, 0.0], np.random.default_rng(1)).arrays["steps"].tolist() == data.steps.tolist()
+
+
+def test_copies_of_a_spike_lie_around_it() -> None:
+    """One of them stays; the others are a step and a seventieth of the channels away, with a normal distribution."""
+    data = SpikeSet(np.arange(501), np.full(500, 200, np.uint16), np.full(500, 350, np.uint16), 700, 401)
+    found = gain(data, [2, 1.5], np.random.default_rng(2))
+    lengths = np.diff(found.offsets)
+    assert lengths.max() > 5 and (lengths == 0).any()
+    own = [(200, 350) in pairs(found, i) for i in range(500) if lengths[i]]
+    assert all(own)
+    others = np.array([p for i in range(500) for p in pairs(found, i) if p != (200, 350)]) - [200, 350]
+    assert np.std(others, axis=0) == pytest.approx([1.0, 10.0], rel=0.15)
+    assert np.abs(others.mean(axis=0) / [1.0, 10.0]).max() < 0.2
+
+
+def test_gain_of_true_times_keeps_them_within_their_steps() -> None:
+    data = SpikeSet(np.array([0, 3]), *(np.array(v, np.uint16) for v in ([5, 6, 7], [1, 2, 3])), 30, 50)
+    timed = data.remade(data.offsets, {**data.arrays, "at": np.array([0.25, 0.5, 0.75], np.float32)})
+    for seed in range(20):
+        found = gain(timed, [2, 2.0], np.random.default_rng(seed))
+        assert found.at is not None and set(found.at.tolist()) <= {0.25, 0.5, 0.75}
+
+
+ALL = {
+    "random_gain": [4, 1.0],
+    "random_shift": 20.0,
+    "blend": [0.5, 0.5],
+    "random_dilate": [0.9, 1.1],
+    "ID_jitter": 2.0,
+}
 
 
 def test_a_resumed_run_is_augmented_as_one_that_was_never_stopped(p: dict[str, Any]) -> None:
@@ -283,6 +337,10 @@ BAD = [
     ({"random_shift": -1}, "random_shift"),
     ({"random_shift": "40"}, "random_shift"),
     ({"random_shift": True}, "random_shift"),
+    ({"random_gain": 0.9}, "random_gain.*knots, s.d.*from 2 to 700"),
+    ({"random_gain": [1, 0.9]}, "a whole number from 2"),
+    ({"random_gain": [2.0, 0.9]}, "a whole number from 2"),
+    ({"random_gain": [2, -0.1]}, "from 0 to 3"),
     ({"random_dilate": 0.9}, "random_dilate.*least and the largest factor"),
     ({"random_dilate": [1.1, 0.9]}, "the smaller one first"),
     ({"random_dilate": [0, 1]}, "both positive"),

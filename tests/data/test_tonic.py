@@ -83,3 +83,27 @@ def test_a_missing_file_is_fetched_by_tonic(small_data: Path, tmp_path: Path, mo
     with pytest.raises(FileNotFoundError, match=r"shd_test.h5 is missing .*ConnectionError: no network"):
         shd.load_shd("here", shd.Grid(5.0, 700.0))
     assert asked == [("here", True), ("here", False)]
+
+
+def test_a_data_set_of_tonic_for_own_spikes(small_data: Path) -> None:
+    """Its spoken digits, in microseconds, are those of the files; frames that its transforms make are counts."""
+    from simulator_SHD import SHD_model
+    from simulator_spikes import spikes_model
+
+    folder = Path("tonic")
+    shutil.copytree(small_data / "SHD", folder / "SHD")
+    for part in ("train", "test"):
+        (folder / "SHD" / f"shd_{part}.h5.zip").touch()
+    sets = [tonic.datasets.SHD(str(folder), train=train) for train in (True, False)]
+    settings = {"WRITE_TO_DISK": False, "TRIAL_MS": 700.0, "N_TRAIN": 80, "N_VALIDATE": 20}
+    ours = spikes_model(spikes_model.defaults() | settings | {"TIME_UNIT": "us", "DT_MS": 2.0, "NUM_INPUT": 700}, *sets)
+    theirs = SHD_model({**SHD_model.defaults(), **settings, "DT_MS": 2.0, "DATA_DIR": str(small_data)})
+    for found, expected in ((ours.data.train, theirs.data.train), (ours.data.test, theirs.data.test)):
+        assert (found.labels == expected.labels).all() and (found.speakers == expected.speakers).all()
+        assert np.array_equal(found.spikes.channels, expected.spikes.channels)
+        assert (found.spikes.steps != expected.spikes.steps).mean() < 1e-3  # whole microseconds
+    assert ours.data.class_names == theirs.data.class_names
+    frames = tonic.transforms.ToFrame(sensor_size=sets[0].sensor_size, time_window=5000)
+    binned = tonic.datasets.SHD(str(folder), train=False, transform=frames)
+    counted = spikes_model(spikes_model.defaults() | {"WRITE_TO_DISK": False, "BIN_MS": 5.0, "NUM_INPUT": 700}, binned)
+    assert counted.data.num_channels == 700 and counted.data.train.spikes.steps.size > 1000

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import simulator_SHD
+from eventprop.data.splits import random_split
 from simulator_SHD import SHD_model
 
 
@@ -83,7 +84,7 @@ def test_without_shuffling_labels_are_those_of_the_samples(p: dict[str, Any]) ->
     """Without SHUFFLE the reference's MNIST trains everything towards label 0."""
     mn = trained({**p, "SHUFFLE": False, "REC_PREDICTIONS": True})
     labels = mn.collected["labels_train"][0]
-    samples = simulator_SHD.random_split(mn.training_file(mn.p), 100, 20, 123)[0]
+    samples = random_split(mn.training_file(mn.p), 100, 20, 123)[0]
     assert np.array_equal(labels, samples.labels) and len(set(labels.tolist())) > 10
 
 

@@ -113,6 +113,7 @@ def test_a_start_with_other_settings_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     assert Path("out/k_state_last.npz").read_bytes() == old
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", ".* no better than chance")
         run(ETA=0.01, LOAD_LAST=True)
     assert Path("out/k_w_input_hidden_last.npy").read_bytes() == Path("whole/k_w_input_hidden_last.npy").read_bytes()
     assert Path("out/k_state_last_previous_1.npz").read_bytes() == old

@@ -51,8 +51,8 @@ FAILS = """
 """
 
 
-SECOND_EPOCH = 3 + 1 + 2
-"""Number of the sweep over its second batch, behind those over three batches of training and one of validation: the
+SECOND_EPOCH = 1 + 3 + 1 + 2
+"""Number of the sweep over its second batch, behind that of the diagnosis, three of training and one of validation: the
 checkpoint of the first one is written before rank 0 does its part of the first batch."""
 
 

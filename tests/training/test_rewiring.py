@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import simulator_SHD
+from eventprop.data.splits import random_split
 from eventprop.network import Network
 from eventprop.parameters.shd import resolve_shd
 from eventprop.simulators.records import Records, network_of
@@ -90,7 +91,7 @@ def with_silent_neurons(p: dict[str, Any]) -> SHD_model:
 
 def silent_of(mn: SHD_model, p: dict[str, Any]) -> np.ndarray:
     """Hidden neurons without a spike in training and validation, by the spikes of each sample."""
-    training, validation = simulator_SHD.random_split(mn.training_file(mn.p), 60, 20, mn.p["TRAIN_DATA_SEED"])
+    training, validation = random_split(mn.training_file(mn.p), 60, 20, mn.p["TRAIN_DATA_SEED"])
     counts = np.zeros((2, 20))
     for subset in (training, validation):
         for layer in range(2):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import simulator_SHD
+from eventprop.data.splits import random_split
 from eventprop.parameters.shd import resolve_shd
 from eventprop.simulators.records import Records
 from eventprop.streams import stream_seed
@@ -165,7 +166,7 @@ def test_activity_of_each_layer(p: dict[str, Any]) -> None:
     p |= {"ETA": 1e-12, "SHUFFLE": False}
     mn = SHD_model(p)
     mn.train(p)
-    training, _ = simulator_SHD.random_split(mn.training_file(mn.p), 100, 20, mn.p["TRAIN_DATA_SEED"])
+    training, _ = random_split(mn.training_file(mn.p), 100, 20, mn.p["TRAIN_DATA_SEED"])
     row = np.loadtxt("out/test_results.txt")
     assert row.shape == (6 + 18,)
     totals, silent = [], []
@@ -235,7 +236,7 @@ def test_best_checkpoint_is_of_the_best_epoch(p: dict[str, Any]) -> None:
     mn.train(p)
     best = max(r["eval_accuracy"] for r in mn.history)
     reloaded = SHD_model(p)
-    training, validation = simulator_SHD.random_split(reloaded.training_file(mn.p), 100, 20, mn.p["TRAIN_DATA_SEED"])
+    training, validation = random_split(reloaded.training_file(mn.p), 100, 20, mn.p["TRAIN_DATA_SEED"])
     found = reloaded._test(reloaded._for_run({**p, "LOAD_BEST": True}), validation).correct_eval
     assert found == best and len(training) == 100
 

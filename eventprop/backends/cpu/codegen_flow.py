@@ -78,7 +78,12 @@ class FlowStruct(Struct):
         own = {n: f"reinterpret_cast<const vec &>(*{a})" for n, a in self.per_lane().items()}
         own |= {n: f"{source}[{i}]" for i, n in enumerate(names)}
         loads = "".join(f"        const vec {n} = {a};\n" for n, a in own.items() if n in used)
-        lines = "".join(f"        d[{i}] {sign} {cpp(of[n])};\n" for i, n in enumerate(names) if n in of)
+        vectors = {n for n in names if n in of and not names_in(of[n]).isdisjoint({*own})}
+        lines = "".join(
+            f"        d[{i}] {sign} {'' if n in vectors else 'vec{} + '}{cpp(of[n])};\n"
+            for i, n in enumerate(names)
+            if n in of
+        )
         return self.function(
             f"void {name}(const real *c, const real *h, const vec *{source}, vec *d)",
             f"        (void){source}, (void)d;\n{self.scalars(code)}{loads}{lines}",

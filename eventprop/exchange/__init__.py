@@ -1,0 +1,1 @@
+"""Networks to other programs, and from them, in the neuromorphic intermediate representation (NIR)."""
