@@ -23,15 +23,15 @@ extern "C" {
 int engine_panel() { return eventprop::P; }
 int engine_row_spare() { return int(Panels::stride_of(0) / eventprop::P); }
 
-Engine *engine_create(int K, int per_input_step, int n_input, int copies, int delay, int n_hidden, int threads) {
+[[gnu::cold]] Engine *engine_create(int K, int per_input_step, int n_input, int copies, int delay, int n_hidden, int threads) {
     try { return new Engine(K, per_input_step, {n_input, copies, delay}, n_hidden, threads); } catch (...) { return nullptr; }
 }
-void engine_destroy(Engine *e) { delete e; }
+[[gnu::cold]] void engine_destroy(Engine *e) { delete e; }
 // Threads that work, the caller's included.
 int engine_threads(const Engine *e) { return e->pool.size(); }
 
 // Layer `layer` counts the hidden ones from 0; the read-out comes last. parameters: [parameter][n].
-int engine_layer(Engine *e, int layer, int n, const double *parameters, double dt) {
+[[gnu::cold]] int engine_layer(Engine *e, int layer, int n, const double *parameters, double dt) {
     return guarded([&] {
         const bool hidden = layer < int(e->hidden.size());
         auto &l = layer_of(e, layer);
@@ -44,17 +44,17 @@ int engine_layer(Engine *e, int layer, int n, const double *parameters, double d
     });
 }
 // The layer's next trained parameter, in the order in which the model has them: [panel][P] each, from `least` to `most`.
-int engine_trained(Engine *e, int layer, real *w, real *g, real *m, real *v, double least, double most) {
+[[gnu::cold]] int engine_trained(Engine *e, int layer, real *w, real *g, real *m, real *v, double least, double most) {
     return guarded([&] { layer_of(e, layer).trained.push_back({w, g, m, v, real(least), real(most)}); });
 }
 // Takes over values that were written into the arrays of trained parameters.
-int engine_take_trained(Engine *e) {
+[[gnu::cold]] int engine_take_trained(Engine *e) {
     return guarded([&] {
         for (auto &l : e->hidden) e->take_trained(l);
         e->take_trained(e->output);
     });
 }
-int engine_loss(Engine *e, int number, int n, const double *parameters) {
+[[gnu::cold]] int engine_loss(Engine *e, int number, int n, const double *parameters) {
     return guarded([&] { e->set_loss(number, parameters, n); });
 }
 // w, g, m, v: [panel][n_pre + spare][P]
@@ -66,6 +66,7 @@ void engine_weights(Engine *e, int layer, int recurrent, int n_pre, int trained,
     x.trained = trained;
     x.present = true;
 }
+#if DELAYS
 // Delays (ms) of synapses that are there, in the same layout; shared: see Weights::Shared. They stay from 0 to `most`.
 int engine_delays(Engine *e, int layer, int recurrent, int trained, int shared, double most, real *d, real *g, real *m, real *v) {
     return guarded([&] {
@@ -78,14 +79,27 @@ int engine_delays(Engine *e, int layer, int recurrent, int trained, int shared, 
         x.most = real(most);
     });
 }
-int engine_regulariser(Engine *e, int number, int n, const double *parameters) {
+#endif
+int engine_take_delays(Engine *e) { return guarded([&] { e->take_delays(); }); }
+[[gnu::cold]] int engine_regulariser(Engine *e, int number, int n, const double *parameters) {
     return guarded([&] {
         e->regulariser_number = number;
         e->regulariser.assign(parameters, parameters + n);
     });
 }
 int engine_run(Engine *e, const BatchView *batch) { return guarded([&] { e->run(*batch); }); }
-int engine_take_delays(Engine *e) { return guarded([&] { e->take_delays(); }); }
+// For benchmarks: from now on, or no longer, the tasks of loops are timed; and which loop, which task of it and how long it took,
+// of those that were. Returns how many.
+[[gnu::cold]] void engine_time_tasks(Engine *e, int on) { e->pool.now().time_tasks(on); }
+[[gnu::cold]] int engine_tasks(Engine *e, int *loop, int *task, double *seconds) {
+    const auto &took = e->pool.now().took;
+    for (size_t i = 0; loop && i < took.size(); ++i) {
+        loop[i] = took[i].loop;
+        task[i] = took[i].task;
+        seconds[i] = took[i].seconds;
+    }
+    return int(took.size());
+}
 int engine_block_samples() { return eventprop::BLOCK_SAMPLES; }
 int engine_begin_gradients(Engine *e, int64_t first) { return guarded([&] { e->begin_gradients(first); }); }
 // Sums over the batch, or those that are given, become the gradients.
@@ -106,7 +120,7 @@ int engine_update(Engine *e, const double *parameters, const double *of_delays, 
     });
 }
 // A recorded variable of sample i of the last batch, [step][neuron]: number `row` of the layer's state, or of its adjoints.
-void engine_trace(Engine *e, int i, int layer, int backward, int row, float *to) {
+[[gnu::cold]] void engine_trace(Engine *e, int i, int layer, int backward, int row, float *to) {
     const bool read_out = layer == int(e->hidden.size());
     const auto &slot = e->slots[i];
     const auto &trace = read_out ? slot.output : slot.layers[layer];
@@ -120,7 +134,7 @@ void engine_trace(Engine *e, int i, int layer, int backward, int row, float *to)
 }
 // Spikes of sample i of the last batch: layer -1 is the input, the last one the read-out. Returns their number; copies
 // where ids is given. at: time since the start of the step, the whole of it on the grid.
-int64_t engine_spikes(Engine *e, int i, int layer, uint16_t *steps, uint16_t *ids, float *at) {
+[[gnu::cold]] int64_t engine_spikes(Engine *e, int i, int layer, uint16_t *steps, uint16_t *ids, float *at) {
     const auto &slot = e->slots[i];
     const auto &s = layer < 0 ? slot.input : layer < int(e->hidden.size()) ? slot.layers[layer].spikes : slot.output.spikes;
     if (ids)

@@ -61,9 +61,9 @@ public:
         each_spike(source, K, w, [&](int id, int k, real time, uint32_t s) { error_of[s] += error(w, id, k, time); });
     }
     // Adds to the gradients of panel p; spikes of each source in order of time.
-    void gather(Weights &w, const SpikeLists &source, int p) const {
-        if (w.delays_trained) gather_rows<true>(w, source, p);
-        else gather_rows<false>(w, source, p);
+    void gather(const Weights &w, const SpikeLists &source, int p, real *g, real *dg) const {
+        if (w.delays_trained) gather_rows<true>(w, source, p, g, dg);
+        else gather_rows<false>(w, source, p, g, dg);
     }
 
 private:
@@ -92,7 +92,7 @@ private:
             a[(C + 1) * LANES + lane] = error * drive.slope[there];
         }
     }
-    template <bool DELAYS> void gather_rows(Weights &w, const SpikeLists &source, int p) const {
+    template <bool LATE> void gather_rows(const Weights &w, const SpikeLists &source, int p, real *g, real *dg) const {
         for (int pre = 0; pre < w.n_pre; ++pre) {
             const uint32_t from = source.id_start[pre], to = source.id_start[pre + 1];
             if (from == to || source.step[from] >= rows) continue;
@@ -100,12 +100,12 @@ private:
                 Seen sum{};
                 const real *delay = delay_of(w, p, pre, first);
                 for (uint32_t s = from; s < to; ++s) {
-                    const Seen seen = of<true, DELAYS>(source.step[s], source.at[source.order[s]], delay, p, first);
+                    const Seen seen = of<true, LATE>(source.step[s], source.at[source.order[s]], delay, p, first);
                     sum.collected += seen.collected;
-                    if (DELAYS) sum.back += seen.back;
+                    if (LATE) sum.back += seen.back;
                 }
-                if (w.trained) *reinterpret_cast<vec *>(w.g.at(p, pre) + first) += sum.collected;
-                if (DELAYS) *reinterpret_cast<vec *>(w.dg.at(p, pre) + first) += vec_at(w.w.at(p, pre) + first) * sum.back;
+                if (w.trained) *reinterpret_cast<vec *>(g + size_t(pre) * P + first) += sum.collected;
+                if (LATE) *reinterpret_cast<vec *>(dg + size_t(pre) * P + first) += vec_at(w.w.at(p, pre) + first) * sum.back;
             }
         }
     }

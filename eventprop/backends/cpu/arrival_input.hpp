@@ -42,19 +42,22 @@ inline Line traffic_of_step(const SpikeLists &spikes, int k, double tau, double 
 }
 
 // Each spike `copies` times, in order of time; copy i has the numbers from i * n on.
-inline void copy_spikes(const SpikeLists &from, Delays source, int K, SpikeLists &to) {
-    struct Spike { real at; uint16_t id; };
-    std::vector<std::vector<Spike>> steps(K);
-    for (int c = 0; c < source.copies; ++c)
-        for (int k = 0; k + c * source.delay < K; ++k)
-            for (uint32_t s = from.step_start[k]; s < from.step_start[k + 1]; ++s)
-                steps[k + c * source.delay].push_back({from.at[s], uint16_t(c * source.n + from.id[s])});
+[[gnu::cold]] inline void copy_spikes(const SpikeLists &from, Delays source, int K, SpikeLists &to) {
+    std::vector<uint32_t> next(source.copies), end(source.copies);  // of each copy's spikes, which are in order
     to.clear(K);
     for (int k = 0; k < K; ++k) {
-        std::stable_sort(steps[k].begin(), steps[k].end(), [](const Spike &a, const Spike &b) { return a.at < b.at; });
-        for (const Spike &s : steps[k]) {
-            to.id.push_back(s.id);
-            to.at.push_back(s.at);
+        for (int c = 0; c < source.copies; ++c) {
+            const int left = k - c * source.delay;
+            next[c] = left < 0 ? 0 : from.step_start[left];
+            end[c] = left < 0 ? 0 : from.step_start[left + 1];
+        }
+        for (;;) {
+            int first = -1;
+            for (int c = 0; c < source.copies; ++c)
+                if (next[c] < end[c] && (first < 0 || from.at[next[c]] < from.at[next[first]])) first = c;
+            if (first < 0) break;
+            to.id.push_back(uint16_t(first * source.n + from.id[next[first]]));
+            to.at.push_back(from.at[next[first]++]);
         }
         to.step_start[k + 1] = uint32_t(to.id.size());
     }

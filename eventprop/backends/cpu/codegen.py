@@ -5,8 +5,8 @@ runs, changed variables are stored. The compiler turns such loops into vector co
 and ``dt`` alone is computed once, in double precision; where a parameter differs between neurons, so do the
 constants that follow from it, and these are loaded lane by lane.
 
-One library serves every loss and regulariser, any number of layers, and noise and dropout of any size; neuron types
-and which of their parameters differ between neurons or are trained are built in.
+One library serves every loss and regulariser, any number of layers, and noise and dropout of any size; neuron types,
+which of their parameters differ between neurons or are trained, and whether synapses have delays are built in.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def _optimiser(optimiser: models.Optimiser) -> str:
     return (
         f"struct Optimiser {{  // {optimiser.name}\n"
         f"    static constexpr int n_parameters = {len(optimiser.parameters)};\n"
-        "    static void update(const real *p, real factor, int n, real *__restrict w, const real *__restrict g,\n"
-        "                       real *__restrict m0, real *__restrict v0) {\n"
+        "    __attribute__((noinline)) static void update(const real *p, real factor, int n, real *__restrict w,\n"
+        "                       const real *__restrict g, real *__restrict m0, real *__restrict v0) {\n"
         f"{values_of(optimiser.parameters, 'p', optimiser.update)}{loop}    }}\n}};\n"
     )
 
@@ -85,6 +85,7 @@ def generate(network: Network, real: str = "float") -> str:
         "#include <cmath>\n"
         f"typedef {real} real;\n"
         f"#define EXACT_TIMES {int(kind is ExactStruct)}\n"
+        f"#define DELAYS {int(bool(network.delays))}\n"
         f"#define ARRIVALS {int(kind is ExactStruct and bool(network.delays))}\n"
         f"#define SUBSTEPS {int(kind is SubstepStruct)}\n"
         '#include "functions.hpp"\n'

@@ -105,6 +105,7 @@ class Struct:
         return (
             self.function("void start(const real *c, const real *h, real *x)", self.loop({}, "", "", start))
             + self.step()
+            + self.fires()
             + self.function(
                 "int quiet(const real *c, const real *h, const real *x)",
                 "        int still = 1;\n"
@@ -126,7 +127,7 @@ class Struct:
         for i, v in enumerate(list(m.state)[: m.inputs]):
             arrive += f"            {v} += current[{f'{i} * P + ' if i else ''}l];\n"
         arrive += f"            if constexpr (kept) {{\n{keep}            }}\n"
-        fires = f"            fired[l] = {cpp(m.threshold)};\n            any |= fired[l];\n" if m.threshold else ""
+        fires = f"            any |= {cpp(m.threshold)};\n" if m.threshold else ""
         if m.perturb:
             noise = f"            if constexpr (noisy) {{ const real noise = normal[l]; {cpp(m.perturb)} }}\n"
         else:
@@ -138,12 +139,22 @@ class Struct:
         loads = "".join(f"            real {v} = {a}[l];\n" for v, a in rows.items() if v in used)
         return self.function(
             "int step(const real *c, const real *h, real *__restrict x, const real *__restrict current, "
-            "int *__restrict fired, const real *__restrict normal, real *__restrict keep)",
-            "        int any = 0;\n        (void)fired, (void)normal, (void)keep;\n"
+            "const real *__restrict normal, real *__restrict keep)",
+            "        int any = 0;\n        (void)normal, (void)keep;\n"
             + self.scalars(code)
             + f"        for (int l = 0; l < P; ++l) {{\n{loads}{arrive}            {fast(m.update)}\n{noise}"
             + f"{stores}{fires}        }}\n        return any;\n",
             "template <bool noisy, bool kept> ",
+        )
+
+    def fires(self) -> str:
+        """Which lanes have reached their threshold after a step: some have, in few steps."""
+        threshold = self.model.threshold
+        if not threshold:
+            return ""
+        return self.function(
+            "void fires(const real *c, const real *h, const real *__restrict x, uint8_t *__restrict fired)",
+            self.loop(self.state, "", "", f"            fired[l] = {cpp(threshold)};\n"),
         )
 
     def backward(self) -> str:

@@ -59,15 +59,16 @@ inline void group_panel(Weights &w, int p) {
 }
 
 // While gradients of panel p are collected they are in `sums`, by group: those of weights, and behind them those of delays.
-inline void open_sums(const Weights &w, int p, Buffer &sums) {
+inline void open_sums(const Weights &w, const real *g, const real *dg, bool fresh, Buffer &sums) {
     const size_t n = size_t(w.n_pre) * P;
     sums.reserve(2 * n);
-    to_groups(w.g.at(p, 0), w.n_pre, sums.data);
-    to_groups(w.dg.at(p, 0), w.n_pre, sums.data + n);
+    std::fill(sums.data, sums.data + 2 * n, real(0));
+    if (!fresh && w.trained) to_groups(g, w.n_pre, sums.data);
+    if (!fresh && w.delays_trained) to_groups(dg, w.n_pre, sums.data + n);
 }
-inline void close_sums(Weights &w, int p, const Buffer &sums) {
-    if (w.trained) from_groups(sums.data, w.n_pre, w.g.at(p, 0));
-    if (w.delays_trained) from_groups(sums.data + size_t(w.n_pre) * P, w.n_pre, w.dg.at(p, 0));
+inline void close_sums(const Weights &w, real *g, real *dg, const Buffer &sums) {
+    if (w.trained) from_groups(sums.data, w.n_pre, g);
+    if (w.delays_trained) from_groups(sums.data + size_t(w.n_pre) * P, w.n_pre, dg);
 }
 inline real &delay_sum(const Weights &w, int pre, int lane, Buffer &sums) {
     return sums.data[size_t(w.n_pre) * P + (size_t(lane / GROUP) * w.n_pre + pre) * GROUP + lane % GROUP];

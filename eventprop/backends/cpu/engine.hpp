@@ -31,15 +31,15 @@ public:
     Layer output;
     std::vector<real> loss_parameters, regulariser;
     std::vector<real> weight_of_step, slope_of_step;  // the loss's weight at x = k / K, and its change per ms until the next
-    std::vector<Slot> slots;
+    Objects<Slot> slots;
     std::vector<Scratch> scratch;
     std::unique_ptr<Normal> normal;
     Pool pool;
 
-    Engine(int K, int per_input_step, Delays input, int n_hidden, int threads)
+    [[gnu::cold]] Engine(int K, int per_input_step, Delays input, int n_hidden, int threads)
         : K(K), per_input_step(per_input_step), input(input), hidden(n_hidden), scratch(threads), pool(threads) {}
 
-    void set_loss(int number, const double *parameters, int n) {
+    [[gnu::cold]] void set_loss(int number, const double *parameters, int n) {
         which = number;
         loss_parameters.assign(parameters, parameters + n);
         weight_of_step.resize(K + 1);
@@ -49,24 +49,23 @@ public:
     }
 
     void run(const BatchView &b) {
-        if (slots.size() < size_t(b.n)) slots.resize(b.n);
-        for (auto &s : slots) s.layers.resize(hidden.size());
+        slots.reserve(b.n);
+        for (int i = 0; i < b.n; ++i) slots[i].layers.reserve(hidden.size());
         recording = b.record;
+#if EXACT_TIMES
         timed = ARRIVALS || b.at;
+#endif
         if (b.noise > 0 && !normal) normal = std::make_unique<Normal>();
-        const bool forwards = b.stage != BatchView::BACKWARD, backwards = b.learn && b.stage != BatchView::FORWARD;
-        pool.run(b.n, [&](int i, int thread) {
-            const bool at_once = forwards && backwards;
-            if (at_once) lend(slots[i], scratch[thread]);
-            if (forwards) forward(b, i, scratch[thread]);
-            if (backwards) backward(b, i, scratch[thread]);
-            if (at_once) lend(slots[i], scratch[thread]);
-        });
-        if (backwards) gather(b.n);
+        if (!b.learn || b.stage == BatchView::FORWARD) {
+            pool.run(b.n, [&](int i, int thread) { forward(b, i, scratch[thread]); });
+            return;
+        }
+        const int most = BLOCK_SAMPLES * pool.size();
+        for (int from = 0; from < b.n; from += most) learn(b, from, std::min(b.n, from + most));
     }
 
     // Delays as they are now to steps, and weights to where these are looked up. To be called before a batch is presented.
-    void take_delays() {
+    [[gnu::cold]] void take_delays() {
         each_layer([&](Layer &l) {
             for (Weights *w : {&l.forward, &l.recurrent}) {
                 if (!w->delayed) continue;
@@ -85,27 +84,26 @@ public:
     }
 
     // To be called before the first part that is learned from here of a batch: it begins with sample `first`.
-    void begin_gradients(int64_t first) {
-        if (sums.parts.empty()) each_gradient([&](real *g, size_t size, int) { sums.add_part(g, size); });
+    [[gnu::cold]] void begin_gradients(int64_t first) {
+        if (sums.parts.empty()) list_gradients();
         sums.begin(first);
         zero_gradients();
     }
     // To be called once after the last part: with sums over all of the batch in their places, or with those that `given` has,
     // the parts one after the other.
     void finish_gradients(const real *given) {
-        pool.run(int(sums.parts.size()), [&](int i, int) {
-            const Sums::Part &part = sums.parts[i];
-            if (given) std::copy_n(given + part.offset, part.size, part.at);
-            else sums.finish(part);
+        each_piece([&](const Sums::Piece &piece) {
+            if (given) std::copy_n(given + piece.offset, piece.size, piece.at);
+            else sums.finish(piece);
         });
         share_gradients();
     }
     // Let a block that is not complete, as the last one of a batch need not be, be one of the nodes.
-    void close_block() {
-        if (!sums.open()) return;
-        const auto steps = sums.plan(BLOCK_SAMPLES);
-        for (const Sums::Part &part : sums.parts) sums.keep(part, steps[0]);
-        sums.pass(BLOCK_SAMPLES);
+    [[gnu::cold]] void close_block() {
+        if (!sums.rest) return;
+        sums.open(1);
+        sums.move_rest();
+        add_blocks();
     }
     Sums sums;
 
@@ -117,29 +115,37 @@ public:
     }
 
     void zero_gradients() {
-        pool.run(int(sums.parts.size()), [&](int i, int) { std::fill_n(sums.parts[i].at, sums.parts[i].size, real(0)); });
+        each_piece([](const Sums::Piece &piece) { std::fill_n(piece.at, piece.size, real(0)); });
     }
 
-    // Each stretch of trained gradients, with the task of weight_tasks() that gathers it, or -1: gradients of synapses first.
-    template <class F> void each_gradient(F &&f) {
-        const auto tasks = weight_tasks();
-        for (size_t i = 0; i < tasks.size(); ++i)
-            for (Panels g : {tasks[i].first->g, tasks[i].first->dg})
-                if (g.data) f(g.at(tasks[i].second, 0), size_t(tasks[i].first->n_pre) * P, int(i));
+    // Trained gradients, one stretch after the other: those of synapses first.
+    [[gnu::cold]] void list_gradients() {
+        for (auto &task : weight_tasks()) {
+            const Weights &w = *task.first;
+            Gathered own{task.first, task.second, -1, -1};
+            for (bool of_delays : {false, true}) {
+                const Panels g = of_delays ? w.dg : w.g;
+                if (!g.data) continue;
+                (of_delays ? own.delay_part : own.part) = int(sums.parts.size());
+                sums.add_part(g.at(task.second, 0), size_t(w.n_pre) * P);
+            }
+            gathered.push_back(own);
+        }
+        trained_parts = int(sums.parts.size());
         each_layer([&](Layer &l) {
             for (Trained &a : l.trained)
-                if (a.w) f(a.g, size_t(l.n_panels) * P, -1);
+                if (a.w) sums.add_part(a.g, size_t(l.n_panels) * P);
         });
     }
 
     // Sum of squares of all trained gradients, in an order that does not depend on the threads.
     double gradient_norm2() {
-        std::vector<std::pair<Weights *, int>> tasks = weight_tasks();
+        const auto tasks = row_tasks();
         std::vector<double> part(tasks.size());
         pool.run(int(tasks.size()), [&](int i, int) {
-            const Weights &w = *tasks[i].first;
-            if (w.trained) part[i] = square(w.g.at(tasks[i].second, 0), w.n_pre);
-            if (w.delays_trained) part[i] += square(w.dg.at(tasks[i].second, 0), w.n_pre) / w.alike;
+            const auto &[w, p, first, rows] = tasks[i];
+            if (w->trained) part[i] = square(w->g.at(p, first), rows);
+            if (w->delays_trained) part[i] += square(w->dg.at(p, first), rows) / w->alike;
         });
         double s = 0;
         for (double x : part) s += x;
@@ -152,13 +158,16 @@ public:
 
     // One optimiser step with gradient * factor, of delays with parameters of their own.
     void update(const real *parameters, const real *of_delays, real factor) {
-        for_weights([&](Weights &w, int p) {
-            const int n = w.n_pre * P;
-            if (w.trained) Optimiser::update(parameters, factor, n, w.w.at(p, 0), w.g.at(p, 0), w.m.at(p, 0), w.v.at(p, 0));
-            if (!w.delays_trained) return;
-            real *d = w.d.at(p, 0);
-            Optimiser::update(of_delays, factor, n, d, w.dg.at(p, 0), w.dm.at(p, 0), w.dv.at(p, 0));
-            for (int i = 0; i < n; ++i) d[i] = std::min(std::max(d[i], real(0)), w.most);
+        const auto tasks = row_tasks();
+        pool.run(int(tasks.size()), [&](int i, int) {
+            const auto &[w, p, first, rows] = tasks[i];
+            auto at = [&, p = p, first = first](Panels a) { return a.at(p, first); };
+            const int n = rows * P;
+            if (w->trained) Optimiser::update(parameters, factor, n, at(w->w), at(w->g), at(w->m), at(w->v));
+            if (!w->delays_trained) return;
+            real *d = at(w->d);
+            Optimiser::update(of_delays, factor, n, d, at(w->dg), at(w->dm), at(w->dv));
+            for (int j = 0; j < n; ++j) d[j] = std::min(std::max(d[j], real(0)), w->most);
         });
         each_layer([&](Layer &l) {
             if (l.trained.empty()) return;
@@ -172,7 +181,7 @@ public:
     }
 
     // The model's constants from the values of the trained parameters.
-    void take_trained(Layer &l) {
+    [[gnu::cold]] void take_trained(Layer &l) {
         const bool read_out = &l == &output;
         for (size_t i = 0; i < l.trained.size(); ++i) {
             if (!l.trained[i].w) continue;
@@ -196,7 +205,7 @@ public:
 #endif
     }
 #if EXACT_TIMES
-    template <class Model> static void tabulate(Layer &l) {
+    template <class Model> [[gnu::cold]] static void tabulate(Layer &l) {
         tabulate_series<Model>(l);
         NodeMaker<Model>(l).make();
 #if ARRIVALS
@@ -205,17 +214,32 @@ public:
     }
 #endif
 
-    std::vector<std::pair<Weights *, int>> weight_tasks() {
+    // Rows of a panel of weights that learn, as many as one of several threads works on at a time.
+    struct Rows { Weights *w; int p, first, n; };
+    [[gnu::cold]] std::vector<Rows> row_tasks() {
+        constexpr int MOST = int(PIECE / P);
+        std::vector<Rows> tasks;
+        for (auto &task : weight_tasks())
+            for (int row = 0, n = task.first->n_pre; row < n; row += MOST)
+                tasks.push_back({task.first, task.second, row, std::min(MOST, n - row)});
+        return tasks;
+    }
+    [[gnu::cold]] std::vector<std::pair<Weights *, int>> weight_tasks() {
         std::vector<std::pair<Weights *, int>> tasks;
         each_layer([&](Layer &l) {
-            for (Weights *w : {&l.forward, &l.recurrent})
-                if (w->learns())
-                    for (int p = 0; p < l.n_panels; ++p) tasks.push_back({w, p});
+            for (int p = 0; p < l.n_panels; ++p)  // those of a panel look at the same rows
+                for (Weights *w : {&l.forward, &l.recurrent})
+                    if (w->learns()) tasks.push_back({w, p});
         });
         return tasks;
     }
 
 private:
+    // A panel of weights with gradients, and which parts these are, or -1.
+    struct Gathered { Weights *w; int p, part, delay_part; };
+    std::vector<Gathered> gathered;
+    int trained_parts = 0;                // the first part of what neurons train
+
     static double square(const real *g, int rows) {
         double lane[P] = {}, sum = 0;
         for (int r = 0; r < rows; ++r)
@@ -235,7 +259,11 @@ private:
     }
 #endif
     bool recording = false;               // whether the batch keeps all states and adjoints
+#if EXACT_TIMES
     bool timed = false;                   // whether input spikes arrive within steps
+#else
+    static constexpr bool timed = false;
+#endif
 
     const real *q() const { return loss_parameters.data(); }
     real trial() const { return real(K * output.dt); }
@@ -243,16 +271,11 @@ private:
         for (auto &l : hidden) f(l);
         f(output);
     }
-    template <class F> void for_weights(F &&f) {
-        auto tasks = weight_tasks();
-        pool.run(int(tasks.size()), [&](int i, int) { f(*tasks[i].first, tasks[i].second); });
-    }
-
     // The sample's spikes by step and by channel, without those that dropout takes.
-    void present(const BatchView &b, int i, Slot &slot, Scratch &t) {
+    __attribute__((noinline)) void present(const BatchView &b, int i, Slot &slot, Scratch &t) {
         const int64_t begin = b.offsets[b.samples[i]], n = b.offsets[b.samples[i] + 1] - begin;
         const uint16_t *steps = b.steps + begin, *channels = b.channels + begin;
-        const InputTimes times{b.at ? b.at + begin : nullptr, per_input_step, real(output.dt)};
+        const InputTimes times{timed && b.at ? b.at + begin : nullptr, per_input_step, real(output.dt)};
         auto stamp = [&](int64_t s) { return times.stamp(s, steps[s]); };
         SpikeLists &in = slot.input;
         in.step_start.assign(K + 1, 0);
@@ -286,7 +309,7 @@ private:
     const SpikeLists &arriving(const Slot &slot) const { return timed && input.copies > 1 ? slot.arriving : slot.input; }
 
     // The loss's weights by the smoothed number of input spikes at the start of each step.
-    void smooth_input(Slot &slot) {
+    [[gnu::cold]] void smooth_input(Slot &slot) {
         const double tau = Readout::traffic_tau(which, q()), decay = std::exp(-output.dt / tau);
         slot.weight.resize(K);
         slot.weight_slope.resize(K);
@@ -381,9 +404,10 @@ private:
         Sight<Model>(l, trace.arrivals, trace.rows).add_errors(l.forward, below.spikes, K, below.error);
     }
     template <class Model>
-    void gather_arrivals(const Layer &l, const Slot &slot, const LayerTrace &trace, const SpikeLists &source, int p, Weights &w) {
-        if constexpr (Model::spiking) Sight<Model>(l, trace.arrivals, trace.rows).gather(w, source, p);
-        else read_out_sight<Model>(l, K, slot).gather(w, source, p);
+    void gather_arrivals(const Layer &l, const Slot &slot, const LayerTrace &trace, const SpikeLists &source, int p, const Weights &w,
+                         real *g, real *dg) {
+        if constexpr (Model::spiking) Sight<Model>(l, trace.arrivals, trace.rows).gather(w, source, p, g, dg);
+        else read_out_sight<Model>(l, K, slot).gather(w, source, p, g, dg);
     }
 #elif EXACT_TIMES
     template <class Model>
@@ -410,9 +434,9 @@ private:
         reverse_exact<Model>(l, trace, K, spikes, error, t, extra);
     }
     template <class Model>
-    void gather_exact(const Layer &l, const LayerTrace &trace, bool recurrent, const SpikeLists &source, int p, Weights &w) {
+    void gather_exact(const Layer &l, const LayerTrace &trace, bool recurrent, const SpikeLists &source, int p, real *g) {
         const auto &starts = Model::spiking ? trace.event_start : source.step_start;
-        ExactGather<Model>(l, trace, recurrent ? OWN : BELOW, source, starts, K).panel(Model::spiking ? trace.rows : K, p, w.g);
+        ExactGather<Model>(l, trace, recurrent ? OWN : BELOW, source, starts, K).panel(Model::spiking ? trace.rows : K, p, g);
     }
 #else
     template <class Model>
@@ -522,7 +546,7 @@ private:
         b.loss[i] += double(Readout::penalty(which, q(), real(first_spike_time(slot, label, end)), trial()));
     }
 
-    void backward(const BatchView &b, int i, Scratch &t) {
+    __attribute__((noinline)) void backward(const BatchView &b, int i, Scratch &t) {
         Slot &slot = slots[i];
         for (size_t l = 0; l < hidden.size(); ++l) {
             clear_collected(slot.layers[l], hidden[l].n_panels, Hidden::n_collect);
@@ -578,98 +602,159 @@ private:
         });
     }
 
-    // Gradients of the samples: each task owns one panel of one projection and takes the samples in order.
-    void gather(int n) {
-        const auto steps = sums.plan(n);
-        auto tasks = weight_tasks();
-        std::vector<std::vector<int>> own(tasks.size() + 1);  // parts of each task, those of time constants last
-        int part = 0;
-        each_gradient([&](real *, size_t, int task) { own[task < 0 ? tasks.size() : size_t(task)].push_back(part++); });
-        pool.run(int(own.size()), [&](int i, int thread) {
-            auto step = steps.begin();
-            Weights *w = i < int(tasks.size()) ? tasks[i].first : nullptr;
-            const int p = w ? tasks[i].second : 0;
-            Buffer &groups = scratch[thread].sums;
-            const bool grouped = w && w->delayed && !EXACT_TIMES;
-            bool begins = true, ends = false;
-            for (int s = 0; s < n; ++s, begins = ends) {
-                if (grouped && begins) open_sums(*w, p, groups);
-                if (w) gather_panel(w, p, slots[s], scratch[thread]);
-                else gather_trained(slots[s]);
-                ends = sums.ends_with(s);
-                if (grouped && (ends || s == n - 1)) close_sums(*w, p, groups);
-                if (!ends) continue;
-                for (int j : own[i]) sums.keep(sums.parts[j], *step);
-                ++step;
-            }
+    static constexpr size_t CACHE_BYTES = 2 << 20;  // of a core
+
+    // Both sweeps, or the backward one alone, of samples `from` to `to`, and what they add to the gradients: a place for each
+    // complete block of them. Where there is a block for each thread, whoever sweeps through its samples gathers their gradients,
+    // each sample's at once, while what they are made of is in the cache, or all of the block's panel by panel where the cache
+    // has no room for gradients. Else there are more and smaller tasks, for all threads.
+    void learn(const BatchView &b, int from, int to) {
+        const int begun = sums.rest, n = begun + to - from, whole = n / BLOCK_SAMPLES, blocks = (n + BLOCK_SAMPLES - 1) / BLOCK_SAMPLES;
+        const bool both = b.stage == BatchView::WHOLE, by_block = blocks >= pool.size() && (!DELAYS || EXACT_TIMES);
+        const bool at_once = by_block && sums.size() * sizeof(real) <= CACHE_BYTES;
+        const int lent = both * SWEEPS | at_once * GRADIENTS, tasks = int(gathered.size()) + 1;
+        auto sweeps = [&](int i, Scratch &t) {
+            lend(slots[i], t, lent);
+            if (both) forward(b, i, t);
+            backward(b, i, t);
+        };
+        auto first_of = [&](int block) { return std::max(from, from - begun + block * BLOCK_SAMPLES); };
+        auto end_of = [&](int block) { return std::min(to, first_of(block + 1)); };
+        auto gather_of = [&](int block, int number, int first, int end, Scratch &t) {
+            const bool fresh = first == first_of(block) && (block || !begun);
+            gather(number, first, end, block < whole ? sums.block(block) : nullptr, fresh, t);
+        };
+        sums.open(whole);
+        if (begun && whole) sums.move_rest();
+        if (by_block) {
+            pool.run(blocks, [&](int block, int thread) {
+                Scratch &t = scratch[thread];
+                const int first = first_of(block), end = end_of(block);
+                for (int i = first; i < end; ++i) {
+                    sweeps(i, t);
+                    for (int j = 0; at_once && j < tasks; ++j) gather_of(block, j, i, i + 1, t);
+                    lend(slots[i], t, lent);
+                }
+                for (int j = 0, next = 0; !at_once && j < tasks; j = next) {
+                    while (++next + 1 < tasks && gathered[next].p == gathered[j].p) {}  // of a panel, which look at the same rows
+                    for (int i = first; i < end; ++i)
+                        for (int same = j; same < next; ++same) gather_of(block, same, i, i + 1, t);
+                }
+            });
+        } else {
+            pool.run(to - from, [&](int i, int thread) {
+                sweeps(from + i, scratch[thread]);
+                lend(slots[from + i], scratch[thread], lent);
+            });
+            pool.run(tasks * blocks, [&](int i, int thread) {
+                const int block = i % blocks;
+                gather_of(block, i / blocks, first_of(block), end_of(block), scratch[thread]);
+            });
+        }
+        sums.rest = n % BLOCK_SAMPLES;
+        add_blocks();
+    }
+    // Sums of blocks become nodes.
+    __attribute__((noinline)) void add_blocks() {
+        const auto additions = sums.close();
+        if (additions.empty()) return;
+        each_piece([&](const Sums::Piece &piece) {
+            for (const auto &a : additions) sums.add(a, piece);
         });
-        sums.pass(n);
+    }
+    template <class F> void each_piece(F &&act) {
+        pool.run(int(sums.pieces.size()), [&](int i, int) { act(sums.pieces[i]); });
+    }
+    real *place_of(int part, real *block) const {
+        return part < 0 ? nullptr : block ? block + sums.parts[part].offset : sums.parts[part].at;
+    }
+
+    // Samples' gradients of panel number `number`, or the last ones, those of neurons, into a block's place. `fresh`: there is
+    // nothing in it yet.
+    __attribute__((noinline)) void gather(int number, int first, int end, real *block, bool fresh, Scratch &t) {
+        if (number == int(gathered.size())) {
+            for (int i = first; i < end; ++i, fresh = false) gather_trained(slots[i], block, fresh);
+            return;
+        }
+        const Gathered &own = gathered[number];
+        real *g = place_of(own.part, block), *dg = place_of(own.delay_part, block);
+        const bool grouped = own.w->delayed && !EXACT_TIMES, plain = !EXACT_TIMES && !grouped;
+        if (grouped) open_sums(*own.w, g, dg, fresh, t.sums);
+        for (real *to : {g, dg})
+            if (to && fresh && !plain && !grouped) std::fill_n(to, size_t(own.w->n_pre) * P, real(0));
+        for (int i = first; i < end; ++i) gather_panel(*own.w, own.p, slots[i], g, dg, fresh && plain && i == first, t);
+        if (grouped) close_sums(*own.w, g, dg, t.sums);
     }
 
     // Gradients of time constants and other parameters of neurons.
-    void gather_trained(const Slot &slot) {
+    void gather_trained(const Slot &slot, real *block, bool fresh) {
+        int part = trained_parts;
         for (size_t l = 0; l <= hidden.size(); ++l) {
             Layer &layer = l < hidden.size() ? hidden[l] : output;
             const LayerTrace &trace = l < hidden.size() ? slot.layers[l] : slot.output;
             const size_t count = layer.trained.size();
-            for (size_t j = 0; j < count; ++j)
-                for (int a = 0; layer.trained[j].w && a < layer.n; ++a)
-                    layer.trained[j].g[a] += trace.collected.data[(size_t(a / P) * count + j) * P + a % P];
+            for (size_t j = 0; j < count; ++j) {
+                if (!layer.trained[j].w) continue;
+                if (fresh) std::fill_n(place_of(part, block), sums.parts[part].size, real(0));
+                real *g = place_of(part++, block);
+                for (int a = 0; a < layer.n; ++a) g[a] += trace.collected.data[(size_t(a / P) * count + j) * P + a % P];
+            }
         }
     }
 
-    void gather_panel(Weights *w, int p, const Slot &slot, [[maybe_unused]] Scratch &t) {
+    void gather_panel(Weights &w, int p, const Slot &slot, real *g, [[maybe_unused]] real *dg, [[maybe_unused]] bool fresh,
+                      [[maybe_unused]] Scratch &t) {
         const LayerTrace *trace = &slot.output;
         const SpikeLists *source = &slot.layers.back().spikes;
-        Delays delays = one_copy(w->n_pre);
+        Delays delays = one_copy(w.n_pre);
         [[maybe_unused]] bool from_input = false, recurrent = false;
         for (size_t l = 0; l < hidden.size(); ++l) {
-            if (w == &hidden[l].forward) {
+            if (&w == &hidden[l].forward) {
                 trace = &slot.layers[l];
                 source = l ? &slot.layers[l - 1].spikes : &arriving(slot);
                 from_input = l == 0 && !timed;
                 if (from_input) delays = input;
             }
-            if (w == &hidden[l].recurrent) { trace = &slot.layers[l]; source = &trace->spikes; recurrent = true; }
+            if (&w == &hidden[l].recurrent) { trace = &slot.layers[l]; source = &trace->spikes; recurrent = true; }
         }
 #if ARRIVALS
-        if (trace == &slot.output) gather_arrivals<Output>(output, slot, *trace, *source, p, *w);
-        else gather_arrivals<Hidden>(hidden[trace - slot.layers.data()], slot, *trace, *source, p, *w);
+        if (trace == &slot.output) gather_arrivals<Output>(output, slot, *trace, *source, p, w, g, dg);
+        else gather_arrivals<Hidden>(hidden[trace - slot.layers.data()], slot, *trace, *source, p, w, g, dg);
         return;
 #elif EXACT_TIMES
         if (!from_input) {
-            if (trace == &slot.output) gather_exact<Output>(output, *trace, recurrent, *source, p, *w);
-            else gather_exact<Hidden>(hidden[trace - slot.layers.data()], *trace, recurrent, *source, p, *w);
+            if (trace == &slot.output) gather_exact<Output>(output, *trace, recurrent, *source, p, g);
+            else gather_exact<Hidden>(hidden[trace - slot.layers.data()], *trace, recurrent, *source, p, g);
             return;
         }
 #endif
         const int n = trace == &slot.output ? output.n : hidden[trace - slot.layers.data()].n;
-        trace == &slot.output ? gather_steps<Output::n_inputs>(*trace, *source, delays, n, p, *w, t)
-                              : gather_steps<Hidden::n_inputs>(*trace, *source, delays, n, p, *w, t);
+        trace == &slot.output ? gather_steps<Output::n_inputs>(*trace, *source, delays, n, p, w, g, fresh, t)
+                              : gather_steps<Hidden::n_inputs>(*trace, *source, delays, n, p, w, g, fresh, t);
 #if !EXACT_TIMES
-        if (trace == &slot.output && w->delayed && w->delays_trained && Readout::has_cusps(which))
+        if (trace == &slot.output && w.delayed && w.delays_trained && Readout::has_cusps(which))
             for (int j = p * P; j < std::min(n, (p + 1) * P); ++j)
                 each_at_cusp(output, j, slot.error.data(), slot.readout.data, which, *source, K,
-                             [&](uint32_t s, real share) { delay_sum(*w, source->id[s], j % P, t.sums) += share; });
+                             [&](uint32_t s, real share) { delay_sum(w, source->id[s], j % P, t.sums) += share; });
 #endif
     }
 
     template <int inputs>
-    void gather_steps(const LayerTrace &trace, const SpikeLists &source, Delays delays, int n, int p, Weights &w, Scratch &t) {
-        const Panels g{trace.gradient.data, Panels::stride_of(size_t(K) * inputs)};
+    void gather_steps(const LayerTrace &trace, const SpikeLists &source, Delays delays, int n, int p, const Weights &w, real *g, bool fresh,
+                      Scratch &t) {
+        const Panels rows{trace.gradient.data, Panels::stride_of(size_t(K) * inputs)};
         if (w.delayed) {
-            const real *transport = (w.delays_trained ? trace.transport : trace.gradient).data + p * g.stride;
+            const real *transport = (w.delays_trained ? trace.transport : trace.gradient).data + p * rows.stride;
             if (trace.rows && !source.id.empty())
-                gather_delayed<inputs>(source, delays, size_t(trace.rows), g.at(p, 0), transport, w, n, p, t.sums.data, t.narrow);
+                gather_delayed<inputs>(source, delays, size_t(trace.rows), rows.at(p, 0), transport, w, n, p, t.sums.data, t.narrow);
             return;
         }
         for (int c = 0; c < delays.copies; ++c) {
-            const int shift = c * delays.delay;
+            const int shift = std::min(c * delays.delay, trace.rows);
             const size_t first = size_t(c) * delays.n;
-            if (trace.rows <= shift) continue;
             if constexpr (inputs == 2)
-                gather_gradient_by_sign(source, delays.n, trace.rows - shift, g.at(p, size_t(shift) * 2), w.w.at(p, first), w.g.at(p, first));
-            else gather_gradient(source, delays.n, trace.rows - shift, g.at(p, shift), w.g.at(p, first));
+                gather_gradient_by_sign(source, delays.n, trace.rows - shift, rows.at(p, size_t(shift) * 2), w.w.at(p, first), g + first * P, fresh);
+            else gather_gradient(source, delays.n, trace.rows - shift, rows.at(p, shift), g + first * P, fresh);
         }
     }
 

@@ -67,7 +67,7 @@ class CpuEngine:
         self._wanted = num_threads
         wanted = num_threads or available_threads()
         self._lib = load_library(generate(network, real))
-        declare(self._lib)
+        declare(self._lib, bool(network.delays))
         self._panel, self._spare = self._lib.engine_panel(), self._lib.engine_row_spare()
         self.block: int = self._lib.engine_block_samples()
         self._fine = steps_per_step(network)

@@ -75,21 +75,14 @@ private:
     real *at(real *states, int p) const { return states + size_t(p) * VARS * P; }
     int neuron_of(const Event &e) const { return e.kind == OWN ? out.spikes.id[e.index] : out.dropped.id[e.index]; }
 
-    // Neurons of panel p that are marked: one byte for each lane, 0 or 1.
+    // Neurons of panel p that are marked.
     template <class F> void each_of(int p, const uint8_t *marks, F &&act) const {
-        for (int first = 0; first < P; first += 8) {
-            uint64_t word;
-            std::memcpy(&word, marks + first, 8);
-            for (; word; word &= word - 1) {
-                const int i = p * P + first + __builtin_ctzll(word) / 8;
-                if (i < l.n) act(i);
-            }
-        }
+        each_marked(marks, l.n - p * P, [&](int lane) { act(p * P + lane); });
     }
 
     // `next`, the states at the end of the step where nothing arrives meanwhile; whether a neuron may reach its threshold until
     // then.
-    bool find() {
+    __attribute__((noinline)) bool find() {
         alignas(64) uint8_t fired[P];
         bool reached = false;
         for (int p = 0; p < l.n_panels; ++p) {
@@ -144,7 +137,9 @@ private:
         list.id.push_back(uint16_t(neuron));
         list.at.push_back(now);
         recorded.insert(recorded.end(), value, value + Model::n_recorded);
-        if (!dropped && l.recurrent.present) arrive(l.recurrent, neuron, real(l.dt) - now);
+        if (dropped || !l.recurrent.present) return;
+        fetch_rows(l.recurrent, neuron, l.n_panels);
+        arrive(l.recurrent, neuron, real(l.dt) - now);
     }
 
     void undo(const Mark &mark) {
@@ -158,7 +153,7 @@ private:
     }
 
     // All spikes of the step arrive in `next`.
-    void deliver(int k) {
+    __attribute__((noinline)) void deliver(int k) {
         others.clear();
         if (!arrivals.size()) return;
         real *m = moments.data;
@@ -171,11 +166,11 @@ private:
             alignas(64) real bound[P];
             alignas(64) uint8_t fired[P];
             if constexpr (shared<Model>) {
-                arrivals.deliver_rows(p, rows, at(next, p), bound);
+                arrivals.template deliver_rows<Model>(p, rows, at(next, p), bound);
             } else {
                 real *own = m + size_t(p) * rows * P;
                 std::fill(own, own + rows * P, real(0));
-                arrivals.deliver_rows(p, rows, own, bound);
+                arrivals.template deliver_rows<Model>(p, rows, own, bound);
                 bring<Model>(l, p, own, at(next, p));
             }
             int some = 0;
@@ -191,7 +186,7 @@ private:
     }
     // Whether none of the others crosses its threshold among the events found, from number `first` on; those that do become
     // candidates.
-    bool verified(size_t first) {
+    __attribute__((noinline)) bool verified(size_t first) {
         if (!others.size()) return true;
         const real h = real(l.dt);
         real now = 0, crossing;

@@ -46,9 +46,10 @@ template <int ROWS> real error_of(Panels w, size_t source, const real *coefficie
     }
     return total(a);
 }
-inline real error_of_rows(Panels w, size_t source, const real *coefficient, const real *rows, int n, size_t stride, int n_panels) {
+template <class Model>
+__attribute__((noinline)) real error_of_rows(Panels w, size_t source, const real *coefficient, const real *rows, int n, size_t stride, int n_panels) {
     real error = 0;
-    with_count<2, 5>(n, [&](auto count) { error = error_of<count.value>(w, source, coefficient, rows, n, stride, n_panels); });
+    with_rows<Model, shared_back<Model>>(n, [&](auto count) { error = error_of<count.value>(w, source, coefficient, rows, n, stride, n_panels); });
     return error;
 }
 
@@ -114,6 +115,8 @@ public:
     void step(int k) {
         const uint32_t first = trace.event_start[k], end = trace.event_start[k + 1];
         const bool own = Model::n_collect && has_own(first, end);
+        for (uint32_t e = k && l.recurrent.present ? trace.event_start[k - 1] : first; e < first; ++e)
+            if (trace.events[e].kind == OWN) fetch_rows(l.recurrent, trace.spikes.id[trace.events[e].index], l.n_panels);
         if (own) replay.hold(trace, first, end, [&](int p) { return x(p); }, [&](int p) { return sum(p); });
         if constexpr (Model::n_collect > 0) collect(k);
         if (end > first) {
@@ -181,13 +184,13 @@ private:
         else std::copy(seen, seen + n, back);
         if (e.kind == BELOW) {
             if (!below_error) return;         // of the input
-            (*below_error)[s] += error_of_rows(l.forward.w, below->id[s], back, now, n, now_stride, l.n_panels);
+            (*below_error)[s] += error_of_rows<Model>(l.forward.w, below->id[s], back, now, n, now_stride, l.n_panels);
             return;
         }
         const bool own = e.kind == OWN;
         const int neuron = own ? trace.spikes.id[s] : trace.dropped.id[s], p = neuron / P, lane = neuron % P;
         if (own && l.recurrent.present)
-            trace.error[s] += error_of_rows(l.recurrent.w, neuron, back, now, n, now_stride, l.n_panels);
+            trace.error[s] += error_of_rows<Model>(l.recurrent.w, neuron, back, now, n, now_stride, l.n_panels);
         alignas(64) real a[M * P];
         real change[M];
         for (int v = 0; v < M; ++v) change[v] = a[v * P + lane] = passages.back(v, j, x(p) + lane, P);
@@ -237,7 +240,7 @@ void reverse_exact(const Layer &l, LayerTrace &trace, int K, const SpikeLists *b
     reverse.finish();
 }
 
-// gradient[p][source] += what spikes of the source collect in panel p. Step by step backwards, since what spikes see changes at
+// g[source] += what spikes of the source collect in panel p. Step by step backwards, since what spikes see changes at
 // the jumps of the panel's own neurons.
 template <class Model> class ExactGather {
 public:
@@ -245,8 +248,8 @@ public:
     ExactGather(const Layer &l, const LayerTrace &trace, Cut kind, const SpikeLists &source, const std::vector<uint32_t> &starts, int K)
         : l(l), trace(trace), kind(kind), source(source), starts(starts), stride(Panels::stride_of(size_t(K) * rows_kept<Model>(l))) {}
 
-    void panel(int steps, int p, Panels g) const {
-        with_count<2, 5>(rows_back<Model>(l), [&](auto n) { gather<n.value>(steps, p, g); });
+    void panel(int steps, int p, real *g) const {
+        with_rows<Model, shared_back<Model>>(rows_back<Model>(l), [&](auto n) { gather<n.value>(steps, p, g); });
     }
 
 private:
@@ -257,7 +260,7 @@ private:
     const std::vector<uint32_t> &starts;
     const size_t stride;
 
-    template <int ROWS> void gather(int steps, int p, Panels g) const {
+    template <int ROWS> void gather(int steps, int p, real *g) const {
         constexpr int MOST = ROWS ? ROWS : MOST_NODES;
         const int n = ROWS ? ROWS : rows_back<Model>(l);
         alignas(64) real rows[MOST * P];
@@ -271,7 +274,7 @@ private:
                 const Event &event = trace.events[e];
                 const real *seen = &trace.seen[size_t(e) * n];
                 if (event.kind == kind) {
-                    vec *to = reinterpret_cast<vec *>(g.at(p, source.id[event.index]));
+                    vec *to = reinterpret_cast<vec *>(g + size_t(source.id[event.index]) * P);
                     for (int i = 0; i < VECTORS; ++i) {
                         vec sum = to[i];
                         for (int v = 0; v < n; ++v) sum += seen[v] * reinterpret_cast<const vec *>(rows)[v * VECTORS + i];

@@ -47,7 +47,7 @@ public:
         }
     }
     // The next crossing: which candidate, and when.
-    int next(real &time) {
+    __attribute__((noinline)) int next(real &time) {
         for (;;) {
             int at = -1;
             time = never;
@@ -65,12 +65,12 @@ public:
         for (int j = 0; j < size(); ++j)
             if (exact[j / LANES] && *row(j, LEAST) != never) act(neuron[j]);
     }
-    void move_to(real time) {
+    __attribute__((noinline)) void move_to(real time) {
         for (int b = 0; b < blocks() * LANES; b += LANES)
             with_flow_over<Model>(l, own(b), theta(b, time - now), [&](auto &&f) { f.advance(x(b), vec{} + (time - now), x(b)); });
         now = time;
     }
-    void arrive(const Weights &w, int source) {
+    __attribute__((noinline)) void arrive(const Weights &w, int source) {
         const real *weights = w.w.at(0, source);
         const uint32_t stride = uint32_t(w.w.stride);
         alignas(64) real wj[LANES];

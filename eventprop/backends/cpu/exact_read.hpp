@@ -102,17 +102,17 @@ private:
 
     void arrive(const Arrivals &arrivals, int p, real *moments, real start, real slope) {
         if constexpr (shared<Model>) {
-            arrivals.deliver_rows(p, ROWS, x(p), nullptr);
-            return;
-        }
-        alignas(64) real y[N * P];
-        std::fill(moments, moments + n * P, real(0));
-        arrivals.deliver_rows(p, n, moments, nullptr);
-        for (int q = 0; q < n; ++q) {
-            const real left = l.nodes.at[q];
-            of_moment<Model>(moments, q, y);
-            Model::integrate(constants(q), lanes(q, p), y, start + slope * (h - left), slope, left, x(p) + N * P);
-            for (int i = 0; i < N * P; ++i) x(p)[i] += y[i];
+            arrivals.template deliver_rows<Model>(p, ROWS, x(p), nullptr);
+        } else {
+            alignas(64) real y[N * P];
+            std::fill(moments, moments + n * P, real(0));
+            arrivals.template deliver_rows<Model>(p, n, moments, nullptr);
+            for (int q = 0; q < n; ++q) {
+                const real left = l.nodes.at[q];
+                of_moment<Model>(moments, q, y);
+                Model::integrate(constants(q), lanes(q, p), y, start + slope * (h - left), slope, left, x(p) + N * P);
+                for (int i = 0; i < N * P; ++i) x(p)[i] += y[i];
+            }
         }
     }
     // What spikes of step k see in panel p.
@@ -121,14 +121,14 @@ private:
         if constexpr (shared<Model>) {
             std::memcpy(to, a(p), Model::n_carried * P * sizeof(real));
             std::memcpy(to + Model::n_carried * P, error + p * P, P * sizeof(real));
-            return;
-        }
-        alignas(64) real b[M * P];
-        for (int q = 0; q < n; ++q) {
-            std::copy(a(p), a(p) + M * P, b);
-            Model::back_driven(constants(q), lanes(q, p), b, error + p * P, end, -slope, l.nodes.at[q]);
-            Model::gradient(constants(q), lanes(q, p), b, to + q * P);
-            Model::transport(constants(q), lanes(q, p), b, t.seen.data + (size_t(p) * n + q) * P);
+        } else {
+            alignas(64) real b[M * P];
+            for (int q = 0; q < n; ++q) {
+                std::copy(a(p), a(p) + M * P, b);
+                Model::back_driven(constants(q), lanes(q, p), b, error + p * P, end, -slope, l.nodes.at[q]);
+                Model::gradient(constants(q), lanes(q, p), b, to + q * P);
+                Model::transport(constants(q), lanes(q, p), b, t.seen.data + (size_t(p) * n + q) * P);
+            }
         }
     }
     void event(int k, uint32_t s, real end, real slope, std::vector<real> &below_error) {
@@ -143,10 +143,10 @@ private:
             seen[E] = end * own[E] - slope * own[E + 1];
             l.nodes.back.at(E + 2, z, own);
             own[E] = end * own[E] - slope * own[E + 1];
-            below_error[s] += error_of_rows(l.forward.w, below.id[s], own, rows.at(0, size_t(k) * rows_n), rows_n, rows.stride, l.n_panels);
+            below_error[s] += error_of_rows<Model>(l.forward.w, below.id[s], own, rows.at(0, size_t(k) * rows_n), rows_n, rows.stride, l.n_panels);
         } else {
             l.nodes.collected.at(n, z, seen);
-            below_error[s] += error_of_rows(l.forward.w, below.id[s], seen, t.seen.data, n, size_t(n) * P, l.n_panels);
+            below_error[s] += error_of_rows<Model>(l.forward.w, below.id[s], seen, t.seen.data, n, size_t(n) * P, l.n_panels);
         }
     }
     void collect(int k, int p, real start, real slope) {

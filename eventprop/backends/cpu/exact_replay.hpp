@@ -12,7 +12,7 @@ public:
     explicit Replay(const Layer &l) : l(l), slot(l.n, -1) {}
 
     // Takes down the adjoints of neurons with events of their own, at the end of the step, and what they have collected.
-    template <class X, class Sum> void hold(const LayerTrace &trace, uint32_t first, uint32_t end, X &&x, Sum &&sum) {
+    template <class X, class Sum> __attribute__((noinline)) void hold(const LayerTrace &trace, uint32_t first, uint32_t end, X &&x, Sum &&sum) {
         for (uint16_t i : neuron) slot[i] = -1;
         neuron.clear();
         for (uint32_t e = first; e < end; ++e) {
@@ -31,7 +31,7 @@ public:
     }
     // Once the errors of their spikes are known; `start` are the states at the start of the step, [panel][variable][P].
     template <class Sum, class Extra>
-    void back(const LayerTrace &trace, const SpikeLists *below, uint32_t first, uint32_t end, const real *start, real tail, Sum &&sum,
+    __attribute__((noinline)) void back(const LayerTrace &trace, const SpikeLists *below, uint32_t first, uint32_t end, const real *start, real tail, Sum &&sum,
               Extra &&extra) {
         states.reserve(size_t(end - first + 1) * N * P);
         for (int b = 0; b < int(neuron.size()); b += LANES) {

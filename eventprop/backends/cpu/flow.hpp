@@ -272,7 +272,7 @@ template <class Model, class F> void with_flow(const Layer &l, const real *h, in
 }
 
 // (A dt)^k / k! for k = 1 .. terms; with a column for what is constant.
-template <int N, int COLUMNS> void powers(const double (&a)[N][COLUMNS], double dt, int terms, std::vector<real> &to) {
+template <int N, int COLUMNS> [[gnu::cold]] void powers(const double (&a)[N][COLUMNS], double dt, int terms, std::vector<real> &to) {
     double now[N][COLUMNS], next[N][COLUMNS];
     to.clear();
     for (int k = 1; k <= terms; ++k) {
@@ -288,7 +288,7 @@ template <int N, int COLUMNS> void powers(const double (&a)[N][COLUMNS], double 
 }
 
 // The Taylor series of a step of the layer's neurons: how many terms it takes, and its matrices where neurons share them.
-template <class Model> void tabulate_series(Layer &l) {
+template <class Model> [[gnu::cold]] void tabulate_series(Layer &l) {
     if constexpr (Model::linear) {
         constexpr int N = Model::n_state, M = Model::n_adjoint, L = Model::n_lanes;
         const real *c = l.constants.data();

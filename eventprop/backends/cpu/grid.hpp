@@ -21,33 +21,35 @@ template <class Model> bool quiet(const Layer &l, const real *state) {
     return true;
 }
 
-// Spikes of the panel's lanes in `fired`, at step k.
-template <class Model>
-void fire(const Layer &l, int p, int k, real *x, const int *fired, LayerTrace &out, const Draws &draws) {
-    const int n = std::min(P, l.n - p * P);
-    for (int lane = 0; lane < n; ++lane)
-        if (fired[lane]) {
-            real value[Model::n_recorded];
-            Model::spike(l.constants.data(), l.lanes_of<Model>(p), x, lane, value);
-            const bool dropped = draws.drops(k, p * P + lane);
-            auto &list = dropped ? out.dropped : out.spikes;
-            auto &recorded = dropped ? out.dropped_recorded : out.recorded;
-            list.id.push_back(uint16_t(p * P + lane));
-            recorded.insert(recorded.end(), value, value + Model::n_recorded);
-        }
+// Spikes of the panel's lanes that have reached their threshold at the end of step k.
+template <class Model> void fire(const Layer &l, int p, int k, real *x, LayerTrace &out, const Draws &draws) {
+    const real *c = l.constants.data(), *h = l.lanes_of<Model>(p);
+    alignas(64) uint8_t fired[P];
+    Model::fires(c, h, x, fired);
+    each_marked(fired, l.n - p * P, [&](int lane) {
+        real value[Model::n_recorded];
+        Model::spike(c, h, x, lane, value);
+        const int neuron = p * P + lane;
+        const bool dropped = draws.drops(k, neuron);
+        auto &list = dropped ? out.dropped : out.spikes;
+        auto &recorded = dropped ? out.dropped_recorded : out.recorded;
+        list.id.push_back(uint16_t(neuron));
+        recorded.insert(recorded.end(), value, value + Model::n_recorded);
+        if (!dropped && l.recurrent.present && !l.recurrent.delayed) fetch_rows(l.recurrent, neuron, l.n_panels);
+    });
 }
 
-template <class Model, bool noisy, bool kept>
+template <class Model, bool kept>
 void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const Draws &draws, bool whole, real *state,
                  bool record) {
     constexpr int VARS = Model::n_state;
     const real *c = l.constants.data();
+    const bool noisy = draws.noise != 0;
     const size_t kept_stride = size_t(K) * VARS * P;
     SpikeLists &spikes = out.spikes;
     constexpr int INPUTS = Model::n_inputs;
     alignas(64) real current[INPUTS * P], normal[P], none[INPUTS * P] = {};
     alignas(64) real before[VARS * P];
-    alignas(64) int fired[P];
 #if SUBSTEPS
     Crossings<Model> crossings(l, out, draws);
 #endif
@@ -62,6 +64,7 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
         if (draws.dropout) out.dropped.step_start[k] = uint32_t(out.dropped.id.size());
         for (int p = 0; p < l.n_panels; ++p) {
             const real *in = driven || k <= pending.until ? drive.at(p, size_t(k - 1) * INPUTS) : none;
+            if (driven) fetch_row(in + 2 * INPUTS * P, INPUTS * P);
             if (from < to && l.recurrent.present && !l.recurrent.delayed) {
                 const real *w = l.recurrent.w.at(p, 0);
                 if constexpr (INPUTS == 2) {
@@ -72,11 +75,14 @@ void sweep_steps(const Layer &l, Panels drive, int rows, int K, LayerTrace &out,
             }
             if (noisy) draws.normal->fill(normal, draws.noise_key, k, p * P, draws.noise);
             real *x = state + p * VARS * P, *keep = kept ? out.kept.data + p * kept_stride + size_t(k) * VARS * P : before;
-            if (Model::template step<noisy, kept || SUBSTEPS>(c, l.lanes_of<Model>(p), x, in, fired, normal, keep) && k < K - 1)
+            const real *h = l.lanes_of<Model>(p);
+            const int any = noisy ? Model::template step<true, kept || SUBSTEPS>(c, h, x, in, normal, keep)
+                                  : Model::template step<false, kept || SUBSTEPS>(c, h, x, in, normal, keep);
+            if (any && k < K - 1)
 #if SUBSTEPS
-                crossings.add(p, k, fired, keep, state);
+                crossings.add(p, k, keep, state);
 #else
-                fire<Model>(l, p, k, x, fired, out, draws);
+                fire<Model>(l, p, k, x, out, draws);
 #endif
         }
 #if SUBSTEPS
@@ -107,15 +113,8 @@ void sweep(const Layer &l, Panels drive, int rows, int K, LayerTrace &out, const
     const size_t size = size_t(l.n_panels) * K * VARS * P;
     if (kept) out.kept.reserve(size);
     if (record) out.states.reserve(size);
-    auto steps = [&](auto noisy, auto keeps) {
-        sweep_steps<Model, noisy.value, keeps.value>(l, drive, rows, K, out, draws, whole, state, record);
-    };
-    auto either = [&](auto noisy) {       // only what the model can need is compiled
-        if constexpr (keeps_states<Model>)
-            if (kept) return steps(noisy, std::true_type());
-        steps(noisy, std::false_type());
-    };
-    draws.noise != 0 ? either(std::true_type()) : either(std::false_type());
+    if (keeps_states<Model> && kept) sweep_steps<Model, keeps_states<Model>>(l, drive, rows, K, out, draws, whole, state, record);
+    else sweep_steps<Model, false>(l, drive, rows, K, out, draws, whole, state, record);
     out.spikes.index_by_id(l.n, K);
 }
 
@@ -261,6 +260,7 @@ template <class Model, class Extra> struct Reverse {
 #endif
     void back(int m) {
         for (int p = 0; p < l.n_panels; ++p) {
+            fetch_row<1>(g.at(p, size_t(std::max(m - 2, 0)) * INPUTS), INPUTS * P);
             if (Model::n_collect) Model::collect(c(), h(p), x(p), keep(p, m), sum(p));
             Model::back(c(), h(p), x(p), g.at(p, size_t(m) * INPUTS), keep(p, m), sum(p));
         }
@@ -268,6 +268,8 @@ template <class Model, class Extra> struct Reverse {
     // What goes back to the layer's own spikes of step m - 1.
     void recur(int m) {
         const SpikeLists &spikes = trace.spikes;
+        for (uint32_t s = spikes.step_start[std::max(m - 2, 0)]; s < spikes.step_start[m - 1]; ++s)
+            fetch_rows(l.recurrent, spikes.id[s], l.n_panels);
         for (int p = 0; p < l.n_panels; ++p) Model::transport(c(), h(p), x(p), row + size_t(p) * INPUTS * P, keep(p, m));
         for (uint32_t s = spikes.step_start[m - 1]; s < spikes.step_start[m]; ++s)
             trace.error[s] += dot_of<INPUTS>(l.recurrent.w, spikes.id[s], row, size_t(INPUTS) * P, l.n_panels);
@@ -321,7 +323,6 @@ void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weigh
     if (voltages) t.voltages.reserve(size_t(l.n_panels) * K * P);
     const real *c = l.constants.data();
     alignas(64) real none[Model::n_inputs * P] = {};
-    alignas(64) int fired[P];
     for (int p = 0; p < l.n_panels; ++p) {
         const real *h = l.lanes_of<Model>(p);
         real *x = t.state.data + size_t(p) * VARS * P, *r = slot.readout.data + size_t(p) * Readout::n_state * P;
@@ -332,8 +333,8 @@ void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weigh
             const real *in = k > 0 && k <= rows ? drive.at(p, size_t(k - 1) * Model::n_inputs) : none;
             Readout::read(which, c, h, q, x, r, weight[k], real(k), real(K));
             if (voltages) std::memcpy(t.voltages.data + (size_t(k) * l.n_panels + p) * P, x + Model::v_row * P, sizeof(real) * P);
-            if (keeps_states<Model> && kept) Model::template step<false, true>(c, h, x, in, fired, none, keep + size_t(k) * VARS * P);
-            else Model::template step<false, false>(c, h, x, in, fired, none, nullptr);
+            if (keeps_states<Model> && kept) Model::template step<false, true>(c, h, x, in, none, keep + size_t(k) * VARS * P);
+            else Model::template step<false, false>(c, h, x, in, none, nullptr);
             if (record) std::copy(x, x + VARS * P, slot.output.states.data + (size_t(p) * K + k) * VARS * P);
         }
         Readout::finish(which, c, h, q, x, r, real(K));

@@ -58,8 +58,8 @@ class Batch(ctypes.Structure):
     )
 
 
-def declare(lib: ctypes.CDLL) -> None:
-    """Give the functions of ``api.hpp`` their types."""
+def declare(lib: ctypes.CDLL, delays: bool) -> None:
+    """Give the functions of ``api.hpp`` their types; an engine without delays has none to set them."""
     p, i, d = ctypes.c_void_p, ctypes.c_int, ctypes.c_double
     for name, result, arguments in (
         ("engine_panel", i, []),
@@ -69,13 +69,15 @@ def declare(lib: ctypes.CDLL) -> None:
         ("engine_threads", i, [p]),
         ("engine_layer", i, [p, i, i, p, d]),
         ("engine_weights", None, [p, i, i, i, i, p, p, p, p]),
-        ("engine_delays", i, [p, i, i, i, i, d, p, p, p, p]),
+        *((("engine_delays", i, [p, i, i, i, i, d, p, p, p, p]),) if delays else ()),
         ("engine_trained", i, [p, i, p, p, p, p, d, d]),
         ("engine_take_trained", i, [p]),
         ("engine_loss", i, [p, i, i, p]),
         ("engine_regulariser", i, [p, i, i, p]),
         ("engine_run", i, [p, p]),
         ("engine_take_delays", i, [p]),
+        ("engine_time_tasks", None, [p, i]),
+        ("engine_tasks", i, [p, p, p, p]),
         ("engine_block_samples", i, []),
         ("engine_begin_gradients", i, [p, ctypes.c_int64]),
         ("engine_finish_gradients", i, [p, p]),

@@ -2,6 +2,7 @@
 // between its forward sweep and the gathering of gradients.
 #pragma once
 #include <cstring>
+#include <memory>
 
 #include "arrival_data.hpp"
 #include "random.hpp"
@@ -22,7 +23,11 @@ struct Weights {
     bool trained = false, present = false;
 
     Panels d{}, dg{}, dm{}, dv{};
+#if DELAYS
     bool delayed = false, delays_trained = false;
+#else
+    static constexpr bool delayed = false, delays_trained = false;  // so that what they need is not compiled
+#endif
     int shared = SYNAPSE, alike = 1;      // which synapses have one delay, and how many
     real most = 0;                        // bound of trained delays (ms)
     std::vector<uint16_t> steps;          // delays in steps, as the delays lie
@@ -37,6 +42,11 @@ struct Weights {
     const uint16_t *steps_at(int p, size_t row) const { return steps.data() + p * d.stride + row * P; }
     bool learns() const { return present && (trained || delays_trained); }
 };
+// The rows of all panels that a spike of source i brings, or looks at, soon.
+inline void fetch_rows(const Weights &w, int i, int n_panels) {
+    for (int p = 0; p < n_panels; ++p) fetch_row(w.w.at(p, i), P);
+}
+
 // A parameter that is trained, with its gradient and moments, [panel][P]; none where only other hidden layers train it.
 struct Trained {
     real *w = nullptr, *g = nullptr, *m = nullptr, *v = nullptr;
@@ -55,7 +65,7 @@ struct Coefficients {
     }
 
 private:
-    template <int ROWS> void evaluate(int rows, double z, real *value) const {
+    template <int ROWS> __attribute__((noinline)) void evaluate(int rows, double z, real *value) const {
         double v[ROWS] = {};
         for (int k = terms - 1; k >= 0; --k)
             for (int r = 0; r < ROWS; ++r) v[r] = v[r] * z + table[k][r];
@@ -86,6 +96,7 @@ struct NodeConstants {
 
 // A population and the synapses into it.
 struct Layer {
+    [[gnu::cold, gnu::noinline]] ~Layer() {}  // not wherever one may go; likewise below
     int n = 0, n_panels = 0;
     double dt = 0;
     std::vector<double> parameters;       // [parameter][n]
@@ -104,12 +115,12 @@ struct Layer {
     real steep = 0, steep_drop = 0;       // likewise at the most, by the part of a step that it has for it
 
     // Constants from parameters; lanes beyond the last neuron are like the first.
-    template <class Model> void compute() {
+    template <class Model> [[gnu::cold]] void compute() {
         constants.resize(Model::n_constants);
         lanes.reserve(std::max(size_t(1), size_t(n_panels) * Model::n_lanes * P));
         constants_at<Model>(dt, constants.data(), lanes.data);
     }
-    template <class Model> void constants_at(double dt, real *shared, real *own) const {
+    template <class Model> [[gnu::cold]] void constants_at(double dt, real *shared, real *own) const {
         double p[Model::n_parameters];
         real c[Model::n_constants];
         for (int j = 0; j < (Model::n_lanes ? n_panels * P : 1); ++j) {
@@ -135,6 +146,7 @@ struct Event {
 };
 
 struct LayerTrace {
+    [[gnu::cold, gnu::noinline]] ~LayerTrace() {}
     SpikeLists spikes;
     std::vector<real> recorded;           // [spike][n_recorded], in order of time
     std::vector<real> error;              // R of each spike
@@ -159,31 +171,60 @@ struct LayerTrace {
     std::vector<real> seen, jumped;       // [event][row]: coefficients of what is collected, and by how much rows jump there
     ArrivalTrace arrivals;                // where spikes arrive at times of their own
 };
+
+// As many objects as were asked for, made anew where there are to be more: then they need not be movable, which is much to
+// compile.
+template <class T> class Objects {
+public:
+    void reserve(size_t wanted) {
+        if (wanted <= n) return;
+        items.reset(new T[wanted]);
+        n = wanted;
+    }
+    size_t size() const { return n; }
+    T *data() const { return items.get(); }
+    T &operator[](size_t i) const { return items[i]; }
+    T &back() const { return items[n - 1]; }
+
+private:
+    std::unique_ptr<T[]> items;
+    size_t n = 0;
+};
+
 struct Slot {
+    [[gnu::cold, gnu::noinline]] ~Slot() {}
     SpikeLists input, arriving;           // arriving: with delayed copies, where spikes arrive at times of their own
     std::vector<real> weight, weight_slope;  // of the loss at each step, where it depends on the sample
-    std::vector<LayerTrace> layers;
+    Objects<LayerTrace> layers;
     LayerTrace output;
     std::vector<real, Aligned<real>> error;  // of each output, [panel][P], or of each step, [step][panel][P]
     Buffer readout;                       // state of the loss at the end of the trial, [panel][variable][P]
 };
 
 struct Scratch {                          // one per thread
+    [[gnu::cold, gnu::noinline]] ~Scratch() {}
     Buffer drive, state, next, gap, moments, seen, adjoint, transport_row, transport, voltages, narrow, sums;
     std::vector<uint8_t> keep;
     ArrivalScratch arrivals;
-    struct Kept { Buffer states, moments; };
-    std::vector<Kept> kept;               // of each layer, see lend()
+    struct Kept { Buffer states, moments, gradient, step_adjoint; };
+    Objects<Kept> kept;                   // of each layer, see lend()
 };
 
-// What only a sample's own backward sweep reads of its forward sweep lies in buffers of the thread meanwhile, which are in
-// its caches yet from the sample before. To be called before and after.
-inline void lend(Slot &slot, Scratch &t) {
-    t.kept.resize(slot.layers.size() + 1);
+// What is read of a sample by its own backward sweep alone, or by the one thread that gathers its gradients at once, lies in
+// buffers of the thread meanwhile, which are in its caches yet from the sample before. To be called before and after.
+enum Lent { SWEEPS = 1, GRADIENTS = 2 };
+inline void lend(Slot &slot, Scratch &t, int what) {
+    t.kept.reserve(slot.layers.size() + 1);
     for (size_t l = 0; l < t.kept.size(); ++l) {
         LayerTrace &trace = l < slot.layers.size() ? slot.layers[l] : slot.output;
-        trace.kept.swap(t.kept[l].states);
-        trace.moments.swap(t.kept[l].moments);
+        if (what & SWEEPS) {
+            trace.kept.swap(t.kept[l].states);
+            trace.moments.swap(t.kept[l].moments);
+        }
+        if (what & GRADIENTS) {
+            trace.gradient.swap(t.kept[l].gradient);
+            trace.step_adjoint.swap(t.kept[l].step_adjoint);
+        }
     }
 }
 

@@ -19,8 +19,10 @@ template <class Model> constexpr bool shared = Model::n_lanes == 0;
 
 // Rows of coefficients that a spike has for what it brings, and for what it sees. The read-out has its integral besides, and
 // its error, which drives adjoints.
-template <class Model> int rows_ahead(const Layer &l) { return shared<Model> ? Model::n_state + !Model::spiking : l.nodes.n; }
-template <class Model> int rows_back(const Layer &l) { return shared<Model> ? Model::n_carried + !Model::spiking : l.nodes.n; }
+template <class Model> constexpr int shared_ahead = Model::n_state + !Model::spiking;
+template <class Model> constexpr int shared_back = Model::n_carried + !Model::spiking;
+template <class Model> int rows_ahead(const Layer &l) { return shared<Model> ? shared_ahead<Model> : l.nodes.n; }
+template <class Model> int rows_back(const Layer &l) { return shared<Model> ? shared_back<Model> : l.nodes.n; }
 
 // How many nodes make interpolation good to rounding, or 1e-7 of what arrives in single precision, where |A| h = theta: the
 // error is 2 (theta / 4)^n / n!.
@@ -32,7 +34,7 @@ inline int nodes_for(double theta) {
 }
 
 // Lagrange's polynomials of n nodes z in [-1, 1]: basis[power][node].
-inline void lagrange(int n, const double *z, double (*basis)[MOST_NODES]) {
+[[gnu::cold]] inline void lagrange(int n, const double *z, double (*basis)[MOST_NODES]) {
     for (int q = 0; q < n; ++q) {
         double c[MOST_NODES + 1] = {1}, scale = 1;
         int degree = 0;
@@ -130,21 +132,21 @@ private:
         place(kept);
     }
 
-    const real *brought(int q, int p) {
+    [[gnu::cold]] const real *brought(int q, int p) {
         std::fill(x, x + Model::n_state * P, real(0));
         std::fill(x, x + P, real(1));
         Model::travel(l.nodes.constants_of<Model>(q), l.nodes.lanes_of<Model>(q, p, l.n_panels), x);
         return x;
     }
     // What a synapse onto panel p collects a node's time before a unit of adjoint v, or what goes back through it.
-    const real *seen(int q, int p, int v, bool error) {
+    [[gnu::cold]] const real *seen(int q, int p, int v, bool error) {
         std::fill(a, a + Model::n_adjoint * P, real(0));
         std::fill(a + v * P, a + (v + 1) * P, real(1));
         const real *c = l.nodes.constants_of<Model>(q), *h = l.nodes.lanes_of<Model>(q, p, l.n_panels);
         error ? Model::error_before(c, h, a, out) : Model::collected_before(c, h, a, out);
         return out;
     }
-    template <class F> Coefficients of_rows(const Coefficients &basis, int rows, F &&value) const {
+    template <class F> [[gnu::cold]] Coefficients of_rows(const Coefficients &basis, int rows, F &&value) const {
         Coefficients c;
         c.terms = basis.terms;
         for (int r = 0; r < rows; ++r)
@@ -169,7 +171,7 @@ private:
             }
     }
     // What parameters collect of a unit weight that arrives at a node, for a unit of adjoint v: [parameter][P].
-    const real *collected(int q, int p, int v) {
+    [[gnu::cold]] const real *collected(int q, int p, int v) {
         std::fill(a, a + Model::n_adjoint * P, real(0));
         std::fill(a + v * P, a + (v + 1) * P, real(1));
         std::fill(x, x + Model::n_state * P, real(0));
@@ -202,7 +204,7 @@ private:
     }
     // Of the read-out: the integral of its response with a weight of 1, and with one that grows by 1 per ms; and what synapses see
     // of a unit error with such weights in reversed time.
-    void driven(const Coefficients &basis) {
+    [[gnu::cold]] void driven(const Coefficients &basis) {
         alignas(64) real one[P];
         std::fill(one, one + P, real(1));
         auto integral = [&](int q, int r) {
@@ -263,6 +265,11 @@ template <int FIRST, int LAST, class F> void with_count(int n, F &&act) {
     else if (n == FIRST) act(std::integral_constant<int, FIRST>());
     else with_count<FIRST + 1, LAST>(n, act);
 }
+// The same of n rows, which are SHARED where neurons share their constants.
+template <class Model, int SHARED, class F> void with_rows(int n, F &&act) {
+    if constexpr (shared<Model>) act(std::integral_constant<int, SHARED>());
+    else with_count<2, 5>(n, act);
+}
 
 // The moments of a panel's neurons, or where they share their constants the state variables at the end of the step,
 // x[row] += sum over spikes of coefficient * w; and into `bound` how far they may lift each neuron.
@@ -313,8 +320,8 @@ struct Arrivals {
             for (int j = 0; bound && j < TOGETHER; ++j) reinterpret_cast<vec *>(bound)[first + j] = s[j];
         }
     }
-    void deliver_rows(int p, int rows, real *x, real *bound) const {
-        with_count<2, 5>(rows, [&](auto n) { deliver<n.value>(p, rows, x, bound); });
+    template <class Model> void deliver_rows(int p, int rows, real *x, real *bound) const {
+        with_rows<Model, shared_ahead<Model>>(rows, [&](auto n) { deliver<n.value>(p, rows, x, bound); });
     }
 };
 

@@ -11,7 +11,7 @@ namespace eventprop {
 // Chooses among n nodes by the values of some functions there, [function][n], which are used up. `from[m][q]`: how much of the value
 // at node m is that at the q-th one chosen, such that no function is off by more than `tolerance`. Each choice is
 // the largest value that is left, of which the same multiple of all functions is taken off (adaptive cross approximation).
-inline std::vector<int> choose_nodes(std::vector<double> values, int n, double tolerance, double (*from)[MOST_NODES]) {
+[[gnu::cold]] inline std::vector<int> choose_nodes(std::vector<double> values, int n, double tolerance, double (*from)[MOST_NODES]) {
     const std::vector<double> all = values;
     const size_t functions = values.size() / size_t(n);
     std::vector<int> chosen;

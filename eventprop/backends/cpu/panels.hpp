@@ -79,7 +79,7 @@ struct SpikeLists {
 
     void clear(int K) { step_start.assign(K + 1, 0); id.clear(); at.clear(); }
 
-    void index_by_id(int n, int K) {
+    __attribute__((noinline)) void index_by_id(int n, int K) {
         id_start.assign(n + 1, 0);
         for (uint16_t i : id) ++id_start[i + 1];
         for (int i = 0; i < n; ++i) id_start[i + 1] += id_start[i];
@@ -98,6 +98,24 @@ private:
     std::vector<uint32_t> cursor;
 };
 
+// act(lane) for those of the first `n` lanes that are marked: one byte for each, 0 or 1.
+template <class F> void each_marked(const uint8_t *marks, int n, F &&act) {
+    uint64_t lanes = 0;                   // a bit for each
+    for (int first = 0; first < P; first += 8) {
+        uint64_t bytes;
+        std::memcpy(&bytes, marks + first, 8);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        bytes = __builtin_bswap64(bytes);
+#endif
+        lanes |= bytes * 0x0102040810204080u >> 56 << first;
+    }
+    for (; lanes; lanes &= lanes - 1) {
+        const int lane = __builtin_ctzll(lanes);
+        if (lane >= n) return;
+        act(lane);
+    }
+}
+
 struct vec_sum { vec v[VECTORS]; };
 inline vec_sum load(const real *p) {
     vec_sum a;
@@ -111,7 +129,8 @@ inline void add(vec_sum &a, const real *p) {
     for (int i = 0; i < VECTORS; ++i) a.v[i] += reinterpret_cast<const vec *>(p)[i];
 }
 // a + sum of base[row[s]] for s in [from, to). Two sums, since one would wait for each of its additions.
-template <class Index> vec_sum sum_rows(vec_sum a, const real *base, const Index *row, uint32_t from, uint32_t to) {
+template <class Index>
+__attribute__((always_inline)) inline vec_sum sum_rows(vec_sum a, const real *base, const Index *row, uint32_t from, uint32_t to) {
     vec_sum b{};
     uint32_t s = from;
     for (; s + 1 < to; s += 2) {
@@ -133,12 +152,25 @@ void sum_rows_by_sign(real *to, const real *base, const Index *row, uint32_t fro
         }
     }
 }
+// The sum of a vector's elements: halves are added to halves, since sums one by one would wait for each other.
+template <int BYTES> real total_of(const real *elements) {
+    if constexpr (BYTES > int(sizeof(real))) {
+        typedef real half __attribute__((vector_size(BYTES / 2)));
+        half low, high;
+        std::memcpy(&low, elements, BYTES / 2);
+        std::memcpy(&high, elements + BYTES / 2 / sizeof(real), BYTES / 2);
+        low += high;
+        return total_of<BYTES / 2>(reinterpret_cast<const real *>(&low));
+    } else return *elements;
+}
 inline real total(const vec_sum &a) {
     vec v = a.v[0];
     for (int i = 1; i < VECTORS; ++i) v += a.v[i];
-    real s = 0;
-    for (int i = 0; i < LANES; ++i) s += v[i];
-    return s;
+    return total_of<VECTOR_BYTES>(reinterpret_cast<const real *>(&v));
+}
+// What will be read soon, or with WRITE written, into a core's second cache.
+template <int WRITE = 0> __attribute__((always_inline)) inline void fetch_row(const real *row, int size) {
+    for (int i = 0; i < size; i += 64 / int(sizeof(real))) __builtin_prefetch(row + i, WRITE, 2);
 }
 inline void add_row(real *x, const real *row) {
     for (int l = 0; l < P; ++l) x[l] += row[l];
@@ -170,24 +202,26 @@ template <int inputs> void gather_drive(const SpikeLists &spikes, Delays source,
     }
 }
 
-// gradient[p][pre] += sum over pre's spikes (stamped j) of trace[p][j + 1]
-inline void gather_gradient(const SpikeLists &spikes, int n_pre, int rows, const real *trace, real *gradient) {
+// gradient[p][pre] += sum over pre's spikes (stamped j) of trace[p][j + 1]; `fresh`: there is nothing in it yet.
+inline void gather_gradient(const SpikeLists &spikes, int n_pre, int rows, const real *trace, real *gradient, bool fresh) {
     const uint16_t *step = spikes.step.data();
     for (int pre = 0; pre < n_pre; ++pre) {
         uint32_t s = spikes.id_start[pre], end = spikes.id_start[pre + 1];
-        if (s == end || step[s] + 1 >= rows) continue;
-        while (step[end - 1] + 1 >= rows) --end;
         real *g = gradient + size_t(pre) * P;
-        store(g, sum_rows(load(g), trace + P, step, s, end));
+        while (s < end && step[end - 1] + 1 >= rows) --end;
+        if (fresh) store(g, sum_rows(vec_sum{}, trace + P, step, s, end));
+        else if (s < end) store(g, sum_rows(load(g), trace + P, step, s, end));
     }
 }
 
 // The same for weights of which positive ones go to one input and negative ones to another: rows 2 j and 2 j + 1 of the trace.
-inline void gather_gradient_by_sign(const SpikeLists &spikes, int n_pre, int rows, const real *trace, const real *w, real *gradient) {
+inline void gather_gradient_by_sign(const SpikeLists &spikes, int n_pre, int rows, const real *trace, const real *w, real *gradient,
+                                    bool fresh) {
     const uint16_t *step = spikes.step.data();
     for (int pre = 0; pre < n_pre; ++pre) {
         real *g = gradient + size_t(pre) * P;
         const real *own = w + size_t(pre) * P;
+        if (fresh) std::fill(g, g + P, real(0));
         for (uint32_t s = spikes.id_start[pre]; s < spikes.id_start[pre + 1] && step[s] + 1 < rows; ++s) {
             const real *t = trace + (size_t(step[s]) + 1) * 2 * P;
             for (int l = 0; l < P; ++l) g[l] += own[l] < 0 ? t[P + l] : t[l];

@@ -1,6 +1,7 @@
 // A pool of threads for loops over independent tasks.
 #pragma once
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -33,9 +34,13 @@ public:
     }
     // Where f(task, thread) fails, its exception is thrown here, when all tasks are done.
     template <class F> void run(int n, F &&f) {
-        ready();
         auto call = [](void *c, int task, int thread) { (*static_cast<std::remove_reference_t<F> *>(c))(task, thread); };
-        body = call; context = &f; count = n; next = 0; busy = size();
+        run(n, call, &f);
+    }
+    __attribute__((noinline)) void run(int n, void (*call)(void *, int, int), void *with) {  // compiled once for all loops
+        ready();
+        const double start = timed ? seconds() : 0;
+        body = call; context = with; count = n; next = 0; busy = size(); ++loops;
         if (!threads.empty()) {
             { std::lock_guard<std::mutex> l(m); ++generation; }
             cv.notify_all();
@@ -44,16 +49,40 @@ public:
         int spins = 0;
         while (busy.load(std::memory_order_acquire) > 0)
             if (++spins > 20000) std::this_thread::yield();
+        if (timed) note(-1, seconds() - start);
         if (failed.exchange(false)) std::rethrow_exception(error);
     }
     int size() const { return static_cast<int>(threads.size()); }
 
+    // For benchmarks: which loop since then, which task of it, and the time that a processor has worked on it; task -1 is all
+    // that the caller has done in a loop.
+    struct Took { int loop, task; double seconds; };
+    std::vector<Took> took;
+    void time_tasks(bool on) {
+        took.clear();
+        loops = 0;
+        timed = on;
+    }
+
 private:
+    static double seconds() {
+        timespec now;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+        return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
+    }
+    void note(int task, double seconds) {
+        std::lock_guard<std::mutex> l(m);
+        took.push_back({loops, task, seconds});
+    }
     // A thread's first exception needs memory, without which the process ends: where there is none left, it is too late.
     static void ready() { [[maybe_unused]] volatile int now = std::uncaught_exceptions(); }
     void take(int thread) {
         try {
-            for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(context, i, thread);
+            for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
+                const double start = timed ? seconds() : 0;
+                body(context, i, thread);
+                if (timed) note(i, seconds() - start);
+            }
         } catch (...) {
             std::lock_guard<std::mutex> l(m);
             error = std::current_exception();
@@ -83,8 +112,8 @@ private:
     std::atomic<int> next{0}, busy{0};
     std::atomic<bool> failed{false};
     std::exception_ptr error;
-    int count = 0;
-    bool stop = false;
+    int count = 0, loops = 0;
+    bool stop = false, timed = false;
     void (*body)(void *, int, int) = nullptr;
     void *context = nullptr;
 };
@@ -99,21 +128,27 @@ public:
     Pool &operator=(const Pool &) = delete;
 
     template <class F> void run(int n, F &&f) {
-        if (owner != getpid() || !team) {
-            leave_inherited();
-            gather();
-        }
-        team->run(n, f);
+        now().run(n, f);
     }
     int size() const { return 1 + team->size(); }
+    // The team of this process.
+    Team &now() {
+        here();
+        return *team;
+    }
 
 private:
+    __attribute__((noinline)) void here() {
+        if (owner == getpid() && team) return;
+        leave_inherited();
+        gather();
+    }
     void leave_inherited() {
         if (owner != getpid()) (void)team.release();
     }
     // Threads that use up what the system allows leave nothing to work with: then, with half of them. A little memory is kept
     // back for what each needs once it runs.
-    void gather() {
+    [[gnu::cold]] void gather() {
         for (int others = wanted - 1;;) {
             const std::unique_ptr<char[]> spare(others ? new (std::nothrow) char[SPARE] : nullptr);
             [[maybe_unused]] char *volatile kept = spare.get();  // or the compiler may leave it out

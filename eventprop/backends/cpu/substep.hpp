@@ -17,21 +17,22 @@ template <class Model> class Crossings {
 public:
     Crossings(const Layer &l, LayerTrace &out, const Draws &draws) : l(l), out(out), draws(draws) {}
 
-    // Those of panel p that are marked; `start` is its state at the start of step k, `state` that of all at its end.
-    void add(int p, int k, const int *fired, const real *start, real *state) {
+    // Those of panel p that have reached it; `start` is its state at the start of step k, `state` that of all at its end.
+    void add(int p, int k, const real *start, real *state) {
         const real *h = l.lanes_of<Model>(p);
-        for (int lane = 0, lanes = std::min(P, l.n - p * P); lane < lanes; ++lane)
-            if (fired[lane]) {
-                if (n == P) take(k, state);
-                if (n % LANES == 0) {         // of a vector that is not full, the rest are neurons at rest
-                    clear_rows<N>(from + n);
-                    clear_rows<Model::n_lanes>(own + n);
-                }
-                id[n] = uint16_t(p * P + lane);
-                for (int i = 0; i < N; ++i) from[i * P + n] = start[i * P + lane];
-                for (int i = 0; i < Model::n_lanes; ++i) own[i * P + n] = h[i * P + lane];
-                ++n;
+        alignas(64) uint8_t fired[P];
+        Model::fires(l.constants.data(), h, state + size_t(p) * N * P, fired);
+        each_marked(fired, l.n - p * P, [&](int lane) {
+            if (n == P) take(k, state);
+            if (n % LANES == 0) {             // of a vector that is not full, the rest are neurons at rest
+                clear_rows<N>(from + n);
+                clear_rows<Model::n_lanes>(own + n);
             }
+            id[n] = uint16_t(p * P + lane);
+            for (int i = 0; i < N; ++i) from[i * P + n] = start[i * P + lane];
+            for (int i = 0; i < Model::n_lanes; ++i) own[i * P + n] = h[i * P + lane];
+            ++n;
+        });
     }
     // Resets them where they crossed, takes them to the end of the step, and records their spikes.
     void take(int k, real *state) {

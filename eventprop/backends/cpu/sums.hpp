@@ -9,79 +9,94 @@
 namespace eventprop {
 
 constexpr int BLOCK_SAMPLES = 4;
+constexpr size_t PIECE = 64 * P;
 
 class Sums {
 public:
-    // A stretch of gradients that is summed where it lies, and its place in what is kept of a node.
+    // A stretch of gradients, and its place in what is kept of a node.
     struct Part { real *at; size_t size, offset; };
-    // How many nodes there are before a block is added, and with how many of them it becomes one.
-    struct Step { int depth, merges; };
+    // What is to be added to make nodes of blocks: to one place what is in another.
+    struct Addition { int to, from; };
 
     std::vector<Part> parts;
+    int rest = 0;                         // samples of a block that is not complete, whose sums are where the parts are
+
+    // Numbers of a part, as many as one of several threads works on at a time.
+    struct Piece { real *at; size_t size, offset; };
+    std::vector<Piece> pieces;
 
     void add_part(real *at, size_t size) {
         parts.push_back({at, size, total});
+        for (size_t i = 0; i < size; i += PIECE) pieces.push_back({at + i, std::min(PIECE, size - i), total + i});
         total += size;
     }
     size_t size() const { return total; }
     int count() const { return int(nodes.size()); }
-    const real *node(int i) const { return kept[i].data; }
+    const real *node(int i) const { return places[nodes[i].place].data; }
 
     // The next block, which begins with sample `first` of its batch, is the first one here.
-    void begin(int64_t first) {
+    [[gnu::cold]] void begin(int64_t first) {
         nodes.clear();
-        sample = first;
+        blocks.clear();
+        rest = 0;
+        next = first / BLOCK_SAMPLES;
+        spare.resize(places.size());
+        for (size_t i = 0; i < places.size(); ++i) spare[i] = int(i);
     }
-    // Whether the block is not complete that the last sample was in.
-    bool open() const { return sample % BLOCK_SAMPLES; }
-    // Whether a block ends with the i-th of the next samples.
-    bool ends_with(int i) const { return (sample + i + 1) % BLOCK_SAMPLES == 0; }
-    // What is to be done, once `n` more samples have been gathered, after each block that they complete.
-    std::vector<Step> plan(int n) {
-        std::vector<Step> steps;
-        size_t most = 0;
-        for (int64_t block = sample / BLOCK_SAMPLES; (block + 1) * BLOCK_SAMPLES <= sample + n; ++block) {
-            Step step{count(), 0};
-            Node node{0, block};
+    // Places for the sums of the next `n` blocks, the parts one after the other; there may be anything in them.
+    [[gnu::cold]] void open(int n) {
+        for (int i = 0; i < n; ++i) {
+            if (spare.empty()) {
+                places.emplace_back();
+                spare.push_back(int(places.size()) - 1);
+            }
+            places[spare.back()].reserve(std::max(size_t(1), total));
+            blocks.push_back(spare.back());
+            spare.pop_back();
+        }
+    }
+    real *block(int i) const { return places[blocks[i]].data; }
+    // The block that is not complete yet goes on in the first of these places.
+    [[gnu::cold]] void move_rest() {
+        for (const Part &part : parts) {
+            std::copy_n(part.at, part.size, block(0) + part.offset);
+            std::fill_n(part.at, part.size, real(0));
+        }
+        rest = 0;
+    }
+    // The blocks become nodes, once all that is returned has been added, in this order.
+    [[gnu::cold]] std::vector<Addition> close() {
+        std::vector<Addition> additions;
+        for (int place : blocks) {
+            Node node{0, next++, place};
             while (!nodes.empty() && nodes.back().level == node.level && nodes.back().index == node.index - 1 && node.index % 2) {
-                node = {node.level + 1, node.index / 2};
+                additions.push_back({place, nodes.back().place});
+                spare.push_back(nodes.back().place);
+                node = {node.level + 1, node.index / 2, place};
                 nodes.pop_back();
-                ++step.merges;
             }
             nodes.push_back(node);
-            most = std::max(most, nodes.size());
-            steps.push_back(step);
         }
-        if (kept.size() < most) kept.resize(most);
-        for (size_t i = 0; i < most; ++i) kept[i].reserve(std::max(size_t(1), total));
-        return steps;
+        blocks.clear();
+        return additions;
     }
-    void pass(int n) { sample += n; }
-    // A part's gradients, which are those of one block, go into the nodes, and are 0 for the next one.
-    void keep(const Part &part, Step step) {
-        for (int k = 1; k < step.merges; ++k) add(part, step.depth - k);
-        real *__restrict to = kept[step.depth - step.merges].data + part.offset, *__restrict from = part.at;
-        for (size_t j = 0; j < part.size; ++j) {
-            to[j] = step.merges ? to[j] + from[j] : from[j];
-            from[j] = 0;
-        }
-    }
-    // A part's gradients are the sum of all nodes and of a block that is not complete.
-    void finish(const Part &part) {
-        for (int i = count(); i-- > 0;) add(part, i);
+    // A piece of what is kept of a node.
+    void add(Addition a, const Piece &piece) { add(places[a.to].data + piece.offset, places[a.from].data + piece.offset, piece.size); }
+    // A piece's gradients are the sum of all nodes and of a block that is not complete.
+    void finish(const Piece &piece) {
+        for (int i = count(); i-- > 0;) add(piece.at, node(i) + piece.offset, piece.size);
     }
 
 private:
-    struct Node { int level; int64_t index; };
+    struct Node { int level; int64_t index; int place; };
     size_t total = 0;
-    int64_t sample = 0;
+    int64_t next = 0;                     // number of the next block in its batch
     std::vector<Node> nodes;              // in order of blocks
-    std::vector<Buffer> kept;             // of each node, the parts one after the other
+    std::vector<Buffer> places;
+    std::vector<int> spare, blocks;       // places that are free, and those of blocks that are not nodes yet
 
-    void add(const Part &part, int i) {
-        const real *__restrict from = kept[i].data + part.offset;
-        real *__restrict to = part.at;
-        for (size_t j = 0; j < part.size; ++j) to[j] += from[j];
+    static void add(real *__restrict to, const real *__restrict from, size_t size) {
+        for (size_t j = 0; j < size; ++j) to[j] += from[j];
     }
 };
 

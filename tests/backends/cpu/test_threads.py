@@ -60,7 +60,7 @@ def test_threads_and_splits(name: str, average: bool, monkeypatch: pytest.Monkey
     expected = everything(case, case.engine(1, "float"), random)
     assert all(np.isfinite(a).all() and (a.any() or key == "predictions") for key, a in expected.items())
     assert expected["spike_counts"].mean() > 1
-    for threads in (2, 3):
+    for threads in (2, 3, 16):
         assert same(everything(case, case.engine(threads, "float"), random), expected)
     if average:
         return  # the batch is presented whole
