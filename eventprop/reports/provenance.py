@@ -29,7 +29,7 @@ def of_rows(p: Mapping[str, Any], matter: Sequence[str]) -> dict[str, Any]:
         matter: names of those that change what comes out; "settings" is the beginning of their SHA-256, so that rows
             with the same are of runs that are to give the same.
     """
-    told = json.dumps({name: p[name] for name in sorted(matter)}, sort_keys=True)
+    told = json.dumps({name: p.get(name) for name in sorted(matter)}, sort_keys=True)
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]
     values = [p["METHOD"], p["MODEL_SEED"], p["TRAIN_DATA_SEED"], __version__, f"x{digest}"]
     return dict(zip(COLUMNS, values, strict=True))
