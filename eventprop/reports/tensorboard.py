@@ -33,7 +33,8 @@ class EventLog:
     def __init__(self, folder: Path, done: int) -> None:
         from tensorboardX import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+        behind = {"purge_step": done + 1} if done else {}
+        self._writer = SummaryWriter(str(folder), filename_suffix=f".from{done}", **behind)  # two may begin in a second
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         """Add what was measured in an epoch."""
