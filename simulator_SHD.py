@@ -19,6 +19,7 @@ from eventprop.data.splits import Subset, everything, reduce_classes
 from eventprop.parameters import declaration as parameters
 from eventprop.parameters import shd as shd_parameters
 from eventprop.simulators.recordings import RecordingSimulator
+from eventprop.simulators.simulator import FoldsResult
 
 __all__ = ["SHD_model", "p"]
 
@@ -57,7 +58,7 @@ class SHD_model(RecordingSimulator):
         assert self.data.validation is not None  # only SSC takes EVALUATION="validation_set"
         return reduce_classes(everything(self.data.validation), p["REDUCED_CLASSES"])
 
-    def cross_validate_SHD(self, p: Mapping[str, Any]) -> tuple[list[list[float]], list[float]]:
+    def cross_validate_SHD(self, p: Mapping[str, Any]) -> FoldsResult:
         """Leave one speaker out, for each of ``SPEAKER_LEFT``: as :meth:`cross_validate`."""
         return self.cross_validate(p)
 

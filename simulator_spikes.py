@@ -20,6 +20,7 @@ from eventprop.data.spikes import SpikeSet
 from eventprop.parameters import declaration as parameters
 from eventprop.parameters import spikes as spikes_parameters
 from eventprop.simulators.recordings import RecordingSimulator
+from eventprop.simulators.simulator import FoldsResult
 
 __all__ = ["p", "spikes_model"]
 
@@ -50,7 +51,7 @@ class spikes_model(RecordingSimulator):
     def load_data(self, p: Mapping[str, Any]) -> Dataset:
         return self._source.dataset(p)
 
-    def cross_validate(self, p: Mapping[str, Any]) -> tuple[list[list[float]], list[float]]:
+    def cross_validate(self, p: Mapping[str, Any]) -> FoldsResult:
         """Leave one group out, for each of ``SPEAKER_LEFT``; all samples of the others train."""
         return super().cross_validate({**p, "EVALUATION": "speaker"})
 

@@ -124,7 +124,7 @@ class yinyang(Simulator):
         if p["FANCY_PLOTS"] and engine.network.loss.spiking:
             pictures.append(("first_spikes", "first_spikes", (times, predictions)))
         for what, function, values in pictures:
-            path = Path(p["OUT_DIR"]) / f"{p['NAME']}_{title.replace(' ', '')}_{what}.png"
+            path = Path(p["OUT_DIR"]) / f"{p['NAME']}_{title.replace(' ', '')}_{what}.{p['PICTURE_FORMAT']}"
             with attempt(path):
                 from eventprop.reports import plots
 

@@ -43,7 +43,7 @@ ROOMS = (
         "the command line · certificate/: whether a neuron's gradients are right, by an independent integrator",
         (
             *("train_*.py", "eventprop/certificate/*"),
-            *(f"eventprop/{name}.py" for name in ("__main__", "cli", "ending", "info")),
+            *(f"eventprop/{name}.py" for name in ("__main__", "cli", "ending", "info", "runs")),
         ),
     ),
     Room("simulator_*.py", "one benchmark each: its data, its splits", ("simulator_*.py",), 0.0, 0.5),

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+__version__ = "0.1.0"
+
 # Modules that scripts and notebooks name, by where they were before there were rooms.
 _MOVED = {
     "dataset": "data.dataset",

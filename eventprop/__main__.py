@@ -1,4 +1,4 @@
-"""``python -m eventprop``: ``info``, ``keys``, ``scan``, ``show``, ``check``, ``export``."""
+"""``eventprop``, or ``python -m eventprop``: training and testing by a benchmark's name, and the tools around it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from eventprop import info, scans
+from eventprop import cli, info, runs, scans
 from eventprop.certificate import command as certificate
 from eventprop.choice import meaning
 from eventprop.description import named_neurons
@@ -16,11 +16,23 @@ from eventprop.parameters import declaration as parameters
 from eventprop.simulators import registry
 from eventprop.terminal import blame, entry
 
+_RUNS = {
+    "train": "train a benchmark: train SHD --recipe demo ...; as its script train_SHD.py",
+    "test": "test what was trained: test SHD --params FILE.json LOAD_LAST=true",
+}
+
 
 @entry
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m eventprop", description="Tools around the training scripts.")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in _RUNS:
+        return run_benchmark(words[0], words[1:])
+    parser = argparse.ArgumentParser(prog=program(), description="Trains and tests spiking networks, and tools around.")
     commands = parser.add_subparsers(dest="command", required=True)
+    for name, what in _RUNS.items():
+        commands.add_parser(name, help=what)
+    listing = commands.add_parser("runs", help="the runs whose files are in a folder, in a table, and how they differ")
+    runs.add_arguments(listing)
     about = commands.add_parser("info", help="what is installed and found here, to be pasted into a bug report")
     about.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of data sets (default: ./data)")
     commands.add_parser("keys", help="every key of every benchmark, as Markdown (docs/keys.md)")
@@ -39,9 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     export.add_argument("checkpoint", type=Path, help="NAME_state_last.npz or another checkpoint")
     export.add_argument("file", type=Path, help="the graph, e.g. NAME.nir")
     export.add_argument("--spikes", choices=SPIKES, default="delta", help="what a spike is to who reads the graph")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     if options.command == "check":
         return certificate.main(options)
+    if options.command == "runs":
+        return runs.main(options)
     if options.command == "scan":
         from eventprop.scans import command
 
@@ -55,6 +69,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         print(info.report(options.data_dir))
     return 0
+
+
+def program() -> str:
+    """What this is called where it was started."""
+    return "eventprop" if Path(sys.argv[0]).stem == "eventprop" else "python -m eventprop"
+
+
+def run_benchmark(command: str, words: Sequence[str]) -> int:
+    """Train or test a benchmark as its script does; the exit status."""
+    names = ", ".join(registry.BENCHMARKS)
+    if not words or words[0] in ("-h", "--help"):
+        usage = f"usage: {program()} {command} BENCHMARK [--help] [words as of train_BENCHMARK.py]"
+        print(f"{usage}\nbenchmarks: {names}", file=sys.stdout if words else sys.stderr)
+        return 0 if words else 2
+    try:
+        benchmark = registry.find(words[0])
+    except ValueError as error:
+        print(f"{command}: error: {error}", file=sys.stderr)
+        return 1
+    rest = ["test", *words[1:]] if command == "test" else list(words[1:])
+    return int(cli.main(benchmark.name, rest, f"{program()} {command} {benchmark.name}"))
 
 
 def show_neuron(options: argparse.Namespace) -> int:

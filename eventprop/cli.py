@@ -21,27 +21,28 @@ from eventprop.ranks import Ranks, quiet, world
 from eventprop.reports import summary
 from eventprop.simulators import recipes, registry
 from eventprop.simulators.registry import Benchmark
-from eventprop.terminal import blame, entry
+from eventprop.terminal import blame, entry, spoken
 
 __all__ = ["main"]
 
 _EXAMPLES = """examples:
-  python {script}{recipe}
-  python {script} train{recipe} ETA=0.002 N_EPOCH=5 NAME=mine
-  python {script} --params {folder}/mine.json N_EPOCH=6 LOAD_LAST=true
-  python {script} test --params {folder}/mine.json LOAD_LAST=true"""
+  {train}{recipe}
+  {train} train{recipe} ETA=0.002 N_EPOCH=5 NAME=mine
+  {train} --params {folder}/mine.json N_EPOCH=6 LOAD_LAST=true
+  {test} --params {folder}/mine.json LOAD_LAST=true"""
 
 
 @entry
-def main(simulator: str, arguments: Sequence[str] | None = None) -> int:
+def main(simulator: str, arguments: Sequence[str] | None = None, program: str | None = None) -> int:
     """Run a benchmark from the command line; the exit status.
 
     Args:
         simulator: the benchmark's name, as the registry and recipes have it.
         arguments: the command line; None for the program's own.
+        program: what it is called in messages; None for the benchmark's script.
     """
     benchmark = registry.find(simulator)
-    script, ranks = f"train_{benchmark.name}.py", Ranks()
+    script, ranks = program or f"train_{benchmark.name}.py", Ranks()
     try:
         ranks = world()
         with quiet() if ranks.rank else nullcontext():
@@ -93,14 +94,18 @@ def _run(benchmark: Benchmark, script: str, arguments: Sequence[str] | None, *, 
         mn = benchmark.load()(p)
         result = benchmark.modes()[mode](mn, p)
         if speaks:
-            ending.tell(mn, mn._for_run(p), mode, result)
+            with spoken(mn.p["VERBOSE"]):
+                ending.tell(mn, mn._for_run(p), mode, result)
 
 
 def _parser(script: str, benchmark: Benchmark) -> argparse.ArgumentParser:
     modes, there = list(benchmark.methods), recipes.list_recipes(benchmark.name)
     name = next((name for name in ("demo", "quick", *there) if name in there), None)
     folder = recipes.load_recipe(name, benchmark.name).overrides.get("OUT_DIR", ".") if name else "."
-    examples = _EXAMPLES.format(script=script, recipe=f" --recipe {name}" if name else "", folder=folder)
+    train = f"python {script}" if script.endswith(".py") else script
+    test = f"{train} test" if script.endswith(".py") else script.replace(" train ", " test ")
+    recipe = f" --recipe {name}" if name else ""
+    examples = _EXAMPLES.format(train=train, test=test, recipe=recipe, folder=folder)
     parser = argparse.ArgumentParser(
         prog=script,
         usage=f"{script} {'[FILE] ' if benchmark.file_key else ''}[{'|'.join(modes)}] [--recipe NAME] "

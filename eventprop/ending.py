@@ -35,10 +35,12 @@ def tell(simulator: Simulator, p: Mapping[str, Any], mode: str, result: Any) -> 
     folder = Path(p["OUT_DIR"])
     if simulator.evaluated is not None and mode != "cross_validate":
         subset, outcome = simulator.evaluated
-        with attempt(path := folder / f"{p['NAME']}_raster.png"):
+        with attempt(path := folder / f"{p['NAME']}_raster.{p['PICTURE_FORMAT']}"):
             _raster(simulator, p, subset, path)
-        with attempt(path := folder / f"{p['NAME']}_confusion.png"):
+        with attempt(path := folder / f"{p['NAME']}_confusion.{p['PICTURE_FORMAT']}"):
             _confusion(simulator, subset, outcome, path)
+    with attempt(f"of delays or time constants in {folder}"):
+        _own_values(simulator, folder, str(p["NAME"]), p["PICTURE_FORMAT"])
     print(f"\nIn {folder}:")
     names = sorted(path.name for path in folder.glob(f"{glob.escape(p['NAME'])}[._]*"))
     width = max([39, *map(len, names)])
@@ -87,11 +89,10 @@ def _raster(simulator: Simulator, p: Mapping[str, Any], subset: Subset, path: Pa
     scores, predictions = simulator.scores(p, chosen), simulator.predictions(p, chosen)
     samples = []
     for i, label in enumerate(chosen.labels):
-        times = np.concatenate([spikes[i][0] for spikes in layers])
-        ids = np.concatenate([spikes[i][1] + k * p["NUM_HIDDEN"] for k, spikes in enumerate(layers)])
-        sample = {"input": inputs[i], "hidden": (times, ids), "scores": scores[i], "label": int(label)}
-        samples.append({**sample, "prediction": int(predictions[i])})
-    figure = plots.raster(samples, p["TRIAL_MS"], simulator.data.num_channels, p["NUM_HIDDEN"] * len(layers))
+        sample = {"input": inputs[i], "hidden": [spikes[i] for spikes in layers], "scores": scores[i]}
+        samples.append({**sample, "label": int(label), "prediction": int(predictions[i])})
+    data, sizes = simulator.data, [layer.size for layer in simulator.network(p).hidden]
+    figure = plots.raster(samples, p["TRIAL_MS"], data.num_channels, sizes, names=data.class_names)
     plots.save(figure, path)
 
 
@@ -105,13 +106,31 @@ def _confusion(simulator: Simulator, subset: Subset, outcome: Any, path: Path) -
     plots.save(figure, path)
 
 
+def _own_values(simulator: Simulator, folder: Path, name: str, kind: str) -> None:
+    """Pictures of delays, and of time constants that neurons have each of their own."""
+    differing = {
+        q: own
+        for q, values in simulator.time_constants().items()
+        if (own := {n: a for n, a in values.items() if np.ptp(a) > 0.0})
+    }
+    for what, values in (("delays", simulator.delays()), ("time_constants", differing)):
+        if values:
+            from eventprop.reports import plots
+
+            plots.save(getattr(plots, what)(values), folder / f"{name}_{what}.{kind}")
+
+
 def _describe(rest: str) -> str:
     """What a file is, by the part of its name after ``NAME``."""
     known = {
+        "_delays": "how many synapses have which delay",
+        "_time_constants": "how many neurons have which time constant",
         ".json": "the parameters, seeds included",
-        "_learning.png": "learning curves",
-        "_raster.png": "spikes of three samples",
-        "_confusion.png": "what was taken for what in the last evaluation",
+        "_run.json": "the run's story: version, data, machines, what came out",
+        "_tensorboard": "events of each epoch, for tensorboard --logdir",
+        "_learning": "learning curves",
+        "_raster": "spikes of three samples",
+        "_confusion": "what was taken for what in the last evaluation",
         "_seeds.csv": "one row for each seed, mean and standard deviation",
         "_folds.csv": "one row for each fold, mean and standard deviation",
         "_best.txt": "the line of the best epoch",
@@ -124,16 +143,17 @@ def _describe(rest: str) -> str:
     }
     if earlier := re.fullmatch(r"(?:_f\d+)?_state_(last|best)_previous(_\d+)?\.npz", rest):
         return f"{'best ' if earlier[1] == 'best' else ''}checkpoint of an earlier run of this name"
+    picture = re.sub(r"\.(png|svg|pdf)$", "", rest)
     if "_w_" in rest:
         return "weights, flat: element pre * n_post + post"
     if "_delay_" in rest:
         return "delays (ms), flat: element pre * n_post + post"
-    if rest.endswith("_classes.png"):
+    if picture.endswith("_classes"):
         return "points in the colour of the class they are taken for"
-    if rest.endswith("_first_spikes.png"):
+    if picture.endswith("_first_spikes"):
         return "when each output first spikes"
     if re.search("_tau_?(m|syn|b)_", rest):
         return "time constants of neurons (ms)"
     if re.search(r"_(hidden\d+|output)_(last|best)\.npy$", rest):
         return "a trained parameter, of each neuron"
-    return known.get(re.sub(r"^_f\d+", "", rest), "")
+    return known.get(re.sub(r"^_f\d+", "", picture), "")

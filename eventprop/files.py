@@ -130,11 +130,11 @@ def read_bytes(path: Path) -> bytes:
         raise ValueError(f"{path} cannot be read: {why(error)}") from None
 
 
-def start_of(path: Path) -> bytes:
+def start_of(path: Path, size: int = 64) -> bytes:
     """The first bytes of a file, by which its kind is known; raises what :func:`read_bytes` does."""
     check_regular(path)
     with path.open("rb") as file:
-        return file.read(64)
+        return file.read(size)
 
 
 def read_array(path: Path) -> np.ndarray:

@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from eventprop import __version__
 from eventprop.backends import devices
 from eventprop.backends.cache import CompilerError, cache_folder
 from eventprop.backends.cpu.compiler import find_compiler, version_of
 from eventprop.backends.cpu.engine import available_threads
 from eventprop.data import dvs, mnist, shd
 from eventprop.files import why
+from eventprop.reports.provenance import processor
 
 __all__ = ["report"]
 
-_PACKAGES = ("numpy", "h5py", "matplotlib", "tonic", "mpi4py", "pygenn")
+_PACKAGES = ("numpy", "h5py", "matplotlib", "tonic", "mpi4py", "pygenn", "ziglang")
 # Files of the data sets, by folder under DATA_DIR.
 _DATA = {name: [f"{name}/{file}" for file in files.values()] for name, files in shd.FILES.items()}
 _DATA["DEMO"] = [f"DEMO/{file}" for file in shd.FILES["SHD"].values()]
@@ -33,10 +35,10 @@ def report(data_dir: Path) -> str:
 
 
 def _lines(data_dir: Path) -> Iterator[str]:
-    yield f"genn-eventprop  {_version('genn-eventprop')}"
+    yield f"genn-eventprop  {__version__}"
     yield f"system          {platform.platform()}, Python {platform.python_version()}"
     yield "packages        " + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
-    yield f"processor       {_processor()}, {available_threads()} of {os.cpu_count()} cores usable (NUM_THREADS)"
+    yield f"processor       {processor()}, {available_threads()} of {os.cpu_count()} cores usable (NUM_THREADS)"
     yield f"compiler        {_compiler()}"
     yield "backends        cpu: yes"
     for name in devices.GENN_BACKENDS:
@@ -69,15 +71,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _compiler() -> str:

@@ -7,10 +7,10 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ParamSpec
 
-__all__ = ["blame", "entry", "prepare"]
+__all__ = ["blame", "entry", "note", "prepare", "spoken"]
 
 _BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ends
 _ERRORS = "eventprop.spelt"
@@ -18,6 +18,7 @@ _PLAIN = {"≥": ">=", "≤": "<=", "…": "...", "±": "+-", "×": "x", "–": 
 _PLAIN |= dict.fromkeys("\u00b5\u03bc", "u")
 
 P = ParamSpec("P")
+_silent = False  # whether nothing is to be said
 
 
 def entry(main: Callable[P, int]) -> Callable[P, int]:
@@ -56,6 +57,27 @@ def prepare() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure") and stream.errors != _ERRORS:  # a notebook's has not, and takes everything
             stream.reconfigure(errors=_ERRORS)
+
+
+@contextlib.contextmanager
+def spoken(verbose: int) -> Iterator[None]:
+    """Let nothing be said where ``verbose`` (``VERBOSE``) is 0; warnings and errors are, always."""
+    global _silent
+    if verbose:
+        yield
+        return
+    before, _silent = _silent, True
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+    finally:
+        _silent = before
+
+
+def note(text: str, end: str = "\n") -> None:
+    """Say on stderr what takes its time, unless nothing is to be said."""
+    if not _silent:
+        print(text, end=end, file=sys.stderr, flush=True)
 
 
 def blame(error: BaseException) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from eventprop import cli, scans
+from eventprop import cli, runs, scans
 from eventprop.__main__ import main as tools
 from eventprop.certificate import command as certificate
 from eventprop.parameters.declaration import parse_settings
@@ -145,8 +145,10 @@ def test_a_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(extra in extras for extra in wanted) and (wanted or words[2] in ("tonic", "jupyterlab"))
     elif words[0] == "python" and words[1] in OWNER:
         read_by_the_script(OWNER[words[1]], words[2:], monkeypatch)
-    elif words[:3] == ["python", "-m", "eventprop"]:
-        read_by_the_tools(words[3:])
+    elif words[0] == "eventprop" and words[1] in ("train", "test"):
+        read_by_the_script(registry.find(words[2]), words[3:], monkeypatch)
+    elif words[:3] == ["python", "-m", "eventprop"] or words[0] == "eventprop":
+        read_by_the_tools(words[1:] if words[0] == "eventprop" else words[3:])
     elif words[:3] == ["python", "-m", "pytest"]:
         assert (ROOT / words[3]).exists()
     elif words[0] == "python":
@@ -197,6 +199,10 @@ def read_by_the_tools(words: list[str]) -> None:
         certificate.add_arguments(parser)
         file = parser.parse_args(words[1:]).models
         assert file is None or Path(file).exists()
+    elif words[0] == "runs":
+        parser = argparse.ArgumentParser()
+        runs.add_arguments(parser)
+        assert parser.parse_args(words[1:]).folder
     elif words[0] == "export":
         assert tools(words) == 1  # of a checkpoint that is not there
     else:

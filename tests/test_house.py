@@ -15,6 +15,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "what users name": ("train_*.py", "simulator_*.py"),
     "the shell": (
         *("eventprop/__main__.py", "eventprop/cli.py", "eventprop/ending.py", "eventprop/info.py"),
+        "eventprop/runs.py",
         "eventprop/scans/*",
     ),
     "the certificate": ("eventprop/certificate/*",),

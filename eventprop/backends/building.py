@@ -12,12 +12,13 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from eventprop.terminal import note
 
 __all__ = ["FINISHED", "alone_with", "build_folder", "run"]
 
@@ -50,7 +51,7 @@ def alone_with(place: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=1.0)
     except Timeout:
-        print("Waiting for another process that builds the same code ...", file=sys.stderr, flush=True)
+        note("Waiting for another process that builds the same code ...")
         with contextlib.suppress(Timeout, OSError):
             lock.acquire(timeout=_LONGEST_S)
     except (OSError, NotImplementedError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import math
 import os
 import sys
@@ -42,6 +43,8 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     problems += _check_alignment(p) + _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
+    if p.get("TENSORBOARD") and importlib.util.find_spec("tensorboardX") is None:
+        problems.append("TENSORBOARD=True needs the package tensorboardX: pip install '.[tensorboard]'")
     problems += _check_names(p) + check_neurons(p) + check_delays(p)
     for key in ("SPEAKER_LEFT", "REDUCED_CLASSES"):
         values = p.get(key)

@@ -36,6 +36,15 @@ GENERAL = (
         choices=METHODS,
     ),
     of_files("DEBUG_HIDDEN_N", "General", "bool", False, "Whether the results file has columns on hidden activity."),
+    of_simulator(
+        "VERBOSE",
+        "General",
+        "int",
+        2,
+        "What is said: 0 nothing but warnings and errors, 1 a line for each epoch, 2 on a terminal also a bar.",
+        least=0,
+        most=2,
+    ),
     of_files("OUT_DIR", "General", "str", ".", "Folder for results; made if it is missing."),
     of_places(
         "DATA_DIR",
@@ -170,5 +179,23 @@ EXPERIMENT = (
         least=0,
     ),
     of_watching("N_EPOCH", "Experiment", "int", 100, "Epochs.", least=1),
+    of_simulator(
+        "EARLY_STOPPING",
+        "Experiment",
+        "int",
+        None,
+        "Epochs without a better validation accuracy than the best so far after which training ends before N_EPOCH; "
+        "None for no such end.",
+        optional=True,
+        least=1,
+    ),
+    of_simulator(
+        "CONTINUE",
+        "Experiment",
+        "bool",
+        False,
+        "Whether another train of the same object goes on where its last one ended, by N_EPOCH epochs more; otherwise "
+        "it starts anew.",
+    ),
     of_samples("SHUFFLE", "Experiment", "bool", True, "Whether training samples are shuffled anew in each epoch."),
 )

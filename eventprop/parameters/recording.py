@@ -64,6 +64,21 @@ RECORDING = (
         renames=_SYNAPSES,
     ),
     of_files("WRITE_TO_DISK", "Recording", "bool", True, "Whether anything is written; False writes nothing at all."),
+    of_files(
+        "PICTURE_FORMAT",
+        "Recording",
+        "str",
+        "png",
+        "Of pictures that are written: pixels (png), or lines and letters that can be enlarged (svg, pdf).",
+        choices=("png", "svg", "pdf"),
+    ),
+    of_files(
+        "TENSORBOARD",
+        "Recording",
+        "bool",
+        False,
+        "Whether each epoch is also written as events of TensorBoard, to NAME_tensorboard; needs tensorboardX.",
+    ),
     of_simulator(
         "LOAD_LAST", "Recording", "bool", False, "Go on from the last checkpoint as if the run had not stopped."
     ),

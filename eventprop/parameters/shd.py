@@ -112,7 +112,8 @@ _OWN = (
         "Experiment",
         "str",
         BUFFER,
-        "Prefix of the folders in which SSC's binned spikes are kept; left as it is, it stands for DATA_DIR/SSC/mySSC.",
+        "Prefix of the folders in which SSC's binned spikes are kept; left as it is, they are in ./data/SSC, or of "
+        "another DATA_DIR in the user's cache folder.",
     ),
     of_choice(
         "EVALUATION",

@@ -19,9 +19,10 @@ class Progress:
         done: epochs completed before (a resumed run).
         batches: batches in an epoch.
         evaluated: what the evaluation samples are called, e.g. "validation".
+        verbose: as ``VERBOSE``; the bar is for 2.
     """
 
-    def __init__(self, epochs: int, done: int, batches: int, evaluated: str) -> None:
+    def __init__(self, epochs: int, done: int, batches: int, evaluated: str, verbose: int = 2) -> None:
         self.epochs = epochs
         self.evaluated = evaluated
         self._bar = tqdm(
@@ -30,7 +31,7 @@ class Progress:
             unit="batch",
             leave=False,
             dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),
+            disable=verbose < 2 or not sys.stderr.isatty(),
             bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}",
         )
 

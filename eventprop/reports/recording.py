@@ -115,6 +115,10 @@ class Recorder:
         for name, values in recorded:
             self._rows.setdefault(name, []).append(values)
 
+    def everything(self) -> list[tuple[str, np.ndarray]]:
+        """All that was recorded so far, as :meth:`restore` takes it."""
+        return [(name, values) for name, rows in self._rows.items() for values in rows]
+
     def taken(self) -> list[tuple[str, np.ndarray]]:
         """What was recorded since this was last asked for, by name, in order."""
         new, self._new = self._new, []

@@ -2,10 +2,11 @@
 
 ``<NAME>_results.txt`` has one line per epoch: epoch, training accuracy, training loss, evaluation accuracy,
 evaluation loss, with ``DEBUG_HIDDEN_N`` nine columns of activity for each hidden layer, and seconds since the run
-began. The CSV always has nine such columns, of all hidden neurons together. Runs of one name follow each other in both
-files. After each epoch a line is appended; where a run goes on, its lines are first made what its history says, so that
-a run that was killed and resumed leaves what an unbroken one leaves. Lines of other runs are never touched. What was
-not measured is ``nan``.
+began. The CSV always has nine such columns, of all hidden neurons together, and says of each row which method, seeds,
+version and settings it is from; a file that began without these columns goes on without. Runs of one name follow each
+other in both files. After each epoch a line is appended; where a run goes on, its lines are first made what its history
+says, so that a run that was killed and resumed leaves what an unbroken one leaves. Lines of other runs are never
+touched. What was not measured is ``nan``.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ from typing import Any
 import numpy as np
 
 from eventprop import files
+from eventprop.reports import provenance
 
-__all__ = ["ACTIVITY_COLUMNS", "COLUMNS", "Place", "RunFiles"]
+__all__ = ["ACTIVITY_COLUMNS", "COLUMNS", "NUMBERS", "TABLE", "Place", "RunFiles"]
 
 Record = Mapping[str, Any]
 Render = Callable[[Sequence[Record], bool], bytes]
+
+TABLE = "_results.csv"
+"""What the name of the table with named columns ends in."""
 
 ACTIVITY_COLUMNS = [
     *(f"hidden_spikes_{s}" for s in ("mean", "sd", "min", "max")),
@@ -32,7 +37,9 @@ ACTIVITY_COLUMNS = [
     "silent_neurons",
 ]
 COLUMNS = ["run", "epoch", "train_accuracy", "train_loss", "eval_accuracy", "eval_loss", "learning_rate"]
-COLUMNS += [*ACTIVITY_COLUMNS, "seconds"]
+NUMBERS = [*COLUMNS[1:], *ACTIVITY_COLUMNS, "seconds"]
+COLUMNS = [COLUMNS[0], *NUMBERS, *provenance.COLUMNS]
+_OF_OLD = COLUMNS[: 1 + len(NUMBERS)]  # all that there were before rows told where they are from
 
 
 @dataclass
@@ -55,7 +62,7 @@ class RunFiles:
 
     def __init__(self, folder: Path, name: str, run: str, activity: bool) -> None:
         self.text = folder / f"{name}_results.txt"
-        self.table = folder / f"{name}_results.csv"
+        self.table = folder / f"{name}{TABLE}"
         self.run = run
         self.activity = activity
 
@@ -127,11 +134,18 @@ class RunFiles:
     def _table_rows(self, history: Sequence[Record], heading: bool) -> bytes:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
+        columns = _OF_OLD if self._is_of_old() else COLUMNS
         if heading and history:
-            writer.writerow(COLUMNS)
+            writer.writerow(columns)
         for record in history:
-            writer.writerow([self.run, *(_short(record[c]) for c in COLUMNS[1:])])
+            writer.writerow([self.run, *(_short(record.get(c, "")) for c in columns[1:])])
         return buffer.getvalue().encode()
+
+    def _is_of_old(self) -> bool:
+        """Whether the CSV has the columns of a file of an earlier version; it keeps them."""
+        start = files.start_of(self.table, 4096) if self.table.exists() else b""
+        line = start.partition(b"\n")[0].rstrip(b"\r")
+        return line.count(b",") == len(_OF_OLD) - 1
 
 
 def _size(path: Path) -> int:
@@ -160,8 +174,8 @@ def _end(path: Path) -> int:
     return len(there) + 1
 
 
-def _short(value: float | int) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.8g}"
+def _short(value: float | int | str) -> str:
+    return str(value) if isinstance(value, int | str) else f"{value:.8g}"
 
 
 def activity_columns(counts: np.ndarray, batch: int, silent: int) -> dict[str, float | int]:

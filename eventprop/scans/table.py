@@ -72,7 +72,7 @@ def history(folder: Path, fold: int | None = None, epochs: int | None = None) ->
     try:
         rows = list(csv.DictReader(io.StringIO(texts.read_text(path))))
         found = [row for row in rows if row["run"] == ("train" if fold is None else f"f{fold}")]
-        records = [{column: float(row[column]) for column in results.COLUMNS[1:]} for row in found]
+        records = [{column: float(row[column]) for column in results.NUMBERS} for row in found]
         first = max((i for i, record in enumerate(records) if record["epoch"] == 0), default=0)
         done = [record["epoch"] for record in records[first:]]
         shares = [record[name] for record in records for name in ("train_accuracy", "eval_accuracy")]

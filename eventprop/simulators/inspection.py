@@ -16,12 +16,13 @@ from eventprop.data.dataset import Dataset
 from eventprop.data.spikes import SpikeSet, from_samples
 from eventprop.data.splits import Subset
 from eventprop.network import DELAY, Network, check_names
+from eventprop.ranks import Ranks
 from eventprop.simulators.records import network_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Gradients", "Inspection", "Prediction", "TimeConstants", "with_own"]
+__all__ = ["Gradients", "Inspection", "Prediction", "TimeConstants", "engine_with", "with_own"]
 
 TimeConstants = dict[str, dict[str, np.ndarray]]
 
@@ -193,11 +194,14 @@ class Inspection(ABC):
         return Gradients.of(float(result.loss.mean()), engine.gradients(), engine.time_constant_gradients())
 
     def spikes(
-        self, p: Mapping[str, Any], subset: Subset, population: str = "hidden0"
+        self, p: Mapping[str, Any], samples: Subset | Sequence[Mapping[str, Any]], population: str = "hidden0"
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Times (ms since trial start) and neurons of the spikes of each sample in "input", a hidden layer
         ("hidden0", "hidden1", ...) or, for the first-spike losses, "output". Spikes on the grid, the input's among
         them, are at the ends of their steps.
+
+        Args:
+            samples: some of the data set, or some of one's own as :meth:`predict` takes them.
 
         Raises:
             ValueError: there is no such population, or it does not spike.
@@ -207,12 +211,44 @@ class Inspection(ABC):
         if population not in spiking:
             what = "does not spike" if population == "output" else "is not there"
             raise ValueError(f"population {population!r} {what}; there are spikes of {', '.join(spiking)}")
+        spikes, indices = self._presented(samples, p)
         engine = self._ready(p)
         found = []
-        for index in subset.indices:
-            engine.run(subset.part.spikes, np.array([index]), None)
+        for index in indices:
+            engine.run(spikes, np.array([index]), None)
             found.append(engine.spike_times(0, population))
         return found
+
+    def voltages(
+        self,
+        p: Mapping[str, Any],
+        samples: Subset | Sequence[Mapping[str, Any]],
+        population: str = "hidden0",
+        variable: str = "V",
+    ) -> np.ndarray:
+        """A variable of a hidden layer or "output" at the end of each step, ``(n, steps, size)`` float32.
+
+        Args:
+            samples: as of :meth:`spikes`.
+            variable: of the neuron's equations: "V", "Isyn", of ALIF also "B".
+
+        Raises:
+            ValueError: there is no such population or variable; or ``SPIKE_TIMING="exact"``, which has no steps.
+        """
+        p = self._for_run(p)
+        there = {q.name: tuple(q.model.state) for q in self.network(p).populations}
+        if variable not in there.get(population, ()):
+            words = "; ".join(f"{q}: {', '.join(v)}" for q, v in there.items())
+            raise ValueError(f"{variable!r} of {population!r} is not there; there are {words}")
+        if p["SPIKE_TIMING"] == "exact":
+            raise ValueError('values at the ends of steps need SPIKE_TIMING="grid" or "substep"')
+        spikes, indices = self._presented(samples, p)
+        engine = self._ready(p)
+        found = []
+        for index in indices:
+            engine.run(spikes, np.array([index]), None, record=[(population, variable)])
+            found.append(engine.trace(population, variable)[0])
+        return np.stack(found)
 
     def scores(self, p: Mapping[str, Any], subset: Subset) -> np.ndarray:
         """Read-out scores of the samples of ``subset``, ``(n, classes)``."""
@@ -265,6 +301,15 @@ class Inspection(ABC):
         result.check()
         return result
 
+    def _presented(
+        self, samples: Subset | Sequence[Mapping[str, Any]], p: Mapping[str, Any]
+    ) -> tuple[SpikeSet, np.ndarray]:
+        """Spikes, and which of them are those of ``samples``."""
+        if isinstance(samples, Subset):
+            return samples.part.spikes, samples.indices
+        spikes = self._sample_spikes(samples, p)
+        return spikes, np.arange(len(spikes))
+
     def _sample_spikes(self, X: Sequence[Mapping[str, Any]], p: Mapping[str, Any]) -> SpikeSet:
         if len(X) == 0:
             raise ValueError("X holds no samples")
@@ -288,3 +333,17 @@ def with_own(network: Network, own: Mapping[str, Mapping[str, np.ndarray]] | Non
     for population, arrays in (own or {}).items():
         values[population] = {**values.get(population, {}), **arrays}
     return values
+
+
+def engine_with(
+    settings: backends.Settings,
+    network: Network,
+    weights: Mapping[str, np.ndarray],
+    time_constants: TimeConstants,
+    ranks: Ranks | None = None,
+) -> backends.Engine:
+    """An engine of a network, with these weights and time constants."""
+    engine = backends.build(network, settings, ranks)
+    engine.set_weights(weights)
+    engine.set_time_constants(time_constants)
+    return engine

@@ -7,7 +7,7 @@ from typing import Any
 
 from eventprop.choice import meaning
 from eventprop.data.splits import Subset, leave_speaker_out, random_split
-from eventprop.simulators.simulator import RunResult
+from eventprop.simulators.simulator import FoldsResult, RunResult
 from eventprop.simulators.two_files import TwoFileSimulator
 
 __all__ = ["RecordingSimulator"]
@@ -43,7 +43,7 @@ class RecordingSimulator(TwoFileSimulator):
             training, validation = split(samples, run["N_TRAIN"], run["N_VALIDATE"], seed, extended=extended)
         return self._train(run, training, validation, "validation")
 
-    def cross_validate(self, p: Mapping[str, Any]) -> tuple[list[list[float]], list[float]]:
+    def cross_validate(self, p: Mapping[str, Any]) -> FoldsResult:
         """Leave one speaker (or user) out, for each of ``SPEAKER_LEFT``.
 
         The files of fold k carry the suffix ``_f<k>`` (its number in ``SPEAKER_LEFT``'s terms); all folds share

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from eventprop.training.schedule import LearningRate, RateSettings
 
 __all__ = ["SEEDS", "Loaded", "Resuming", "no_moments"]
 
+_TRAINING = frozenset(("network", "spikes", "samples", "training"))
 SEEDS = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "MODEL_SEED")
 
 
@@ -69,14 +70,20 @@ class Resuming:
         if self.p["NEURONS"]:
             self._check_neuron(path, checkpoint.load(path, None)[1])  # before shapes, which may differ with it
         state, saved = checkpoint.load(path, network, to_train=to_train)
-        matter = {"network", "spikes", "samples", "training"} if to_train else {"network", "spikes"}
         if to_train:
             self._check_data(path, saved)
-        changed = self._differing(saved, matter, {"SPEAKER_LEFT"} if missing_is_new else set())
+        matter = _TRAINING if to_train else {"network", "spikes"}
+        self.warn_of_others(saved, path, matter, {"SPEAKER_LEFT"} if missing_is_new else set())
+        return Loaded(state, path, saved)
+
+    def warn_of_others(
+        self, saved: Mapping[str, Any], where: object, matter: Set[str] = _TRAINING, also: Set[str] = frozenset()
+    ) -> None:
+        """Say which settings that change what is in ``matter`` are others than those of ``where``, but for ``also``."""
+        changed = self._differing(saved, matter, also)
         if changed:
             words = ", ".join(f"{k} {saved[k]!r} -> {self.p[k]!r}" for k in changed)
-            warnings.warn(f"settings differ from those of {path}: {words}", stacklevel=5)
-        return Loaded(state, path, saved)
+            warnings.warn(f"settings differ from those of {where}: {words}", stacklevel=6)
 
     def _check_neuron(self, path: Path, saved: Mapping[str, Any]) -> None:
         """Weights are for the neurons that they were trained with.
@@ -119,8 +126,9 @@ class Resuming:
             return last
         if not last.exists():
             return start
-        matter = {"network", "spikes", "samples", "training"}
-        return min((last, start), key=lambda path: len(self._differing(checkpoint.load(path, None)[1], matter, set())))
+        return min(
+            (last, start), key=lambda path: len(self._differing(checkpoint.load(path, None)[1], _TRAINING, set()))
+        )
 
     def seeds(self) -> dict[str, int]:
         """Seeds of the run that ``p`` goes on from; empty where it starts a new one."""
@@ -134,7 +142,7 @@ class Resuming:
                 return {key: saved[key] for key in SEEDS}
         return {}
 
-    def _differing(self, saved: Mapping[str, Any], matter: set[str], also: set[str]) -> list[str]:
+    def _differing(self, saved: Mapping[str, Any], matter: Set[str], also: Set[str]) -> list[str]:
         """Keys of which a checkpoint has other values than ``p`` and which change what is in ``matter``, but for
         ``also`` and seeds that are still to be drawn."""
         also = also | {key for key in SEEDS if self.p[key] is None}

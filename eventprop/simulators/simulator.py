@@ -6,7 +6,6 @@ A benchmark supplies its parameters, its data and its splits; see ``simulator_SH
 from __future__ import annotations
 
 import time
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -22,16 +21,21 @@ from eventprop.data.presentation import Preparation
 from eventprop.data.splits import Subset, leave_speaker_out
 from eventprop.network import Network
 from eventprop.parameters.declaration import Key
+from eventprop.parameters.neurons import with_own_neurons
 from eventprop.ranks import OFF, Ranks, quiet, world
-from eventprop.reports import results, summary, timing
+from eventprop.reports import provenance, results, summary, timing
 from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
-from eventprop.simulators.inspection import Gradients, Prediction, TimeConstants, with_own
+from eventprop.simulators.about import about_run, described, line_of, with_data, without_data
+from eventprop.simulators.choosing import is_done, without_test_data
+from eventprop.simulators.continuing import Left, left_by
+from eventprop.simulators.inspection import Gradients, Prediction, engine_with, with_own
 from eventprop.simulators.records import Records, network_of
-from eventprop.simulators.resuming import SEEDS, Resuming, no_moments
+from eventprop.simulators.resuming import SEEDS, Loaded, Resuming, no_moments
+from eventprop.simulators.returned import FoldsResult, RunResult
 from eventprop.simulators.starting import Starting
 from eventprop.streams import draw_seed
-from eventprop.terminal import prepare
+from eventprop.terminal import prepare, spoken
 from eventprop.training import diagnosis, trainer
 from eventprop.training.checkpoint import TrainingState, checksum
 from eventprop.training.lock import alone
@@ -39,27 +43,10 @@ from eventprop.training.outputs import Outputs, journal_name
 from eventprop.training.schedule import LearningRate
 from eventprop.training.verification import verify
 
-__all__ = ["Gradients", "Prediction", "RunResult", "Simulator"]
+__all__ = ["FoldsResult", "Gradients", "Prediction", "RunResult", "Simulator"]
 
 EachEpoch = Callable[[backends.Engine, int], None]
-
-
-class RunResult(NamedTuple):
-    """What ``train``, ``test`` and ``train_test`` return; unpacks into the six values of old.
-
-    Attributes:
-        spike_t, spike_ID: recorded spikes by population.
-        rec_vars_n, rec_vars_s: recorded neuron and synapse variables.
-        correct, correct_eval: accuracy (0 to 1) of the last epoch in training and evaluation; not a number where
-            there was none.
-    """
-
-    spike_t: dict[str, np.ndarray]
-    spike_ID: dict[str, np.ndarray]
-    rec_vars_n: dict[str, np.ndarray]
-    rec_vars_s: dict[str, np.ndarray]
-    correct: float
-    correct_eval: float
+OnEpoch = Callable[["Simulator", dict[str, Any]], object]
 
 
 class Simulator(Starting):
@@ -75,6 +62,8 @@ class Simulator(Starting):
     Attributes:
         p: the resolved parameters, with seeds of None drawn.
         history: one record per epoch of the last run.
+        on_epoch: functions of the object and that record, called after each epoch of training, when the object has the
+            epoch's weights and the files are written; training ends where one returns True.
         collected: confusion matrices and predictions of the last run, by name, epochs along the first axis.
         evaluated: the samples of the last evaluation and what came out; None where there was none.
         timing: seconds of the last training, with ``TIMING``, on GeNN also those of its kernels; with ``PROFILE``
@@ -89,20 +78,34 @@ class Simulator(Starting):
         self.p, self._as_given = self.resolve(p), p
         self.p |= world().share({key: draw_seed() for key in SEEDS if self.p[key] is None})
         Recorder(Records.of(self.p).recording, network_of(self.p, 1, 2))  # what is recorded, before data is read
-        self.data: Dataset = world().in_turn(lambda: self.load_data(self.p))
+        with spoken(self.p["VERBOSE"]):
+            self.data: Dataset = world().in_turn(lambda: self.load_data(self.p))
         self.history: list[dict[str, Any]] = []
+        self.on_epoch: list[OnEpoch] = []
+        self._left: Left | None = None
         self.collected: dict[str, np.ndarray] = {}
         self.timing: dict[str, float] = {}
         self.evaluated: tuple[Subset, trainer.Outcome] | None = None
         self._network = self.network(self.p)
 
+    def __repr__(self) -> str:
+        return line_of(self)
+
+    def summary(self) -> None:
+        """Print what this is: data, layers, synapses, their parameters, activity in the last epoch, what computes."""
+        print(described(self))
+
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy in another process needs; the data set is not part of it, and is loaded there again."""
-        return {name: value for name, value in vars(self).items() if name != "data"}
+        """What a copy in another process needs; the data set is not part of it, and is loaded there again. What is
+        called after each epoch stays here."""
+        kept = {name: value for name, value in vars(self).items() if name != "data"}
+        return kept | {"on_epoch": [], "evaluated": without_data(self.data, self.evaluated)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.data = self.load_data(self.p)
+        with spoken(self.p["VERBOSE"]):
+            self.data = self.load_data(self.p)
+        self.evaluated = with_data(self.data, state["evaluated"])
 
     # What a benchmark supplies
 
@@ -157,7 +160,7 @@ class Simulator(Starting):
         checked = network.check_weights(weights), network.check_time_constants(with_own(network, own))
         if plain:
             network = self.network(drawn, plain=True)
-        return _engine(replace(settings.backend, pipeline=False), network, *checked, ranks)
+        return engine_with(replace(settings.backend, pipeline=False), network, *checked, ranks)
 
     def _train(
         self,
@@ -173,15 +176,15 @@ class Simulator(Starting):
         Args:
             each_epoch: what else is to be done after each epoch, with the engine and the epoch's number.
         """
-        p = _without_test_data(p) if evaluated == "test" else p
+        p = without_test_data(p) if evaluated == "test" else p
+        if p["EARLY_STOPPING"] is not None and evaluation is None:
+            raise ValueError(f"EARLY_STOPPING={p['EARLY_STOPPING']} needs validation samples, and N_VALIDATE is 0")
         with self._alone(p):
             method = "cross_validate" if fold else "train_test" if evaluated == "test" else "train"
             _note_what_trains(p, training, method, asked=self._as_given.get("N_TRAIN", 0) is not None)
             return self._train_alone(p, _Parts(training, evaluation, evaluated), fold, each_epoch)
 
-    def _cross_validate(
-        self, p: dict[str, Any], samples: Subset, group: str = "speaker"
-    ) -> tuple[list[list[float]], list[float]]:
+    def _cross_validate(self, p: dict[str, Any], samples: Subset, group: str = "speaker") -> FoldsResult:
         """Leave out one speaker (or user, as ``group`` says) of ``samples``, for each of ``SPEAKER_LEFT``.
 
         Returns:
@@ -201,7 +204,7 @@ class Simulator(Starting):
                 rows[left] = {"training": len(training), "validation": len(validation), **summary.row(self.history)}
                 if p["WRITE_TO_DISK"]:
                     summary.write(Path(p["OUT_DIR"]) / f"{p['NAME']}_folds.csv", f"{group}_left", rows)
-        return accuracies, seconds
+        return FoldsResult(accuracies, seconds)
 
     @contextmanager
     def _alone(self, p: Mapping[str, Any]) -> Iterator[None]:
@@ -218,8 +221,7 @@ class Simulator(Starting):
                 "the environment"
             )
         with ExitStack() as stack:
-            if ranks.rank:
-                stack.enter_context(quiet())
+            stack.enter_context(quiet() if ranks.rank else spoken(p["VERBOSE"]))
             wanted = alone(Path(p["OUT_DIR"]), p["NAME"]) if p["WRITE_TO_DISK"] else nullcontext()
             ranks.first(lambda: stack.enter_context(wanted))
             yield
@@ -228,36 +230,45 @@ class Simulator(Starting):
     def _train_alone(self, p: dict[str, Any], parts: _Parts, fold: str, each_epoch: EachEpoch | None) -> RunResult:
         start = time.perf_counter()
         name, network = p["NAME"] + fold, self.network(p)
+        loaded, goes_on = self._loaded(p, name, network, fold)
         settings = Records.of(p, self._as_given, name)
         loop = settings.loop
-        loaded = Resuming(p, self.keys).load(name, network, loop.rate, to_train=True, missing_is_new=bool(fold))
         if loop.rewire_silent or not (loaded.state or self._given):
             network = self._start(p)
         state = loaded.state or self._fresh(loop, network)
+        if done := is_done(state.history, p["EARLY_STOPPING"]):
+            loop = replace(loop, n_epoch=state.epoch)
         samples = trainer.Samples(parts.training, parts.evaluation, Preparation(settings.samples, parts.training))
         recorder = Recorder(settings.recording, network)
-        if state.mark is not None and state.mark.file == journal_name(name):
+        if goes_on or (state.mark is not None and state.mark.file == journal_name(name)):
             recorder.restore(state.recorded, loaded.saved)
         time_constants = network.check_time_constants(with_own(network, state.time_constants))
-        engine = _engine(settings.backend, network, network.check_weights(state.weights), time_constants, world())
+        engine = engine_with(settings.backend, network, network.check_weights(state.weights), time_constants, world())
         if p.get("TEST_ST_INTEGRITY"):
             verify(engine, samples.preparation.training(parts.training, state.epoch), loop.n_batch)
-        run = Outputs(settings.files, name, fold.lstrip("_") or "train") if settings.files.write_to_disk else None
-        if run is not None:
+        run = None
+        if settings.files.write_to_disk:
+            about = about_run(self, p, parts.training, parts.evaluation, engine)
+            run = Outputs(settings.files, name, fold.lstrip("_") or "train", about)
             run.begin(state, loaded.path)
         if state.epoch >= loop.n_epoch:
-            print(f"All {loop.n_epoch} epochs (N_EPOCH) are done; nothing is left to train")
+            why = "EARLY_STOPPING" if done else "N_EPOCH"
+            print(f"All {loop.n_epoch} epochs ({why}) are done; nothing is left to train")
         building = time.perf_counter() - start
+        origin = provenance.of_rows(p, self._that_matter())
 
-        def after_epoch(now: TrainingState, best: bool) -> None:
+        def after_epoch(now: TrainingState, best: bool, shown: Progress) -> bool:
             if others := world().strangers(lambda: checksum(now)):
                 raise RuntimeError(f"weights of {others} differ from those of rank 0 after epoch {now.epoch - 1}")
+            now.history[-1].update(origin)
             if run is not None:
                 run.epoch(now, best, recorder.taken())
             if each_epoch is not None:
                 each_epoch(engine, now.epoch - 1)
+            shown.epoch(now.history[-1])
+            return self._after_epoch(now, left_by(now, recorder, p, name), network)
 
-        with Progress(loop.n_epoch, state.epoch, samples.batches(loop.n_batch), parts.called) as progress:
+        with Progress(loop.n_epoch, state.epoch, samples.batches(loop.n_batch), parts.called, p["VERBOSE"]) as progress:
             outcome = trainer.train(engine, loop, samples, state, trainer.Observers(progress, recorder, after_epoch))
         if outcome is None and parts.evaluation is not None:  # a run that was stopped behind its last epoch
             shown = samples.preparation.evaluation(parts.evaluation, state.epoch - 1)
@@ -271,7 +282,34 @@ class Simulator(Starting):
         each = state.seconds / state.epoch
         spikes = parts.training.part.spikes
         self.timing = timing.report(settings.timing, each, presented, seconds, building, spikes, engine.times())
-        return _result(recorder, state.history[-1]["train_accuracy"], state.history[-1]["eval_accuracy"])
+        return RunResult.of(recorder, state.history[-1]["train_accuracy"], state.history[-1]["eval_accuracy"])
+
+    def _loaded(self, p: dict[str, Any], name: str, network: Network, fold: str) -> tuple[Loaded, bool]:
+        """What a training starts with, and whether that is what this object's last one has left; ``p`` says then how
+        the whole run is repeated."""
+        left, resuming = self._left, Resuming(p, self.keys)
+        goes_on = p["CONTINUE"] and not fold and left is not None and left.state.weights is self._current
+        p["CONTINUE"] = False
+        if left is not None and goes_on and left.state.time_constants is self._current_time_constants:
+            p["N_EPOCH"] += left.state.epoch
+            return left.to_go_on(p, name, resuming, network), True
+        rate = Records.of(p).loop.rate
+        return resuming.load(name, network, rate, to_train=True, missing_is_new=bool(fold)), False
+
+    def _after_epoch(self, state: TrainingState, left: Left, network: Network) -> bool:
+        """Take over what an epoch has left and call ``on_epoch``; whether training is to end."""
+        self._left, self.history = left, state.history
+        self._network, self._current, self._current_time_constants = network, state.weights, state.time_constants
+        wanted = [call(self, state.history[-1]) is True for call in self.on_epoch]
+        if ended := world().share(any(wanted)):
+            print(f"on_epoch ends the training after epoch {state.epoch}")
+        elif ended := is_done(state.history, left.p["EARLY_STOPPING"]):
+            print(f"EARLY_STOPPING={left.p['EARLY_STOPPING']}: validation accuracy has not become better any more")
+        return ended
+
+    def _that_matter(self) -> list[str]:
+        """Names of the parameters that change what comes out."""
+        return [key.name for key in with_own_neurons(self.keys) if key.changes != "files"]
 
     def _keep(self, network: Network, state: TrainingState, outcome: trainer.Outcome | None) -> None:
         """Take over what a training left."""
@@ -315,6 +353,7 @@ class Simulator(Starting):
         trainer.collect(loop, state, {"train": None, "eval": outcome}, engine)
         seconds = time.perf_counter() - start
         record = trainer.epoch_record(0, engine.network, loop.n_batch, None, outcome, float("nan"), seconds)
+        record |= provenance.of_rows({**p, "METHOD": "test"}, self._that_matter())
         self.history, self.collected = [record], {w: np.stack(r) for w, r in state.collected.items()}
         if written.write_to_disk:
             folder = Path(written.out_dir)
@@ -323,7 +362,7 @@ class Simulator(Starting):
             results.write_collected(folder, written.name, state.collected)
             recorder.write()
         print(f"test accuracy {outcome.accuracy:.2%} of {len(outcome.labels)} samples (loss {outcome.mean_loss:.3f})")
-        return _result(recorder, float("nan"), outcome.accuracy)
+        return RunResult.of(recorder, float("nan"), outcome.accuracy)
 
 
 class _Parts(NamedTuple):
@@ -332,11 +371,6 @@ class _Parts(NamedTuple):
     training: Subset
     evaluation: Subset | None
     called: str
-
-
-def _result(recorder: Recorder, correct: float, correct_eval: float) -> RunResult:
-    spike_t, spike_ID, neurons, synapses = (recorder.arrays(kind) for kind in ("spike_t", "spike_ID", "n", "s"))
-    return RunResult(spike_t, spike_ID, neurons, synapses, correct, correct_eval)
 
 
 def _note_what_trains(p: dict[str, Any], training: Subset, method: str, *, asked: bool) -> None:
@@ -357,38 +391,3 @@ def _note_what_trains(p: dict[str, Any], training: Subset, method: str, *, asked
     if asked:
         print(f"{n} samples train, not N_TRAIN={wanted}: {why}")
     p["N_TRAIN"] = n
-
-
-def _without_test_data(p: dict[str, Any]) -> dict[str, Any]:
-    """``p`` such that nothing is chosen by the test data on which a run is evaluated.
-
-    Raises:
-        ValueError: ``CHECKPOINT_BEST`` would.
-    """
-    if p["CHECKPOINT_BEST"] == "validation":
-        raise ValueError(
-            'CHECKPOINT_BEST="validation" would choose the best epoch by test data here, where nothing is validated; '
-            '"training" chooses by training accuracy'
-        )
-    if p["EMA_WHICH"] != "validation":
-        return p
-    if p["N_EPOCH"] > p["MIN_EPOCH_ETA_FIXED"] + 1:
-        warnings.warn(
-            'the schedule of the rate goes by training accuracy (EMA_WHICH="training"): there is no validation here, '
-            "and test data choose nothing",
-            stacklevel=5,
-        )
-    return {**p, "EMA_WHICH": "training"}
-
-
-def _engine(
-    settings: backends.Settings,
-    network: Network,
-    weights: Mapping[str, np.ndarray],
-    time_constants: TimeConstants,
-    ranks: Ranks | None = None,
-) -> backends.Engine:
-    engine = backends.build(network, settings, ranks)
-    engine.set_weights(weights)
-    engine.set_time_constants(time_constants)
-    return engine

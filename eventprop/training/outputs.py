@@ -13,6 +13,8 @@ import numpy as np
 from eventprop import files
 from eventprop.reports import results
 from eventprop.reports.pictures import attempt
+from eventprop.reports.provenance import RunFile, run_file
+from eventprop.reports.tensorboard import EventLog
 from eventprop.training import checkpoint
 from eventprop.training.checkpoint import TrainingState
 from eventprop.training.journal import Journal, Mark
@@ -39,6 +41,8 @@ class FileSettings:
     debug_hidden_n: bool
     checkpoint: bool
     checkpoint_best: str
+    picture_format: str
+    tensorboard: bool
     saved: Mapping[str, Any]
 
 
@@ -51,13 +55,16 @@ class Outputs:
     Args:
         name: what its files are called: ``NAME``, with a suffix for folds, which share the results files.
         run: what the results call it.
+        about: what is known of the run, for the file that tells its story.
     """
 
-    def __init__(self, settings: FileSettings, name: str, run: str) -> None:
+    def __init__(self, settings: FileSettings, name: str, run: str, about: Mapping[str, Any]) -> None:
         self.settings, self.name = settings, name
         self.saved = settings.saved
         self.folder = Path(settings.out_dir)
         self.out = results.RunFiles(self.folder, settings.name, run, settings.debug_hidden_n)
+        self._story = RunFile(run_file(self.folder, name), {**about, "run": run})
+        self._log: EventLog | None = None
         self._replaced: list[Path] = []
         self._kept: dict[str, int] = {}  # how many of the collected arrays are in the journal
 
@@ -85,8 +92,11 @@ class Outputs:
             labels = ("last",) if source == self._path("best") else ("last", "best")
             self._replaced = [path for path in map(self._path, labels) if checkpoint.trained_epochs(path)]
         self._journal = self._begin_journal(state)
+        self._story.begin(state.epoch, goes_on=goes_on)
+        if self.settings.tensorboard:
+            self._log = EventLog(self.folder / f"{self.name}_tensorboard", state.epoch if goes_on else 0)
         if not self._replaced:
-            files.write_json(self.folder / f"{self.name}.json", self.saved)
+            self._tell()
         if not goes_on:
             self._checkpoint(state, "start" if self._replaced else "last")
         elif self.settings.checkpoint and state.epoch:  # what a kill behind the checkpoint has left undone
@@ -112,6 +122,11 @@ class Outputs:
         state.mark = journal.commit()
         return journal
 
+    def _tell(self) -> None:
+        """Write the parameters, and that a process works on this run."""
+        files.write_json(self.folder / f"{self.name}.json", self.saved)
+        self._story.write()
+
     def _replace(self) -> None:
         """Once a new epoch is complete: trained checkpoints of an earlier run stay, numbered, under other names."""
         for path in filter(Path.exists, self._replaced):
@@ -135,7 +150,7 @@ class Outputs:
         """
         if self._replaced:
             self._replace()
-            files.write_json(self.folder / f"{self.name}.json", self.saved)
+            self._tell()
         if self.settings.checkpoint or self.settings.checkpoint_best != "neither":
             self._journal.add("history", "", state.history[-1])
             for name, arrays in state.collected.items():
@@ -153,12 +168,19 @@ class Outputs:
         self._path("start").unlink(missing_ok=True)
         self._replaced = []
         self.out.append(state.history[-1])
+        if self._log is not None:
+            self._log.epoch(state.history[-1])
 
     def finish(self, state: TrainingState, evaluated: str) -> None:
-        """What is made of the whole run: collected arrays, the picture."""
+        """What is made of the whole run: collected arrays, the picture, the end of its story."""
         results.write_collected(self.folder, self.name, state.collected)
-        path = self.folder / f"{self.name}_learning.png"
+        path = self.folder / f"{self.name}_learning.{self.settings.picture_format}"
         with attempt(path):
             from eventprop.reports import plots
 
             plots.save(plots.learning_curves(state.history, evaluated=evaluated), path)
+        if self._log is not None:
+            self._log.close()
+        last = state.history[-1]
+        told = ("train_accuracy", "train_loss", "eval_accuracy", "eval_loss")
+        self._story.finish(epochs=state.epoch, training_seconds=round(state.seconds, 3), **{n: last[n] for n in told})

@@ -110,12 +110,12 @@ class Observers:
     Attributes:
         progress: shows it.
         recorder: takes what is to be recorded.
-        after_epoch: called with the state and whether this epoch is the best so far; writes the files.
+        after_epoch: gets the state, whether this epoch is the best so far, and what shows it; whether training ends.
     """
 
     progress: Progress
     recorder: Recorder
-    after_epoch: Callable[[TrainingState, bool], None]
+    after_epoch: Callable[[TrainingState, bool, Progress], bool]
 
 
 def train(
@@ -163,8 +163,8 @@ def train(
         record = epoch_record(epoch, engine.network, settings.n_batch, trained, evaluated, rate, state.seconds)
         state.history.append(record | ({"rewired": True} if rewired else {}))
         collect(settings, state, {"train": trained, "eval": evaluated}, engine)
-        observers.after_epoch(state, best)
-        progress.epoch(state.history[-1])
+        if observers.after_epoch(state, best, progress):
+            break
     return evaluated
 
 
@@ -358,20 +358,20 @@ def collect(
 
 
 def _diverged(engine: Engine, where: str) -> str:
-    bad = [name for name, g in engine.gradients().items() if not np.isfinite(g).all()]
-    bad += _not_finite(engine.time_constant_gradients())
+    bad = _not_finite({"": engine.gradients()}) + _not_finite(engine.time_constant_gradients())
     what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
     return f"{what} is not finite in {where}; {_NOT_LEARNED}"
 
 
 def _not_finite(values: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
-    return [f"{n} of {q}" for q, arrays in values.items() for n, a in arrays.items() if not np.isfinite(a).all()]
+    of = ((f"{n} of {q}" if q else n, a) for q, arrays in values.items() for n, a in arrays.items())
+    return [name for name, a in of if not np.isfinite(a).all()]
 
 
 def _take(state: TrainingState, engine: Engine, epoch: int) -> None:
     """Bring weights, time constants and moments of ``state`` up to date, if all are finite."""
     weights, time_constants = engine.weights(), engine.time_constants()
-    bad = [synaptic(name) for name, w in weights.items() if not np.isfinite(w).all()]
+    bad = [synaptic(name) for name in _not_finite({"": weights})]
     bad += [f"time constants {name}" for name in _not_finite(time_constants)]
     if bad:
         raise TrainingDiverged(f"{', '.join(bad)} are not finite after epoch {epoch}; a smaller ETA may help")

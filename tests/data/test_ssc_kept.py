@@ -211,3 +211,25 @@ def test_shd_s_spikes_are_kept_where_that_pays(monkeypatch: pytest.MonkeyPatch) 
     kept = SHD_model(p).data
     assert same(kept.train, small.train) and np.array_equal(kept.train.speakers, small.train.speakers)
     assert kept.class_names == small.class_names
+
+
+def test_spikes_of_data_of_others_are_kept_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if a folder that is not the project's own is written to, two of them share what is kept, or what is
+    there beside the data already is made once more."""
+    monkeypatch.setenv("EVENTPROP_CACHE", "cache")
+    for own in ("data", "./data", str(Path("data").absolute())):
+        assert shd.cache_prefix(own, "SSC", shd.BUFFER) == Path(own) / "SSC/mySSC"
+    assert shd.cache_prefix("theirs", "SSC", "mine/x") == Path("mine/x")
+    Path("data").rename("theirs")
+    p = p_ssc(DATA_DIR="theirs", WRITE_TO_DISK=True)
+    before = sorted(Path("theirs").rglob("*"))
+    SHD_model(p)
+    (kept,) = Path("cache/spikes").glob("*/mySSC_ssc_train_*")
+    assert sorted(Path("theirs").rglob("*")) == before
+    prefix = shd.cache_prefix("theirs", "SSC", shd.BUFFER)
+    assert prefix == kept.with_name("mySSC").absolute() and prefix != shd.cache_prefix("others", "SSC", shd.BUFFER)
+    monkeypatch.setattr(h5py, "File", lambda *_: pytest.fail("the file was opened"))
+    SHD_model(p)
+    kept.rename(Path("theirs/SSC", kept.name))
+    assert shd.cache_prefix("theirs", "SSC", shd.BUFFER) == Path("theirs/SSC/mySSC")
+    SHD_model(p)

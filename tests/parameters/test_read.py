@@ -53,7 +53,7 @@ def watch_records(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 # Read by the GeNN backend or the command line alone, or made for data that has them; the sentence of each says so.
-WITHOUT_EFFECT_HERE = {"BUILD", "N_MAX_SPIKE", "SPK_REC_STEPS", "CUDA_VISIBLE_DEVICES", "PIPELINE", "METHOD"}
+WITHOUT_EFFECT_HERE = {"BUILD", "N_MAX_SPIKE", "SPK_REC_STEPS", "CUDA_VISIBLE_DEVICES", "PIPELINE"}
 
 
 def test_every_key_is_read(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

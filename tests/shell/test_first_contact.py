@@ -82,7 +82,7 @@ def test_the_readme_says_how_to_enter_the_environment_first() -> None:
     assert README.index("make train") < README.index(f"\n{ENTER}\n") < README.index("\npython ")
     assert (
         commands(README) == ["make train", "python train_yinyang.py --recipe quick"]
-        and len(COMMANDS) == 13
+        and len(COMMANDS) == 14
         and len(WITHOUT_DATA) == 9
     )
 

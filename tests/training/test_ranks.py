@@ -77,8 +77,8 @@ def content(p: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {name: arrays[name].tobytes() for name in arrays if name != "meta"}
     found |= {path.name: path.read_bytes() for path in folder.glob("*_spike_*.npy")}
     rows = (folder / f"{p['NAME']}_results.csv").read_text().splitlines()
-    assert rows[0].split(",")[-1] == "seconds"
-    return found | {"results": [row.rsplit(",", 1)[0] for row in rows]}
+    time = rows[0].split(",").index("seconds")
+    return found | {"results": [[x for n, x in enumerate(row.split(",")) if n != time] for row in rows]}
 
 
 def epochs_done() -> int:

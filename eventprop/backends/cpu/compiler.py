@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import importlib.util
 import os
 import platform
 import shlex
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from eventprop.backends.building import alone_with, build_folder, run
 from eventprop.backends.cache import CompilerError, cache_folder, check_cache
+from eventprop.terminal import note
 
 __all__ = ["CompilerError", "find_compiler", "load_library", "version_of"]
 
@@ -40,7 +42,8 @@ _CPP_LIBRARIES: tuple[list[str], ...] = ([], ["-lstdc++"], ["-lc++"])
 
 
 def find_compiler() -> list[str]:
-    """Words of the command of the C++ compiler: ``CXX``, else ``c++``, ``g++`` or ``clang++``.
+    """Words of the command of the C++ compiler: ``CXX``, else ``c++``, ``g++`` or ``clang++``, else that of the package
+    ``ziglang``.
 
     Raises:
         CompilerError: none is installed; says how to install one.
@@ -55,6 +58,8 @@ def find_compiler() -> list[str]:
         path = shutil.which(words[0]) if words else None
         if path:
             return [path, *words[1:]]
+    if not named and importlib.util.find_spec("ziglang") is not None:
+        return [sys.executable, "-m", "ziglang", "c++"]
     raise CompilerError(
         (
             f"the compiler named by CXX, {named!r}, was not found"
@@ -65,6 +70,7 @@ def find_compiler() -> list[str]:
         "  Debian, Ubuntu:  sudo apt install g++\n"
         "  Fedora:          sudo dnf install gcc-c++\n"
         "  macOS:           xcode-select --install\n"
+        "from PyPI, without rights of an administrator:  pip install ziglang\n"
         "or name one in the environment variable CXX."
     )
 
@@ -141,7 +147,7 @@ def _cached(place: Path, mark: str) -> Iterator[Path]:
                 continue
         except OSError:
             continue
-        print(f"{path.name} in {path.parent} is damaged and is not used", file=sys.stderr, flush=True)
+        note(f"{path.name} in {path.parent} is damaged and is not used")
         with contextlib.suppress(OSError):
             path.unlink()
 
@@ -157,7 +163,7 @@ def _loaded(library: Path) -> ctypes.CDLL:
 
 
 def _build(compiler: list[str], source: str, place: Path, mark: str) -> ctypes.CDLL:
-    print("Building the CPU engine (once for this kind of network) ...", end=" ", file=sys.stderr, flush=True)
+    note("Building the CPU engine (once for this kind of network) ...", end=" ")
     start = time.perf_counter()
     try:
         with build_folder(place) as folder:
@@ -167,15 +173,15 @@ def _build(compiler: list[str], source: str, place: Path, mark: str) -> ctypes.C
                 os.fsync(file.fileno())
             os.replace(built, place.with_name(f"{place.name}_{mark}_{checksum}.so"))
     except CompilerError:
-        print("failed", file=sys.stderr, flush=True)
+        note("failed")
         raise
     except OSError as error:
-        print("failed", file=sys.stderr, flush=True)
+        note("failed")
         raise CompilerError(
             f"the CPU engine could not be built in {place.parent}: {error.strerror or error}; the environment variable "
             "EVENTPROP_CACHE names another folder"
         ) from None
-    print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+    note(f"{time.perf_counter() - start:.1f} s")
     return library
 
 

@@ -21,6 +21,7 @@ from eventprop.backends.cache import CompilerError, cache_folder, check_cache
 from eventprop.backends.devices import cuda_toolkit
 from eventprop.backends.genn.kept import facts_of_builds, finish_build, is_damaged, is_finished, output_to
 from eventprop.backends.genn.model import GennModel
+from eventprop.terminal import note
 
 __all__ = ["load", "prepare"]
 
@@ -85,9 +86,9 @@ def prepare(made: GennModel, build: bool = True) -> Path:
 
 def _build_anew(made: GennModel, folder: Path) -> None:
     if is_damaged(folder):
-        print(f"{folder.name} in {folder.parent} is damaged and is not used", file=sys.stderr)
+        note(f"{folder.name} in {folder.parent} is damaged and is not used")
     shutil.rmtree(folder, ignore_errors=True)
-    print("Building GeNN code (once for this network) ...", end=" ", file=sys.stderr, flush=True)
+    note("Building GeNN code (once for this network) ...", end=" ")
     start, log = time.perf_counter(), folder / "build.log"
     folder.mkdir()
     (folder / _ORDER).write_bytes(pickle.dumps((made.key, made.arguments)))
@@ -96,17 +97,17 @@ def _build_anew(made: GennModel, folder: Path) -> None:
         done = run([sys.executable, "-c", code], folder)
         log.write_text(done.stdout)
     except OSError as error:
-        print("failed", file=sys.stderr)
+        note("failed")
         raise CompilerError(f"GeNN could not build this network in {folder}: {error}") from error
     if done.returncode:
-        print("failed", file=sys.stderr)
+        note("failed")
         raise CompilerError(
             f"GeNN could not build this network (its process ended with {done.returncode}); {log} ends with\n"
             + done.stdout.strip()[-_SHOWN:]
         )
     (folder / _ORDER).unlink()
     finish_build(folder, made.facts)
-    print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+    note(f"{time.perf_counter() - start:.1f} s")
 
 
 def build_in(folder: str) -> None:

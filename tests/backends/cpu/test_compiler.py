@@ -313,3 +313,23 @@ def test_a_drive_without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FileLock, "acquire", acquire)
     assert answer() == 42
     assert len(names()) == 2
+
+
+def test_the_compiler_of_ziglang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no other, the package's is used, by its own command; CXX wins, and what names nothing is told."""
+    Path("packages/ziglang").mkdir(parents=True)
+    wrapper("packages/zig", f'[ "$1" = c++ ] || exit 1; shift; exec {real()} "$@"')
+    run_it = f"import os, sys\nos.execv({str(Path('packages/zig').absolute())!r}, ['zig', *sys.argv[1:]])\n"
+    Path("packages/ziglang/__main__.py").write_text(run_it)
+    Path("packages/ziglang/__init__.py").write_text("")
+    monkeypatch.setattr(sys, "path", [str(Path("packages").absolute()), *sys.path])
+    monkeypatch.setenv("PYTHONPATH", str(Path("packages").absolute()))
+    assert compiler.find_compiler() != [sys.executable, "-m", "ziglang", "c++"]
+    path = os.environ["PATH"]
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert compiler.find_compiler() == [sys.executable, "-m", "ziglang", "c++"]
+    monkeypatch.setenv("PATH", path)
+    assert answer() == 42 and len(names()) == 1
+    monkeypatch.setenv("CXX", "nonsense++")
+    with pytest.raises(CompilerError, match="named by CXX, 'nonsense"):
+        compiler.find_compiler()
