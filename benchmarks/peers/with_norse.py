@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+import by_torch
 import norse.torch as norse
-import numpy as np
 import torch
 import work
 
@@ -18,23 +18,18 @@ def shd(data: work.Data) -> object:
     )
     out = norse.LILinearCell(u.shape[1], u.shape[0], norse.LIParameters(**rates))
     out.input_weights = u
-    x, labels = torch.tensor(work.dense(data)), torch.tensor(data["labels"].astype(np.int64))
-    adam = torch.optim.Adam([w, v, u], lr=work.RATE)
+    x = torch.tensor(work.dense(data))
 
-    def step(steps: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(steps: int | None) -> by_torch.Scores:
         state = state_out = None
         summed, counted = 0.0, 0.0
         for now in x[:steps]:
             spikes, state = hidden(now, state)
             voltage, state_out = out(spikes, state_out)
             summed, counted = summed + voltage, counted + spikes.detach()
-        loss = torch.nn.functional.cross_entropy(summed / len(x), labels)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return loss.detach(), counted.mean()
+        return summed / len(x), counted.mean()
 
-    return step, lambda: step(20)
+    return by_torch.training([w, v, u], data, forward)
 
 
 if __name__ == "__main__":

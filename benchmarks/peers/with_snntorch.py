@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-import numpy as np
+import by_torch
 import snntorch
 import torch
 import work
@@ -35,18 +35,7 @@ class Net(torch.nn.Module):
 
 def shd(data: work.Data) -> object:
     net, x = Net(data), torch.tensor(work.dense(data))
-    labels = torch.tensor(data["labels"].astype(np.int64))
-    adam = torch.optim.Adam(net.parameters(), lr=work.RATE)
-
-    def step(steps: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        scores, spikes = net(x[:steps])
-        loss = torch.nn.functional.cross_entropy(scores, labels)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return loss.detach(), spikes
-
-    return step, lambda: step(20)
+    return by_torch.training(net.parameters(), data, lambda steps: net(x[:steps]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-import numpy as np
+import by_torch
 import torch
 import work
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
@@ -24,23 +24,18 @@ def shd(data: work.Data) -> object:
     hidden.rc.weight.data = torch.cat([torch.eye(len(v)), v], dim=1)
     out = neuron.CUBALIFNode(alpha, beta, v_threshold=1e9, surrogate_function=surrogate.ATan())
     net = torch.nn.Sequential(feed, hidden, read, out)
-    x, labels = torch.tensor(work.dense(data)), torch.tensor(data["labels"].astype(np.int64))
-    adam = torch.optim.Adam(net.parameters(), lr=work.RATE)
+    x = torch.tensor(work.dense(data))
 
-    def step(steps: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(steps: int | None) -> by_torch.Scores:
         functional.reset_net(net)
         summed, counted = 0.0, 0.0
         for now in x[:steps]:
             spikes = hidden(feed(now))
             out(read(spikes))
             summed, counted = summed + out.v, counted + spikes.detach()
-        loss = torch.nn.functional.cross_entropy(summed / len(x), labels)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        return loss.detach(), counted.mean()
+        return summed / len(x), counted.mean()
 
-    return step, lambda: step(20)
+    return by_torch.training(net.parameters(), data, forward)
 
 
 if __name__ == "__main__":

@@ -31,12 +31,7 @@ __all__ = ["SpikeCache"]
 
 _LAYOUT = 2  # of the folder, and of the rule by which spikes are binned; another number for another one
 _HEADER = 128  # bytes of a .npy file before its values
-_NOT_NUMBERS = (
-    "true_times",
-    "alignment",
-    "num_channels",
-    "clock",
-)  # of a grid; they enter a key only where they say something
+_NOT_NUMBERS = ("true_times", "alignment", "num_channels", "clock")  # of a grid: in a key only where they say something
 
 
 class SpikeCache:

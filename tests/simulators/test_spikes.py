@@ -15,8 +15,9 @@ from eventprop import cli
 from eventprop.data import demo_spikes
 from eventprop.data.demo_spikes import demo
 from simulator_spikes import p, spikes_model
+from tests.support.places import SHARED_DATA
 
-FSDD = Path("/work/shared/data/fsdd_spikes")
+FSDD = SHARED_DATA / "fsdd_spikes"
 QUICK = {"WRITE_TO_DISK": False, "MODEL_SEED": 1, "TIMING": False}
 SMALL = {"NUM_HIDDEN": 16, "N_EPOCH": 2, "WEIGHT_INIT": "fluctuation", "MODEL_SEED": 1, "TIMING": False}
 
