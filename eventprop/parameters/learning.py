@@ -19,6 +19,27 @@ LEARNING = (
         "ms",
         least=0.0,
     ),
+    of_rate(
+        "ETA_SCHEDULE",
+        "Learning",
+        "str",
+        "constant",
+        "How the rate falls by itself: not at all, or by half a cosine, update by update, from epoch 0 to N_EPOCH.",
+        choices=("constant", "cosine"),
+    ),
+    of_rate(
+        "ETA_END", "Learning", "float", 0.0, "Share of the rate that the cosine comes down to.", least=0.0, most=1.0
+    ),
+    of_loop(
+        "AVERAGE_WEIGHTS",
+        "Learning",
+        "float",
+        0.0,
+        "Decay, by update, of a running average of all that is trained, which is evaluated and saved while training "
+        "goes on without it; 0.99 is over some 100 updates. 0 for none.",
+        least=0.0,
+        below=1.0,
+    ),
     of_adam("ADAM_BETA1", "Learning", "float", 0.9, "Adam's decay of the mean gradient.", least=0.0, below=1.0),
     of_adam(
         "ADAM_BETA2", "Learning", "float", 0.999, "Adam's decay of the mean squared gradient.", least=0.0, below=1.0

@@ -141,6 +141,8 @@ def resolve_benchmark(
         warnings.warn('CHECKPOINT_BEST="validation" with N_VALIDATE=0: train() has nothing to choose by', stacklevel=4)
     if resolved["ETA"] == 0.0:
         warnings.warn("ETA=0: nothing is learned", stacklevel=4)
+    if resolved["ETA_END"] != 0.0 and resolved["ETA_SCHEDULE"] != "cosine":
+        warnings.warn(f'ETA_END={resolved["ETA_END"]:g} has no effect without ETA_SCHEDULE="cosine"', stacklevel=4)
     if resolved["REWIRE_LIFT"] != 0.0 and not resolved["REWIRE_SILENT"]:
         warnings.warn(f"REWIRE_LIFT={resolved['REWIRE_LIFT']:g} has no effect without REWIRE_SILENT", stacklevel=4)
     return resolved

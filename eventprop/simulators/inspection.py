@@ -18,6 +18,7 @@ from eventprop.data.splits import Subset
 from eventprop.network import DELAY, Network, check_names
 from eventprop.ranks import Ranks
 from eventprop.simulators.records import network_of
+from eventprop.training.checkpoint import Live
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,6 +74,7 @@ class Inspection(ABC):
     _current: dict[str, np.ndarray] | None = None
     _given_time_constants: TimeConstants | None = None
     _current_time_constants: TimeConstants | None = None
+    _live: Live | None = None
 
     @abstractmethod
     def _for_run(self, p: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,10 +91,14 @@ class Inspection(ABC):
     def network(self, p: Mapping[str, Any], *, plain: bool = False) -> Network:
         return network_of(p, self.data.num_channels, self.data.num_classes, plain=plain)
 
-    def weights(self) -> dict[str, np.ndarray]:
+    def weights(self, live: bool = False) -> dict[str, np.ndarray]:
         """Weights by synapse population, float32 ``(n_pre, n_post)``: of the last training, else as set, else
-        as drawn from ``MODEL_SEED``."""
-        return {name: w.copy() for name, w in self._synaptic().items() if not name.endswith(DELAY)}
+        as drawn from ``MODEL_SEED``.
+
+        Args:
+            live: with ``AVERAGE_WEIGHTS``, whether those that training would go on with, and not their average.
+        """
+        return {name: w.copy() for name, w in self._synaptic(live).items() if not name.endswith(DELAY)}
 
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Use these weights from now on; training starts from them. Delays stay.
@@ -102,10 +108,10 @@ class Inspection(ABC):
         """
         self._set_synaptic("weights", weights, self.weights(), self.delays())
 
-    def delays(self) -> dict[str, np.ndarray]:
+    def delays(self, live: bool = False) -> dict[str, np.ndarray]:
         """Delays in ms by synapse population, float32 ``(n_pre, n_post)``, of those that have some: as
         :meth:`weights`. With spikes on the grid what arrives goes by the nearest whole step."""
-        return {n.removesuffix(DELAY): d.copy() for n, d in self._synaptic().items() if n.endswith(DELAY)}
+        return {n.removesuffix(DELAY): d.copy() for n, d in self._synaptic(live).items() if n.endswith(DELAY)}
 
     def set_delays(self, delays: Mapping[str, np.ndarray]) -> None:
         """Use these delays (ms) from now on; training starts from them. Weights stay.
@@ -118,8 +124,10 @@ class Inspection(ABC):
             raise ValueError("this network has no delays; it has some where one of the keys ..._DELAY_MAX is above 0")
         self._set_synaptic("delays", delays, self.weights(), self.delays())
 
-    def _synaptic(self) -> dict[str, np.ndarray]:
+    def _synaptic(self, live: bool = False) -> dict[str, np.ndarray]:
         """Weights and, as ``<synapse population>.delay``, delays."""
+        if live and self._current and self._live:
+            return self._live.weights
         return self._current or self._given or self._start(self.p).initial_weights(self.p["MODEL_SEED"])
 
     def _set_synaptic(
@@ -135,10 +143,13 @@ class Inspection(ABC):
         self._given = self._network.check_weights({**weights, **{name + DELAY: d for name, d in delays.items()}})
         self._current = None
 
-    def time_constants(self) -> TimeConstants:
+    def time_constants(self, live: bool = False) -> TimeConstants:
         """Time constants in ms by population and name, float32 ``(size,)``: of the last training, else as set, else
-        as ``p`` has them or as drawn from ``MODEL_SEED``."""
-        values = with_own(self._network, self._current_time_constants or self._given_time_constants)
+        as ``p`` has them or as drawn from ``MODEL_SEED``; ``live`` as of :meth:`weights`."""
+        own = self._current_time_constants or self._given_time_constants
+        if live and self._current_time_constants and self._live:
+            own = self._live.time_constants
+        values = with_own(self._network, own)
         return {q: {name: array.copy() for name, array in arrays.items()} for q, arrays in values.items()}
 
     def set_time_constants(self, values: Mapping[str, Mapping[str, Any]]) -> None:

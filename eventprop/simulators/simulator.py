@@ -31,7 +31,7 @@ from eventprop.simulators.choosing import is_done, without_test_data
 from eventprop.simulators.continuing import Left, left_by
 from eventprop.simulators.inspection import Gradients, Prediction, engine_with, with_own
 from eventprop.simulators.records import Records, network_of
-from eventprop.simulators.resuming import SEEDS, Loaded, Resuming, no_moments
+from eventprop.simulators.resuming import SEEDS, Loaded, Resuming, no_moments, that_matter
 from eventprop.simulators.returned import FoldsResult, RunResult
 from eventprop.simulators.starting import Starting
 from eventprop.streams import draw_seed
@@ -255,7 +255,7 @@ class Simulator(Starting):
             why = "EARLY_STOPPING" if done else "N_EPOCH"
             print(f"All {loop.n_epoch} epochs ({why}) are done; nothing is left to train")
         building = time.perf_counter() - start
-        origin = provenance.of_rows(p, self._that_matter())
+        origin = provenance.of_rows(p, that_matter(p, with_own_neurons(self.keys)))
 
         def after_epoch(now: TrainingState, best: bool, shown: Progress) -> bool:
             if others := world().strangers(lambda: checksum(now)):
@@ -298,8 +298,8 @@ class Simulator(Starting):
 
     def _after_epoch(self, state: TrainingState, left: Left, network: Network) -> bool:
         """Take over what an epoch has left and call ``on_epoch``; whether training is to end."""
-        self._left, self.history = left, state.history
-        self._network, self._current, self._current_time_constants = network, state.weights, state.time_constants
+        self._left = left
+        self._hold(network, state)
         wanted = [call(self, state.history[-1]) is True for call in self.on_epoch]
         if ended := world().share(any(wanted)):
             print(f"on_epoch ends the training after epoch {state.epoch}")
@@ -307,15 +307,15 @@ class Simulator(Starting):
             print(f"EARLY_STOPPING={left.p['EARLY_STOPPING']}: validation accuracy has not become better any more")
         return ended
 
-    def _that_matter(self) -> list[str]:
-        """Names of the parameters that change what comes out."""
-        return [key.name for key in with_own_neurons(self.keys) if key.changes != "files"]
+    def _hold(self, network: Network, state: TrainingState) -> None:
+        """The object has this state's weights and time constants, and its history, from now on."""
+        self._network, self._current, self._current_time_constants = network, state.weights, state.time_constants
+        self._live, self.history = state.live, state.history
 
     def _keep(self, network: Network, state: TrainingState, outcome: trainer.Outcome | None) -> None:
         """Take over what a training left."""
         self.evaluated = None if outcome is None else (outcome.subset, outcome)
-        self._network, self._current, self._current_time_constants = network, state.weights, state.time_constants
-        self.history = state.history
+        self._hold(network, state)
         self.collected = {what: np.stack(rows) for what, rows in state.collected.items()}
 
     def _fresh(self, loop: trainer.LoopSettings, network: Network) -> TrainingState:
@@ -353,7 +353,7 @@ class Simulator(Starting):
         trainer.collect(loop, state, {"train": None, "eval": outcome}, engine)
         seconds = time.perf_counter() - start
         record = trainer.epoch_record(0, engine.network, loop.n_batch, None, outcome, float("nan"), seconds)
-        record |= provenance.of_rows({**p, "METHOD": "test"}, self._that_matter())
+        record |= provenance.of_rows({**p, "METHOD": "test"}, that_matter(p, with_own_neurons(self.keys)))
         self.history, self.collected = [record], {w: np.stack(r) for w, r in state.collected.items()}
         if written.write_to_disk:
             folder = Path(written.out_dir)

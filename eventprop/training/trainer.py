@@ -18,6 +18,7 @@ from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
 from eventprop.reports.results import activity_columns
 from eventprop.streams import stream_seed
+from eventprop.training.averaging import Average
 from eventprop.training.checkpoint import TrainingState
 from eventprop.training.diagnosis import diagnose, is_off, silent_neurons, warn_of_silence
 from eventprop.training.optimiser import AdamSettings, adam_parameters
@@ -81,6 +82,7 @@ class LoopSettings:
     pdrop_hidden: float = 0.0
     hidden_noise: float = 0.0
     grad_clip: float = 0.0
+    average_weights: float = 0.0
     ema_which: str = "validation"
     checkpoint_best: str = "neither"
     rewire_silent: bool = False
@@ -123,7 +125,7 @@ def train(
 ) -> Outcome | None:
     """Train from ``state`` to ``N_EPOCH`` epochs; ``state`` is brought up to date after each of them.
 
-    The engine must hold the state's weights and time constants.
+    The engine must hold the state's weights and time constants, and does so after each epoch.
 
     Returns:
         The last epoch's evaluation; None where there was none.
@@ -135,20 +137,23 @@ def train(
     recorder, progress = observers.recorder, observers.progress
     before = state.seconds
     evaluated: Outcome | None = None
+    average = Average(settings.average_weights, state)
     start = time.perf_counter()
     if state.epoch == 0:
         _said(engine, samples.training, progress)
     for epoch in range(state.epoch, settings.n_epoch):
         state.rate.before_epoch(settings.rate)
         presented = samples.preparation.training(samples.training, epoch)
-        trained = _train_epoch(engine, settings, presented, epoch, state, observers)
+        average.begin(engine)
+        trained = _train_epoch(engine, settings, presented, epoch, state, observers, average)
+        average.end(engine, state)
         trials = -(-len(presented) // settings.n_batch)
         if samples.evaluation is not None:
             shown = samples.preparation.evaluation(samples.evaluation, epoch)
             evaluated = evaluate(engine, shown, settings.n_batch, recorder, progress, epoch, trials)
         best = _is_best(settings, state, trained, evaluated)
         monitored = meaning("EMA_WHICH", settings.ema_which, {"training": trained, "validation": evaluated})
-        rate = state.rate.working
+        rate = state.rate.at(settings.rate, state.done)
         state.rate.after_epoch(settings.rate, epoch, None if monitored is None else monitored.accuracy)
         silent, why = silent_neurons(trained.spike_counts), ""
         if is_off(engine.network, Activity(trained.spike_counts, float(np.mean(trained.predictions >= 0)))):
@@ -156,8 +161,9 @@ def train(
         warn_of_silence(engine.network, trained, "training", why)
         if rewired := settings.rewire_silent and bool(silent.any()):
             lift, seed = settings.rewire_lift, settings.model_seed
-            engine.set_weights(rewire(engine.network, engine.weights(), silent, lift, seed, epoch))
+            average.set_weights(engine, rewire(engine.network, average.weights(engine), silent, lift, seed, epoch))
         _take(state, engine, epoch)
+        state.live = average.live
         state.epoch = epoch + 1
         state.seconds = before + time.perf_counter() - start
         record = epoch_record(epoch, engine.network, settings.n_batch, trained, evaluated, rate, state.seconds)
@@ -182,8 +188,16 @@ def _train_epoch(
     epoch: int,
     state: TrainingState,
     observers: Observers,
+    average: Average,
 ) -> Outcome:
     randomness = _randomness(settings, epoch)
+    trials, before = -(-len(presented) // settings.n_batch), state.updates
+
+    def learn(where: str) -> None:
+        state.done = (epoch + (state.updates - before) / trials) / settings.n_epoch
+        _learn(engine, settings, state, where)
+        average.after_update(engine)
+
     progress, recorder = observers.progress, observers.recorder
     results: list[BatchResult] = []
     correct, loss = 0, 0.0
@@ -207,14 +221,14 @@ def _train_epoch(
         if not (np.isfinite(result.loss).all() and np.isfinite(result.scores).all()):
             raise TrainingDiverged(_diverged(engine, where))
         if engine.has_gradient:
-            _learn(engine, settings, state, where)
+            learn(where)
         recorder.take(engine, epoch, trial, labels, result.predictions)
         results.append(result)
         correct += int(np.sum(result.predictions == labels))
         loss += float(result.loss.sum())
         progress.running(correct, batch.first + labels.size, loss)
     if engine.flush():
-        _learn(engine, settings, state, f"epoch {epoch}, last batch")
+        learn(f"epoch {epoch}, last batch")
     return _outcome(presented, results)
 
 
@@ -240,8 +254,8 @@ def _learn(engine: Engine, settings: LoopSettings, state: TrainingState, where: 
             f"the gradient's norm is {norm:g} in {where}, and single precision does not hold its square; {_NOT_LEARNED}"
         )
     state.updates += 1
-    parameters = adam_parameters(settings.adam, state.rate.working, state.updates)
-    engine.update(parameters, factor, state.rate.of_delays(settings.rate))
+    parameters = adam_parameters(settings.adam, state.rate.at(settings.rate, state.done), state.updates)
+    engine.update(parameters, factor, state.rate.of_delays(settings.rate, state.done))
     state.rate.after_update(settings.rate)
 
 
