@@ -12,7 +12,8 @@ the pixel, the earlier.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +78,15 @@ def load_smnist(data_dir: str | Path, code: Code, dt_ms: float, trial_ms: float,
         images, labels = mnist.read_part(Path(data_dir), name)
         return lambda: Part(encode(images, code, dt_ms, trial_ms, true_times), labels)
 
-    train, test = part("train"), part("t10k")
-    return Dataset("SMNIST", train(), test, code.num_channels, mnist.CLASSES, mnist.CLASS_NAMES)
+    @cache
+    def images() -> np.ndarray:  # read again if they are to be moved, and kept from then on
+        return mnist.read_part(Path(data_dir), "train")[0]
+
+    def moved(samples: np.ndarray, by: np.ndarray) -> SpikeSet:
+        return encode(shifted(images()[samples], by), code, dt_ms, trial_ms, true_times)
+
+    train, test = replace(part("train")(), moved=moved), part("t10k")
+    return Dataset("SMNIST", train, test, code.num_channels, mnist.CLASSES, mnist.CLASS_NAMES)
 
 
 def encode(images: np.ndarray, code: Code, dt_ms: float, trial_ms: float, true_times: bool = False) -> SpikeSet:
@@ -91,6 +99,16 @@ def encode(images: np.ndarray, code: Code, dt_ms: float, trial_ms: float, true_t
         return bin_events(times, ids, bounds, code.num_channels, dt_ms, trial_ms, true_times=true_times)
 
     return joined(block(first) for first in range(0, len(images), _BLOCK))
+
+
+def shifted(images: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Images, ``(n, 784)`` bytes, moved by as many pixels in x and y, ``(n, 2)``; what comes in is dark."""
+    most = int(np.abs(by).max(initial=0))
+    framed = np.pad(images.reshape(-1, SIDE, SIDE), ((0, 0), (most, most), (most, most)))
+    found = np.empty((len(images), SIDE, SIDE), images.dtype)
+    for image, frame, (dx, dy) in zip(found, framed, by.tolist(), strict=True):
+        image[:] = frame[most - dy : most - dy + SIDE, most - dx : most - dx + SIDE]
+    return found.reshape(len(images), PIXELS)
 
 
 def pixel_order(seed: int | None) -> np.ndarray:

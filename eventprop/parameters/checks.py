@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from eventprop import description, models
 from eventprop.backends.devices import problem_with
 from eventprop.choice import meaning
+from eventprop.parameters.augmentations import check_augmentation
 from eventprop.parameters.declaration import LARGEST
 from eventprop.parameters.delays import check_delays
 from eventprop.parameters.neuron_checks import check_neurons
@@ -40,7 +40,7 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
     problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p) + _check_data(p)
     problems += _check_decay(p) + _check_penalty(p) + _check_learning(p)
-    problems += _check_alignment(p) + _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
+    problems += _check_alignment(p) + check_augmentation(p, num_channels)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
     if p.get("TENSORBOARD") and importlib.util.find_spec("tensorboardX") is None:
@@ -328,65 +328,3 @@ def _check_alignment(p: Mapping[str, Any]) -> Problems:
             f"RESCALE_T={p['RESCALE_T']:g} has no effect with ALIGN_MS, which stretches each sample; it must be 1"
         )
     return problems
-
-
-def _check_augmentation(augmentation: Mapping[str, Any], num_channels: int) -> Problems:
-    """Known kinds, each with a value of its form and range."""
-    problems = []
-    for name, value in augmentation.items():
-        if name not in _AUGMENTATIONS:
-            near = difflib.get_close_matches(name, _AUGMENTATIONS, 1, 0.4)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            problems.append(f"AUGMENTATION has {name!r}; there are: {', '.join(_AUGMENTATIONS)}{hint}")
-            continue
-        right, form = _AUGMENTATIONS[name]
-        if not right(value, num_channels):
-            problems.append(f'AUGMENTATION={{"{name}": {value!r}}} is not right: it takes {form.format(num_channels)}')
-    return problems
-
-
-def _number(value: Any, least: float, most: float = math.inf) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most and value < math.inf
-    )
-
-
-def _is_camera(num_channels: int) -> bool:
-    """Two channels for each cell of a square."""
-    return 2 * math.isqrt(num_channels // 2) ** 2 == num_channels
-
-
-def _gain(value: Any, num_channels: int) -> bool:
-    if not isinstance(value, list) or len(value) != 2 or not _number(value[1], 0.0, 3.0):
-        return False
-    return isinstance(value[0], int) and not isinstance(value[0], bool) and 2 <= value[0] <= num_channels
-
-
-def _dilation(value: Any, _: int) -> bool:
-    if not isinstance(value, list) or len(value) != 2 or not all(_number(v, 0.0) and v > 0.0 for v in value):
-        return False
-    return bool(value[0] <= value[1])
-
-
-_AUGMENTATIONS: dict[str, tuple[Callable[[Any, int], bool], str]] = {
-    "random_shift": (
-        lambda v, n: _number(v, 0.0, n - 1),
-        "the largest shift, a number of channels from 0 to one less than the {}",
-    ),
-    "random_shift_xy": (
-        lambda v, n: isinstance(v, int) and not isinstance(v, bool) and _is_camera(n) and 0 <= v < math.isqrt(n // 2),
-        "the largest shift in x and in y, a whole number of a camera's cells below how many there are in a row",
-    ),
-    "random_dilate": (_dilation, "the least and the largest factor on times, both positive, the smaller one first"),
-    "random_gain": (
-        _gain,
-        "[knots, s.d.]: at how many of the channels the gain is drawn, a whole number from 2 to {}, and the standard "
-        "deviation of its logarithm, from 0 to 3",
-    ),
-    "ID_jitter": (lambda v, n: _number(v, 0.0, n), "a standard deviation in channels, from 0 to {}"),
-    "blend": (
-        lambda v, _: isinstance(v, list) and bool(v) and all(_number(x, 0.0, 1.0) for x in v),
-        "a list of probabilities from 0 to 1, one for each of the samples that are blended",
-    ),
-    "NORMALISE_SPIKE_NUMBER": (lambda v, _: isinstance(v, bool), "True or False"),
-}

@@ -92,6 +92,7 @@ OF_MNIST: dict[str, tuple[Any, dict[str, Any]]] = {
     "LOSS_TYPE": ("max", {}),
     "AVG_SNSUM": (True, SIMPLE),
     "REDUCED_CLASSES": (list(range(2, 9)), {}),
+    "AUGMENTATION": ({"random_shift_xy": 2}, {}),
 }
 OF_YINYANG: dict[str, tuple[Any, dict[str, Any]]] = {
     **{key: (value, {}) for key, (value, _) in COMMON.items()},
