@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +31,21 @@ FILES = {
 
 
 def load_mnist(data_dir: str | Path, dt_ms: float, trial_ms: float, true_times: bool = False) -> Dataset:
-    """The four files in ``<data_dir>/MNIST``, plain or compressed (.gz); tonic's tools download what is missing.
+    """The four files in ``<data_dir>/MNIST``, plain or compressed (.gz); tonic's tools download what is missing. Test
+    images become spikes when they are asked for.
 
     Raises:
         FileNotFoundError: names the missing file and where to get it.
         ValueError: names the file and what is wrong in it.
     """
-    train, test = (_load_part(Path(data_dir), part, dt_ms, trial_ms, true_times) for part in ("train", "t10k"))
-    return Dataset("MNIST", train, test, SIDE * SIDE, CLASSES, CLASS_NAMES)
+    by_grey = spike_times(np.arange(256), dt_ms, trial_ms, true_times).astype(np.float32)
+
+    def part(name: str) -> Callable[[], Part]:
+        images, labels = read_part(Path(data_dir), name)
+        return lambda: Part(one_spike_each(by_grey, dt_ms, trial_ms, true_times, images), labels)
+
+    train, test = part("train"), part("t10k")
+    return Dataset("MNIST", train(), test, SIDE * SIDE, CLASSES, CLASS_NAMES)
 
 
 def spike_times(grey: np.ndarray, dt_ms: float, trial_ms: float, true_times: bool = False) -> np.ndarray:
@@ -71,12 +79,6 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     if len(shape) != dimensions or len(data) != head + math.prod(shape):
         raise ValueError(f"{path} has {len(data)} bytes, but its head speaks of an array of shape {shape}; {BROKEN}")
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
-
-
-def _load_part(data_dir: Path, part: str, dt_ms: float, trial_ms: float, true_times: bool) -> Part:
-    images, labels = read_part(data_dir, part)
-    by_grey = spike_times(np.arange(256), dt_ms, trial_ms, true_times).astype(np.float32)
-    return Part(one_spike_each(by_grey[images], dt_ms, trial_ms, true_times), labels)
 
 
 def read_part(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
