@@ -15,7 +15,6 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -36,23 +35,22 @@ class Found(NamedTuple):
     about: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """What arrays are made of.
 
     Attributes:
         file: what they are of, for people.
         name: of their folder.
         key: all that enters them, as JSON has it.
-        size: bytes that they may take.
-        write: makes them, as files of a folder; what it returns is kept with them.
     """
 
     file: str
     name: str
     key: Mapping[str, Any]
-    size: int
-    write: Callable[[Path], Mapping[str, Any]]
+
+
+Write = Callable[[Path], Mapping[str, Any]]
+"""What makes arrays, as files of a folder; what it returns is kept with them."""
 
 
 class ArrayCache:
@@ -85,18 +83,22 @@ class ArrayCache:
                 print(f"{folder} {damaged}")
             return None
 
-    def make(self, source: Source) -> Found | None:
-        """Make what is not there, and keep it; None where it cannot be kept, which a line says once."""
+    def make(self, source: Source, write: Write, size: int) -> Found | None:
+        """Make what is not there, and keep it; None where it cannot be kept, which a line says once.
+
+        Args:
+            size: bytes that it may take.
+        """
         if not self._writable:
             return None
         try:
-            return self._build(self.folder(source), source)
+            return self._build(self.folder(source), source, write, size)
         except OSError as error:
             self._writable = False
             print(f"Binned spikes cannot be kept at {self.prefix} ({error.strerror or error}): they stay in memory")
             return None
 
-    def _build(self, folder: Path, source: Source) -> Found | None:
+    def _build(self, folder: Path, source: Source, write: Write, size: int) -> Found | None:
         """Fill ``folder``, unless another process has done that meanwhile."""
         lock = self.prefix.with_name(f".{self.prefix.name}.lock")
         with kept.one_at_a_time(lock, f"binning spikes for {self.prefix}"):
@@ -104,12 +106,12 @@ class ArrayCache:
                 return found
             for left in folder.parent.glob(f".{glob.escape(self.prefix.name)}_*.part"):  # by processes that were killed
                 shutil.rmtree(left)
-            if shutil.disk_usage(folder.parent).free < source.size:
+            if shutil.disk_usage(folder.parent).free < size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             temporary = folder.with_name(f".{folder.name}.part")
             try:
                 temporary.mkdir()
-                known = source.write(temporary)
+                known = write(temporary)
                 sums = {array.name: kept.checksum(array) for array in sorted(temporary.glob("*.npy"))}
                 kept.write_record(temporary / "about.json", {"key": source.key, **known, "checksums": sums})
                 if folder.exists():

@@ -15,7 +15,18 @@ from eventprop.data.dataset import Dataset, Part
 from eventprop.data.download import BROKEN, fetch, kind_of
 from eventprop.data.encoders import latency_ms, one_spike_each
 
-__all__ = ["CLASSES", "CLASS_NAMES", "FILES", "SIDE", "find", "load_mnist", "read_idx", "read_part", "spike_times"]
+__all__ = [
+    "CLASSES",
+    "CLASS_NAMES",
+    "FILES",
+    "SIDE",
+    "files_of",
+    "find",
+    "load_mnist",
+    "read_idx",
+    "read_part",
+    "spike_times",
+]
 
 _GZIP = b"\x1f\x8b"
 CLASSES, SIDE = 10, 28
@@ -90,7 +101,7 @@ def read_part(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         FileNotFoundError, ValueError: as :func:`load_mnist`.
     """
-    paths = [_found(data_dir, f"{part}-{rest}") for rest in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    paths = files_of(data_dir, part)
     images, labels = read_idx(paths[0], 3), read_idx(paths[1], 1)
     if images.shape[1:] != (SIDE, SIDE):
         raise ValueError(f"{paths[0]} has images of {images.shape[1]} x {images.shape[2]} pixels, not {SIDE} x {SIDE}")
@@ -102,6 +113,15 @@ def read_part(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         number = int(labels.argmax())
         raise ValueError(f"{paths[1]}: label {labels[number]} of image {number} is not one of 0 to {CLASSES - 1}")
     return images.reshape(len(images), -1), labels.astype(np.int32)
+
+
+def files_of(data_dir: Path, part: str) -> tuple[Path, Path]:
+    """Where images and labels of a part are, which are downloaded if they are missing.
+
+    Raises:
+        FileNotFoundError: as :func:`load_mnist`.
+    """
+    return _found(data_dir, f"{part}-images-idx3-ubyte"), _found(data_dir, f"{part}-labels-idx1-ubyte")
 
 
 def find(data_dir: Path, name: str) -> Path | None:

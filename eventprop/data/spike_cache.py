@@ -48,8 +48,8 @@ class SpikeCache:
         def write(folder: Path) -> Mapping[str, Any]:
             return _write(folder, path, grid, speakers)
 
-        source = Source(path.name, path.stem, _key(path, grid, speakers), path.stat().st_size, write)
-        found = self._kept.find(source) or self._kept.make(source)
+        source = Source(path.name, path.stem, _key(path, grid, speakers))
+        found = self._kept.find(source) or self._kept.make(source, write, path.stat().st_size)
         if found is None:
             return read_file(path, grid, speakers)
         arrays, about = found
