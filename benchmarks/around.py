@@ -3,9 +3,11 @@
 Each recipe runs for a few epochs as anybody runs it: files are written (to a folder that is deleted), a bar is drawn
 (on a terminal that nobody looks at), pictures are made. Of an epoch every function below counts what is spent in it
 but not in others of them, on the thread that trains; what a second one prepares meanwhile is in brackets. The first
-epoch is left out. What comes once is beside it, as a share of a run with all epochs of the recipe: loading (again with
-what the first time has kept), building the engine, the first epoch's look at the network, the end.
-Run: python benchmarks/around.py [--mnist DIR] [--digits DIR] [--nmnist DIR] [--only NAME ...] [--json FILE]
+epoch is left out. What comes once is beside it in seconds, and as a share of a run with all epochs of the recipe:
+loading (again with what the first time has kept, which is what the share is of), what comes before the first epoch
+(the engine's code, where it was not built before), what the first one takes longer (pictures load their library), the
+end. The recipes without data to download: 30 s; all: three minutes.
+Run: python benchmarks/around.py [--mnist DIR] [--digits DIR] [--nmnist DIR] [--only NAME ...] [--page docs/speed.md]
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ import tempfile
 import threading
 import time
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
+
+import pages
 
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.data.presentation import Preparation, Presentation
@@ -57,8 +60,8 @@ SETTINGS = (
     Setting("DVS_gesture", "nmnist", 5, "nmnist"),
     Setting("spikes", "demo", 6),
 )
-ENGINE, REST = ("sweeps", "update"), "loop"
-PHASES = (*ENGINE, "call", "presenting", "evaluation", "its rest", "records", "files", "pictures", "progress", REST)
+ENGINE, EVALUATION, REST = ("sweeps", "update"), "its rest", "loop"
+PHASES = (*ENGINE, "call", "presenting", "evaluation", EVALUATION, "records", "files", "pictures", "progress", REST)
 LIMIT = 0.05  # of an epoch; what is above it, and not the engine, is marked
 
 
@@ -67,43 +70,43 @@ class Watch:
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
         self.beside = 0.0
-        self._stack, self._since = [REST], time.perf_counter()
+        self._phase, self._evaluates, self._since = REST, False, time.perf_counter()
 
     def take(self) -> dict[str, float]:
         """What there was since the last time."""
-        self._charge()
-        taken, self.seconds = dict(self.seconds), defaultdict(float)
-        taken["beside"], self.beside = self.beside, 0.0
+        self._enter(self._phase)
+        taken, self.seconds = self.seconds | {"beside": self.beside}, dict.fromkeys(PHASES, 0.0)
+        self.beside = 0.0
         return taken
 
-    def _charge(self) -> None:
+    def _enter(self, phase: str) -> None:
+        """From now on another phase."""
         now = time.perf_counter()
-        self.seconds[self._stack[-1]] += now - self._since
-        self._since = now
-
-    @contextlib.contextmanager
-    def within(self, phase: str) -> Iterator[None]:
-        if threading.get_ident() != self.thread:
-            start = time.perf_counter()
-            yield
-            self.beside += time.perf_counter() - start
-            return
-        self._charge()
-        if "its rest" in self._stack and phase != "progress":
-            phase = "evaluation" if phase in ENGINE else "its rest"
-        self._stack.append(phase)
-        try:
-            yield
-        finally:
-            self._charge()
-            self._stack.pop()
+        self.seconds[self._phase] += now - self._since
+        self._phase, self._since = phase, now
 
     def call(self, function: Callable[..., Any], phase: str) -> Callable[..., Any]:
+        """A function that tells what it takes; called some ten times a batch, it has to be light itself."""
+
         def watched(*args: Any, **kwargs: Any) -> Any:
-            with self.within(phase):
+            if threading.get_ident() != self.thread:
+                start = time.perf_counter()
+                result = function(*args, **kwargs)
+                self.beside += time.perf_counter() - start
+                return result
+            outer, evaluates = self._phase, self._evaluates
+            self._evaluates = evaluates or phase == EVALUATION
+            if evaluates and phase != "progress":
+                self._enter("evaluation" if phase in ENGINE else EVALUATION)
+            else:
+                self._enter(phase)
+            try:
                 return function(*args, **kwargs)
+            finally:
+                self._enter(outer)
+                self._evaluates = evaluates
 
         return watched
 
@@ -142,7 +145,7 @@ def watched(watch: Watch, model: type, stack: contextlib.ExitStack) -> None:
 
     stack.enter_context(mock.patch.object(CpuEngine, "__init__", make))
     calls: list[tuple[Any, str, str]] = [(CpuEngine, name, "call") for name in ("run", "gradient_norm", "update")]
-    calls += [(trainer, "evaluate", "its rest"), (Presentation, "_changed", "presenting")]
+    calls += [(trainer, "evaluate", EVALUATION), (Presentation, "_changed", "presenting")]
     calls += [(Preparation, name, "presenting") for name in ("training", "evaluation")]
     names = ("_said", "_take", "_outcome", "epoch_record", "collect", "silent_neurons", "warn_of_silence")
     calls += [(trainer, name, "records") for name in names]
@@ -225,20 +228,33 @@ def profile(setting: Setting, folder: Path, data: Path | None, settings: dict[st
     return Found(epoch, once | {"first": max(0.0, whole["first"] - usual), "end": whole["end"]}, epochs)
 
 
-def row(setting: Setting, found: Found) -> str:
+COLUMNS = ["recipe", "epoch s", "engine", "evaluation", "calls", "presenting (beside)", "records", "files", "pictures"]
+COLUMNS += ["progress", "loop", "loading s, again", "before", "first epoch", "end", "of a run"]
+
+
+def row(setting: Setting, found: Found) -> list[str]:
     """A line of the table."""
     whole = sum(found.epoch[phase] for phase in PHASES)
-    cells = []
-    for phase in PHASES:
-        share = found.epoch[phase] / whole
-        mark = "!" if share > LIMIT and phase not in (*ENGINE, "evaluation") else ""
-        cells.append(f"{mark}{share:.1%}")
-    beside = f"({found.epoch['beside'] / whole:.0%})" if found.epoch["beside"] else ""
-    once = [f"{value:.2f}" for value in found.once.values()]
+    share = {phase: found.epoch[phase] / whole for phase in PHASES}
+
+    def cell(phase: str) -> str:
+        return f"**{share[phase]:.1%}**" if share[phase] > LIMIT else f"{share[phase]:.1%}"
+
+    beside = f" ({found.epoch['beside'] / whole:.0%})" if found.epoch["beside"] else ""
+    first, again, *once = (f"{value:.2f}" for value in found.once.values())
     later = sum(value for name, value in found.once.items() if name != "loading")
-    once.append(f"{later / (whole * found.epochs):.1%}")
-    cells[PHASES.index("presenting")] += beside
-    return " | ".join([f"{setting.benchmark} {setting.recipe}", f"{whole:.2f}", *cells, *once])
+    return [
+        f"{setting.benchmark} `{setting.recipe}`",
+        f"{whole:.2f}",
+        f"{sum(share[phase] for phase in ENGINE):.1%}",
+        f"{share['evaluation'] + share[EVALUATION]:.1%}",
+        cell("call"),
+        cell("presenting") + beside,
+        *map(cell, PHASES[PHASES.index("records") :]),
+        f"{first}, {again}",
+        *once,
+        f"{later / (whole * found.epochs + later):.1%}",
+    ]
 
 
 def main() -> None:
@@ -249,21 +265,25 @@ def main() -> None:
     options.add_argument("--only", nargs="+", help='"BENCHMARK RECIPE"')
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--json", type=Path, help="also write the seconds to this file")
+    options.add_argument("--page", type=Path, help="also put the table into this page (docs/speed.md)")
     given = options.parse_args()
     settings: dict[str, Any] = {"NUM_THREADS": given.threads, "MODEL_SEED": 1, "TRAIN_DATA_SEED": 1}
-    once = ("loading s", "again", "before", "first", "end", "once but loading, of a run")
-    print(" | ".join(["recipe", "epoch s", *PHASES, *once]))
-    table = {}
+    print(pages.table(COLUMNS, []), end="")
+    profiles, rows = {}, []
     for setting in SETTINGS:
         name, data = f"{setting.benchmark} {setting.recipe}", getattr(given, setting.data) if setting.data else None
         if (given.only and name not in given.only) or (setting.data and data is None):
             continue
         with tempfile.TemporaryDirectory() as folder:
             found = profile(setting, Path(folder), data, settings)
-        print(row(setting, found), flush=True)
-        table[name] = found._asdict()
+        rows.append(row(setting, found))
+        print(f"| {' | '.join(rows[-1])} |", flush=True)
+        profiles[name] = found._asdict()
     if given.json:
-        given.json.write_text(json.dumps(table, indent=1) + "\n")
+        given.json.write_text(json.dumps(profiles, indent=1) + "\n")
+    if given.page:
+        threads = f"{given.threads} thread{'s' * (given.threads > 1)}"
+        pages.put(given.page, "around", f"{pages.machine()}, {threads}:\n\n{pages.table(COLUMNS, rows)}")
 
 
 if __name__ == "__main__":
