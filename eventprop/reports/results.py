@@ -185,8 +185,11 @@ def activity_columns(counts: np.ndarray, batch: int, silent: int) -> dict[str, f
     """
     totals = counts.sum(axis=1)
     starts = np.arange(0, len(counts), batch)
-    sizes = np.diff(np.append(starts, len(counts)))
-    per_neuron = np.add.reduceat(counts, starts, axis=0) / sizes[:, None]
+    sizes, whole = np.diff(np.append(starts, len(counts))), len(counts) - len(counts) % batch
+    sums = [counts[:whole].reshape(-1, batch, counts.shape[1]).sum(axis=1)]
+    if whole < len(counts):
+        sums.append(counts[whole:].sum(axis=0, keepdims=True))
+    per_neuron = np.concatenate(sums) / sizes[:, None]
     values = [f(a) for a in (totals, per_neuron) for f in (np.mean, np.std, np.min, np.max)]
     return dict(zip(ACTIVITY_COLUMNS, [*map(float, values), silent], strict=True))
 
