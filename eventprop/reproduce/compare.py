@@ -2,11 +2,12 @@
 
 Of ``n`` runs with mean ``m`` and standard deviation ``s`` each, before and now, it has where
 
-    |m_now - m_before| > 3 sqrt(s_before^2 / n_before + s_now^2 / n_now)
+    |m_now - m_before| > 3 sqrt(v_before / n_before + v_now / n_now),    v = (b^2 + (n - 1) s^2) / n
 
-``s`` is that over the runs, but at least what the finite number of samples leaves open, ``sqrt(q (1 - q) / samples)``
-with ``q = (m samples + 1) / (samples + 2)``, and no other is known of a single run. Three, not two: among the many
-numbers of the table hardly one should be told by chance.
+``b^2 = q (1 - q) / samples``, with ``q = (m samples + 1) / (samples + 2)``, is the variance of a share of so many
+samples that are drawn anew, and counts as one run more: it is all that is known of a single run, and a few seeds that
+agree by chance do not make a number sure. Three, not two: among the many numbers of the table hardly one should be told
+by chance.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def difference(before: Number, now: Number) -> Difference:
 
 
 def run_sd(number: Number) -> float:
-    """By how much runs differ from each other, in %: over seeds, but not less than by the finite number of samples."""
+    """By how much runs differ from each other, ``sqrt(v)``, in %."""
     samples = number.samples or _FEWEST
     share = (number.mean / 100.0 * samples + 1.0) / (samples + 2.0)
-    return max(number.sd or 0.0, 100.0 * math.sqrt(share * (1.0 - share) / samples))
+    drawn = 1e4 * share * (1.0 - share) / samples
+    return math.sqrt(drawn if number.sd is None else (drawn + (number.n - 1) * number.sd**2) / number.n)
