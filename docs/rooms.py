@@ -47,7 +47,13 @@ ROOMS = (
         ),
     ),
     Room("simulator_*.py", "one benchmark each: its data, its splits", ("simulator_*.py",), 0.0, 0.5),
-    Room("eventprop/scans/", "many runs from one file", ("eventprop/scans/*",), 0.5, 1.0),
+    Room(
+        "eventprop/scans/, reproduce/",
+        "many runs from one file; published numbers again",
+        ("eventprop/scans/*", "eventprop/reproduce/*"),
+        0.5,
+        1.0,
+    ),
     Room(
         "eventprop/simulators/",
         "the object that users hold; recipes; the list of benchmarks, each imported when it is asked for",

@@ -16,7 +16,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "the shell": (
         *("eventprop/__main__.py", "eventprop/cli.py", "eventprop/ending.py", "eventprop/info.py"),
         "eventprop/runs.py",
-        "eventprop/scans/*",
+        *("eventprop/scans/*", "eventprop/reproduce/*"),
     ),
     "the certificate": ("eventprop/certificate/*",),
     "simulators": ("eventprop/simulators/*",),
