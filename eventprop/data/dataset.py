@@ -17,7 +17,8 @@ __all__ = ["Dataset", "Part"]
 class Part:
     """Training, validation or test samples.
 
-    ``labels`` are ``(n,)`` int32, ``speakers`` ``(n,)`` int32 or None.
+    ``labels`` are ``(n,)`` int32, or what else outputs are compared with (:mod:`eventprop.data.targets`); ``speakers``
+    ``(n,)`` int32 or None.
     """
 
     spikes: SpikeSet

@@ -47,7 +47,7 @@ class TrainingState:
         rate: the learning rate's schedule.
         epoch: epochs completed.
         updates: optimiser steps taken.
-        best: best monitored accuracy so far.
+        best: best monitored accuracy so far, or minus the least mean square error.
         seconds: time spent in completed epochs.
         history: one record per completed epoch, for the results files.
         places: where the run's lines are in the results files, by file name.

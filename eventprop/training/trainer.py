@@ -14,6 +14,7 @@ from eventprop.choice import meaning
 from eventprop.data.presentation import Batch, Preparation, Presentation
 from eventprop.data.splits import Subset
 from eventprop.network import Network, Randomness, synaptic
+from eventprop.reports.measures import Measure, of_loss
 from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
 from eventprop.reports.results import activity_columns
@@ -42,19 +43,27 @@ class TrainingDiverged(ArithmeticError):
 class Outcome:
     """One pass over some samples, in order of presentation: ``(n,)`` arrays, counts ``(n, hidden neurons)``.
 
-    A prediction is -1, and never correct, where the loss goes by first spikes and no output spiked. ``subset`` are the
-    samples of the data set that took part, in that order where nothing was shuffled.
+    A prediction is -1, and never correct, where the loss goes by first spikes and no output spiked; ``measured`` is
+    what is told of each sample, and ``labels`` what it was compared with. ``subset`` are the samples of the data set
+    that took part, in that order where nothing was shuffled.
     """
 
     subset: Subset
     labels: np.ndarray
     predictions: np.ndarray
     loss: np.ndarray
+    measured: np.ndarray
     spike_counts: np.ndarray
 
     @property
     def accuracy(self) -> float:
-        return float(np.mean(self.predictions == self.labels)) if self.labels.size else float("nan")
+        """Share of samples, or of their steps, whose class is right; not a number where there are none."""
+        return float("nan") if self.labels.dtype.kind == "f" else self.mean
+
+    @property
+    def mean(self) -> float:
+        """Accuracy (with labels of steps, of these), or the mean square error."""
+        return float(np.mean(self.measured)) if self.measured.size else float("nan")
 
     def confusion(self, classes: int) -> np.ndarray:
         """How often each class was taken for each, ``[predicted, true]``; samples without a prediction are left out."""
@@ -65,7 +74,7 @@ class Outcome:
 
     @property
     def mean_loss(self) -> float:
-        return float(np.mean(self.loss)) if self.labels.size else float("nan")
+        return float(np.mean(self.loss)) if self.loss.size else float("nan")
 
 
 @dataclass(frozen=True)
@@ -146,10 +155,10 @@ def train(
         if samples.evaluation is not None:
             shown = samples.preparation.evaluation(samples.evaluation, epoch)
             evaluated = evaluate(engine, shown, settings.n_batch, recorder, progress, epoch, trials)
-        best = _is_best(settings, state, trained, evaluated)
+        best = _is_best(settings, state, trained, evaluated, of_loss(engine.network.loss))
         monitored = meaning("EMA_WHICH", settings.ema_which, {"training": trained, "validation": evaluated})
-        rate = state.rate.working
-        state.rate.after_epoch(settings.rate, epoch, None if monitored is None else monitored.accuracy)
+        rate, measure = state.rate.working, of_loss(engine.network.loss)
+        state.rate.after_epoch(settings.rate, epoch, None if monitored is None else measure.gain(monitored.mean))
         silent, why = silent_neurons(trained.spike_counts), ""
         if is_off(engine.network, Activity(trained.spike_counts, float(np.mean(trained.predictions >= 0)))):
             why = _said(engine, samples.training, progress)
@@ -186,7 +195,7 @@ def _train_epoch(
     randomness = _randomness(settings, epoch)
     progress, recorder = observers.progress, observers.recorder
     results: list[BatchResult] = []
-    correct, loss = 0, 0.0
+    measured, loss, measure = 0.0, 0.0, of_loss(engine.network.loss)
     batches = _with_following(presented.batches(settings.n_batch))
     for trial, (batch, following) in enumerate(progress.batches(epoch, "training", batches)):
         labels = batch.labels
@@ -210,9 +219,10 @@ def _train_epoch(
             _learn(engine, settings, state, where)
         recorder.take(engine, epoch, trial, labels, result.predictions)
         results.append(result)
-        correct += int(np.sum(result.predictions == labels))
+        measured += float(result.measured.sum())
         loss += float(result.loss.sum())
-        progress.running(correct, batch.first + labels.size, loss)
+        seen = batch.first + len(labels)
+        progress.running(f"{measure.words} {measured / seen:.3f}", loss / seen)
     if engine.flush():
         _learn(engine, settings, state, f"epoch {epoch}, last batch")
     return _outcome(presented, results)
@@ -290,17 +300,23 @@ def _outcome(presented: Presentation, results: list[BatchResult]) -> Outcome:
         labels=presented.labels,
         predictions=np.concatenate([r.predictions for r in results]).astype(np.int32),
         loss=np.concatenate([r.loss for r in results]),
+        measured=np.concatenate([r.measured for r in results]),
         spike_counts=np.concatenate([r.spike_counts for r in results]),
     )
 
 
-def _is_best(settings: LoopSettings, state: TrainingState, trained: Outcome, evaluated: Outcome | None) -> bool:
+def _is_best(
+    settings: LoopSettings, state: TrainingState, trained: Outcome, evaluated: Outcome | None, measure: Measure
+) -> bool:
     which = meaning(
         "CHECKPOINT_BEST", settings.checkpoint_best, {"neither": None, "training": trained, "validation": evaluated}
     )
-    if which is None or which.accuracy <= state.best:
+    if which is None:
         return False
-    state.best = which.accuracy
+    gain, first = measure.gain(which.mean), measure.falls and state.best >= 0.0
+    if gain <= state.best and not first:
+        return False
+    state.best = gain
     return True
 
 
@@ -320,7 +336,7 @@ def epoch_record(
     Args:
         batch: samples in a batch.
     """
-    shown = next(o for o in (trained, evaluated) if o is not None)
+    shown, name = next(o for o in (trained, evaluated) if o is not None), of_loss(network.loss).name
     counts, silent = shown.spike_counts, silent_neurons(shown.spike_counts)
     layers = [
         activity_columns(c, batch, int(s.sum()))
@@ -328,9 +344,9 @@ def epoch_record(
     ]
     return {
         "epoch": epoch,
-        "train_accuracy": trained.accuracy if trained else float("nan"),
+        f"train_{name}": trained.mean if trained else float("nan"),
         "train_loss": trained.mean_loss if trained else float("nan"),
-        "eval_accuracy": evaluated.accuracy if evaluated else float("nan"),
+        f"eval_{name}": evaluated.mean if evaluated else float("nan"),
         "eval_loss": evaluated.mean_loss if evaluated else float("nan"),
         "learning_rate": rate,
         **activity_columns(counts, batch, int(silent.sum())),

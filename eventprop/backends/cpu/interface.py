@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ __all__ = [
     "FORWARD",
     "WHOLE",
     "Batch",
+    "Compared",
     "address",
     "aligned_zeros",
     "check",
@@ -55,7 +57,44 @@ class Batch(ctypes.Structure):
         ("at", ctypes.c_void_p),
         ("first", ctypes.c_int64),
         ("mean_counts", ctypes.c_void_p),
+        ("targets", ctypes.c_void_p),
+        ("target_steps", ctypes.c_int32),
+        ("measured", ctypes.c_void_p),
     )
+
+
+class Compared(NamedTuple):
+    """What outputs are compared with, as the engine takes it.
+
+    Attributes:
+        labels: int32 ``(n,)`` or ``(n, steps)``; None where there are none, or values.
+        values: float64 ``(n, outputs)`` or ``(n, steps, outputs)``; None where there are labels, or nothing.
+    """
+
+    labels: np.ndarray | None
+    values: np.ndarray | None
+
+    @classmethod
+    def of(cls, given: np.ndarray | None) -> Compared:
+        if given is None:
+            return cls(None, None)
+        if given.dtype.kind == "f":
+            return cls(None, np.ascontiguousarray(given, dtype=np.float64))
+        return cls(np.ascontiguousarray(given, dtype=np.int32), None)
+
+    @property
+    def classes(self) -> np.ndarray | None:
+        """The class of each sample, where each has one."""
+        return self.labels if self.labels is not None and self.labels.ndim == 1 else None
+
+    def place(self, view: Batch, part: slice, measured: np.ndarray) -> None:
+        """Let a batch have that of some of the samples, and a place for what is measured of them."""
+        labels, values = self
+        view.labels = None if labels is None else address(labels[part])
+        view.targets = None if values is None else address(values[part])
+        of_steps = labels if values is None or values.ndim < 3 else values
+        view.target_steps = of_steps.shape[1] if of_steps is not None and of_steps.ndim > 1 else 1
+        view.measured = None if self.classes is not None else address(measured[part])
 
 
 def declare(lib: ctypes.CDLL, delays: bool) -> None:
@@ -72,7 +111,7 @@ def declare(lib: ctypes.CDLL, delays: bool) -> None:
         *((("engine_delays", i, [p, i, i, i, i, d, p, p, p, p]),) if delays else ()),
         ("engine_trained", i, [p, i, p, p, p, p, d, d]),
         ("engine_take_trained", i, [p]),
-        ("engine_loss", i, [p, i, i, p]),
+        ("engine_loss", i, [p, i, i, p, i, i]),
         ("engine_regulariser", i, [p, i, i, p]),
         ("engine_run", i, [p, p]),
         ("engine_take_delays", i, [p]),
