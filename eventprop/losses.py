@@ -110,6 +110,12 @@ class Loss:
         return {n: value for n in DECLARED if (value := getattr(self, n)) != _DEFAULT[n]}
 
     def __post_init__(self) -> None:
+        for name in ("weight", "compare", "score", "penalty"):
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                object.__setattr__(self, name, repr(value))
+            elif not isinstance(value, str):
+                raise ValueError(f"loss {self.name}: {name} must be an expression in quotes, got {value!r}")
         if not self.complete:
             _check(self, f"loss {self.name}")
 
@@ -150,7 +156,7 @@ def _check(loss: Loss, who: str) -> None:
         _check_of_spikes(loss, own, who)
         return
     parsed(loss.weight, {"x", "traffic", *own}, f"{who}: weight")
-    if "traffic" in names_in(str(loss.weight)) and "tau_accumulator" not in own:
+    if "traffic" in names_in(loss.weight) and "tau_accumulator" not in own:
         raise ValueError(f'{who}: weight has traffic, which needs the parameter "tau_accumulator"')
     if loss.penalty != "0.0":
         raise ValueError(f"{who}: penalty is for late first spikes, and goes with score, a function of t")

@@ -31,9 +31,9 @@ TimeConstants = dict[str, dict[str, np.ndarray]]
 class Prediction(NamedTuple):
     """Predicted class ``(n,)`` and read-out scores ``(n, classes)`` of each sample.
 
-    The class is -1 where the loss goes by first spikes and no output spiked. Where outputs are compared with values there
-    are no classes (-1), and the scores are what is predicted: of losses of steps their averages, and ``voltages`` has
-    each.
+    The class is -1 where the loss goes by first spikes and no output spiked. Where outputs are compared with values
+    there are no classes (-1), and the scores are what is predicted: of losses of steps their averages, and
+    ``voltages`` has each.
     """
 
     classes: np.ndarray

@@ -171,6 +171,7 @@ def trained_epochs(path: Path) -> int:
         return 1
 
 
+_MAY_BE_NEGATIVE = ("best", "fast", "slow")  # of mean square errors, of which less is better
 _NUMBERS: dict[str, type[int] | type[float]] = {"epoch": int, "updates": int, "best": float, "seconds": float}
 
 
@@ -213,8 +214,10 @@ def _state(meta: Any, arrays: Mapping[str, np.ndarray]) -> TrainingState:
 
 
 def _number(name: str, value: Any) -> Any:
-    """``value``, a number that is finite and not negative."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+    """``value``, a number that is finite and, but for some, not negative."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}")
+    if value < 0 and name not in _MAY_BE_NEGATIVE:
         raise ValueError(f"{name} is {value!r}")
     return value
 

@@ -15,7 +15,7 @@ __all__ = ["losses_of", "readout"]
 
 def losses_of(network: Network) -> list[models.Loss]:
     """The losses that share a library with the network's, in the order of their numbers there: those on board that such
-    outputs can have, and the network's where it is one of one's own."""
+    outputs can have; a loss of one's own has a library for itself."""
     model = network.output.model
     there = {*model.parameters, *model.constants, *model.state}
     own = names_in(" ".join([models.LI.dynamics["V"], models.LI.dynamics["Isyn"]])) | {"decay_Isyn"}
@@ -25,7 +25,7 @@ def losses_of(network: Network) -> list[models.Loss]:
         for other in on_board
         if other.spiking == network.loss.spiking and (names_in(other.read + other.finish) & own) <= there
     ]
-    return found if network.loss in found else [*found, network.loss]
+    return found if network.loss in found else [network.loss]
 
 
 def readout(losses: Sequence[models.Loss], output: Struct) -> str:
