@@ -72,11 +72,11 @@ class RunFiles:
         self.run = run
         self.activity = activity
         self.measure = measure
-        there, own = self._heading(), f"train_{measure.name}"
-        if there and own not in there:
+        others = [other for other in measures.MEASURES if f"train_{other.name}" in self._heading()]
+        if others and measure not in others:
             raise ValueError(
-                f"{self.table} has lines of runs that tell something else than the {measure.words} ({own}); another "
-                "NAME would be right"
+                f"{self.table} has lines of runs that tell the {others[0].words}, and this one tells the "
+                f"{measure.words}; another NAME would be right"
             )
 
     def begin(self, first: int = 0) -> dict[str, Place]:

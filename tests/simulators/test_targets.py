@@ -18,8 +18,8 @@ from eventprop.losses import Loss
 from simulator_SHD import SHD_model
 from simulator_spikes import spikes_model
 
-STEPS, N = 40, 60
-QUICK = {"BIN_MS": 1.0, "WEIGHT_INIT": "fluctuation", "NUM_HIDDEN": 32, "RECURRENT": True, "TAU_MEM": 5.0, "ETA": 0.01}
+STEPS, N = 60, 120
+QUICK = {"BIN_MS": 1.0, "WEIGHT_INIT": "fluctuation", "NUM_HIDDEN": 128, "RECURRENT": True, "TAU_MEM": 5.0, "ETA": 0.01}
 QUICK |= {"N_BATCH": 8, "N_EPOCH": 2, "MODEL_SEED": 1, "TRAIN_DATA_SEED": 1, "TEST_DATA_SEED": 1, "TIMING": False}
 
 
@@ -28,13 +28,13 @@ def courses() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
     phase = rng.uniform(0.5, 1.5, (N, 1)) * np.arange(STEPS) / STEPS + rng.random((N, 1))
     course = np.sin(2 * np.pi * phase)
-    return rng.poisson(0.5 * np.exp(-10 * (course[:, :, None] - np.linspace(-1, 1, 30)) ** 2)), course
+    return rng.binomial(1, 0.4 * np.exp(-10 * (course[:, :, None] - np.linspace(-1, 1, 30)) ** 2)), course
 
 
 X, COURSE = courses()
 FOLLOWED = 0.5 * np.roll(COURSE, 3, axis=1)[:, :, None]
 ABOVE = (FOLLOWED[:, :, 0] > 0).astype(int)
-MEANS = np.stack([COURSE.mean(axis=1), COURSE[:, 20:].mean(axis=1)], axis=1)
+MEANS = np.stack([COURSE.mean(axis=1), COURSE[:, 30:].mean(axis=1)], axis=1)
 
 
 def made(Y: Any, **settings: Any) -> tuple[spikes_model, dict[str, Any]]:
@@ -44,11 +44,11 @@ def made(Y: Any, **settings: Any) -> tuple[spikes_model, dict[str, Any]]:
 
 def test_an_output_follows_a_course() -> None:
     """The mean square error falls far below the variance of the target, on test samples too, and is told everywhere."""
-    mn, p = made(FOLLOWED, LOSS_TYPE="mse_steps", LOSS_WINDOW=[5, 40], N_EPOCH=25, NAME="follows")
+    mn, p = made(FOLLOWED, LOSS_TYPE="mse_steps", LOSS_WINDOW=[5, 60], N_EPOCH=40, NAME="follows")
     assert mn.p["TRIAL_MS"] == STEPS and mn.p["NUM_CLASSES"] == 1
     result = mn.train(p)
     variance = FOLLOWED[:, 5:].var()
-    assert mn.history[0]["train_mse"] > 0.5 * variance and result.correct < 0.15 * variance
+    assert mn.history[0]["train_mse"] > 0.5 * variance and result.correct < 0.25 * variance
     assert result.correct == mn.history[-1]["train_mse"] and result.correct_eval == mn.history[-1]["eval_mse"]
     assert mn.evaluated is not None and np.isnan(mn.evaluated[1].accuracy)
     assert mn.test(p).correct_eval < 0.3 * variance and "mean square error: evaluation" in repr(mn)
@@ -60,8 +60,8 @@ def test_an_output_follows_a_course() -> None:
     assert (mn.predict(p, X[:2]).classes == -1).all()
     rows = list(csv.DictReader(Path("follows_results.csv").read_text().splitlines()))
     assert (
-        len(rows) == 26
-        and float(rows[24]["train_mse"]) == pytest.approx(result.correct)
+        len(rows) == 41
+        and float(rows[39]["train_mse"]) == pytest.approx(result.correct)
         and "train_accuracy" not in rows[0]
     )
     assert Path("follows_learning.png").exists()
@@ -69,9 +69,9 @@ def test_an_output_follows_a_course() -> None:
 
 def test_labels_of_steps() -> None:
     """Accuracy is that of the steps that count."""
-    mn, p = made(ABOVE, LOSS_TYPE="avg_xentropy", LOSS_WINDOW=[5, 40], N_EPOCH=8, WRITE_TO_DISK=False)
+    mn, p = made(ABOVE, LOSS_TYPE="avg_xentropy", LOSS_WINDOW=[5, 60], N_EPOCH=40, WRITE_TO_DISK=False)
     result = mn.train(p)
-    assert mn.p["NUM_CLASSES"] == 2 and mn.history[0]["train_accuracy"] < 0.85 < 0.92 < result.correct
+    assert mn.p["NUM_CLASSES"] == 2 and mn.history[0]["train_accuracy"] < 0.8 < 0.92 < result.correct
     v = mn.voltages(p, X[:2], "output")[:, 4 : STEPS - 1]
     engine = mn._ready(mn.p)
     shown = engine.run(mn._sample_spikes(X[:2], mn.p), np.arange(2), ABOVE[:2])
@@ -102,7 +102,7 @@ def test_results_of_classes_and_of_values_have_files_of_their_own(capsys: pytest
     mn.train(p)
     before = Path("test_results.csv").read_bytes()
     mn, p = made(MEANS, LOSS_TYPE="mse", N_EPOCH=1)
-    with pytest.raises(ValueError, match=r"test_results.csv has lines of runs that tell something else .*train_mse"):
+    with pytest.raises(ValueError, match="has lines of runs that tell the accuracy, and this one tells the mean"):
         mn.train(p)
     assert Path("test_results.csv").read_bytes() == before
     mn.train({**p, "NAME": "values"})
@@ -120,13 +120,13 @@ def test_results_of_classes_and_of_values_have_files_of_their_own(capsys: pytest
         (FOLLOWED, {"LOSS_TYPE": "mse"}, 'there are values of each step; LOSS_TYPE="mse_steps" would be right'),
         (ABOVE, {"LOSS_TYPE": "sum"}, 'there are labels of each step; LOSS_TYPE="avg_xentropy" would be right'),
         (ABOVE[:, 0], {"LOSS_TYPE": "mse"}, 'LOSS_TYPE="mse" compares values, and the data has classes'),
-        (ABOVE[:, :30], {"LOSS_TYPE": "avg_xentropy", "TRIAL_MS": 40.0}, "targets of 30 steps.* has 40"),
+        (ABOVE[:, :30], {"LOSS_TYPE": "avg_xentropy", "TRIAL_MS": 60.0}, "targets of 30 steps.* has 60"),
         (MEANS, {"LOSS_TYPE": "mse", "NUM_CLASSES": 3}, "values of 2 outputs, and NUM_CLASSES=3"),
         (MEANS[:, 0], {"LOSS_TYPE": "mse"}, r"values of outputs are floats of shape \(n, outputs\)"),
-        (MEANS[:9], {"LOSS_TYPE": "mse"}, "must be one for each of the 60 samples; there are 9"),
+        (MEANS[:9], {"LOSS_TYPE": "mse"}, "must be one for each of the 120 samples; there are 9"),
         (np.full((N, 2), np.nan), {"LOSS_TYPE": "mse"}, "values of sample 0 are not finite"),
         (ABOVE - 1, {"LOSS_TYPE": "avg_xentropy"}, "whole numbers from 0; step .* of sample 0 has -1"),
-        (MEANS > 0, {"LOSS_TYPE": "mse"}, r"targets are bool of shape \(60, 2\); whole numbers \(n,\) are classes"),
+        (MEANS > 0, {"LOSS_TYPE": "mse"}, r"targets are bool of shape \(120, 2\); whole numbers \(n,\) are classes"),
         (MEANS, {"LOSS_TYPE": "mse", "COLLECT_CONFUSION": True}, "COLLECT_CONFUSION needs a class of each sample"),
         (MEANS, {"LOSS_TYPE": "mse", "LOSS_WINDOW": [20, 90]}, r"must end by the end of the trial \(TRIAL_MS="),
         (MEANS, {"LOSS_TYPE": "mse", "LOSS_WINDOW": [20.2, 20.7]}, "must hold the beginning of a step of DT_MS=1"),
@@ -177,7 +177,15 @@ def test_a_loss_of_ones_own_from_a_file_to_a_resumed_run(small_data: Path, capsy
         "TRAIN_DATA_SEED=1",
         f"DATA_DIR={small_data}",
     ]
-    words += ["LOSS_TYPE=margin", "WIDTH=0.3", "OUT_DIR=out", "LOSS_WINDOW=[100, 900]", "PRECISION=double"]
+    words += [
+        "LOSS_TYPE=margin",
+        "WIDTH=0.3",
+        "OUT_DIR=out",
+        "LOSS_WINDOW=[100, 400]",
+        "TRIAL_MS=500",
+        "DT_MS=5",
+        "PRECISION=double",
+    ]
     assert cli.main("SHD", ["train", "--models", "mine.py", *words, "N_EPOCH=2", "NAME=whole"]) == 0
     assert cli.main("SHD", ["train", "--models", "mine.py", *words, "N_EPOCH=1"]) == 0
     saved = json.loads(Path("out/test.json").read_text())
