@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from eventprop import models
 from eventprop.choice import meaning
 from eventprop.derivation import derived
+from eventprop.derivation.losses import complete
 from eventprop.heterogeneity import GAMMA, drawn, draws_of
 from eventprop.network import (
     LARGEST_PARAMETER,
@@ -34,6 +36,7 @@ __all__ = [
     "hidden_neurons",
     "named_neurons",
     "output_neuron",
+    "steps_of",
 ]
 
 TIMES = ("tau_mem", "tau_syn")
@@ -88,6 +91,7 @@ class NetworkSettings:
     hidden_neuron_type: str
     output_neuron_type: str
     loss_type: str
+    loss_window: Sequence[float] | None
     loss_scale: str
     reg_type: str
     avg_snsum: bool
@@ -117,7 +121,7 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
         plain: without what training adds to the loss's own gradient: regularisation, the bound of the jump's
             denominator and the scale of the read-out's drive; every weight and time constant has its gradient.
     """
-    loss = meaning("LOSS_TYPE", s.loss_type, models.LOSSES)
+    loss = complete(meaning("LOSS_TYPE", s.loss_type, models.LOSSES))
     regulariser = meaning("REG_TYPE", "none" if plain else s.reg_type, models.REGULARISERS)
     copies = s.n_input_delay + 1
     neuron, own = meaning("HIDDEN_NEURON_TYPE", s.hidden_neuron_type, hidden_neurons())
@@ -149,7 +153,14 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
         upper_bounds={} if plain else {name: high for name, _, high in bounds if high < LARGEST_PARAMETER},
         spike_timing=meaning("SPIKE_TIMING", s.spike_timing, SPIKE_TIMINGS),
         precision=s.precision,
+        window=None if s.loss_window is None else steps_of(s.loss_window, s.dt_ms, s.trial_ms),
     )
+
+
+def steps_of(window: Sequence[float], dt_ms: float, trial_ms: float) -> tuple[int, int]:
+    """The first of the steps that begin in a window of a trial (ms), and the one after the last."""
+    first, last = (math.ceil(end / dt_ms - 1e-6) for end in window)
+    return first, min(last, round(trial_ms / dt_ms))
 
 
 def _trained_times(s: NetworkSettings, neuron: models.Neuron, plain: bool) -> list[str]:

@@ -170,6 +170,7 @@ class Network:
         spike_timing: "grid" (spikes at the ends of steps), "substep" (neurons are reset where they cross within a step,
             their spikes leave at its end) or "exact" (spikes at their times within steps).
         precision: "float" or "double", of all that is computed.
+        window: the first of the steps that count for the loss, and the one after the last; None for all.
     """
 
     num_input: int
@@ -190,6 +191,7 @@ class Network:
     upper_bounds: Mapping[str, float] = field(default_factory=dict)
     spike_timing: str = "grid"
     precision: str = "float"
+    window: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         meaning("SPIKE_TIMING", self.spike_timing, SPIKE_TIMINGS)
@@ -199,6 +201,11 @@ class Network:
     def dtype(self) -> np.dtype:
         """Of weights, trained parameters and moments."""
         return np.dtype(PRECISIONS[self.precision])
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """The first of the steps that count for the loss, and the one after the last."""
+        return self.window or (0, self.num_steps)
 
     def bounds_of(self, name: str) -> tuple[float, float]:
         """Least and largest value of a trained parameter."""

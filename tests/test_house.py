@@ -28,12 +28,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "networks and data": (
         *("eventprop/network.py", "eventprop/description.py", "eventprop/heterogeneity.py", "eventprop/data/*"),
     ),
-    "models": ("models.py", "eventprop/models.py", "eventprop/own_neurons.py"),
+    "models": ("models.py", "eventprop/models.py", "eventprop/own_neurons.py", "eventprop/own_losses.py"),
     "derivation": ("eventprop/derivation/*",),
     "the ground": (
         *("eventprop/__init__.py", "eventprop/choice.py", "eventprop/files.py", "eventprop/streams.py"),
         *("eventprop/terminal.py", "eventprop/texts.py", "eventprop/declarations.py", "eventprop/grammar.py"),
-        *("eventprop/snippets.py", "eventprop/ranks.py"),
+        *("eventprop/snippets.py", "eventprop/ranks.py", "eventprop/losses.py"),
     ),
 }
 """From the top down. A module may import from its own room and from those below it."""

@@ -32,13 +32,27 @@ class BatchResult:
         predictions: class with the largest score, ``(n,)``, the first of equal ones; -1 where the loss goes by first
             spikes and no output spiked.
         loss: loss of each sample, ``(n,)``; zeros where no labels were given.
+        measured: what is told of each sample, ``(n,)``: 1 or 0 for a class that is recognised or not, the share of the
+            steps whose label is, or the mean square error; not a number where no labels were given.
         spike_counts: spikes of every hidden neuron in each sample, ``(n, hidden neurons)``, layer after layer.
     """
 
     scores: np.ndarray
     predictions: np.ndarray
     loss: np.ndarray
+    measured: np.ndarray
     spike_counts: np.ndarray
+
+    @classmethod
+    def empty(cls, network: Network, n: int) -> BatchResult:
+        """The result of ``n`` samples, to be filled."""
+        return cls(
+            scores=np.zeros((n, network.output.size), np.float32),
+            predictions=np.zeros(n, np.int32),
+            loss=np.zeros(n),
+            measured=np.full(n, np.nan),
+            spike_counts=np.zeros((n, sum(h.size for h in network.hidden)), np.float32),
+        )
 
     def check(self, what: str = "samples", first: int = 0) -> None:
         """See that scores and losses are numbers; the largest of scores that are not would be class 0.
@@ -78,11 +92,18 @@ class Engine(Protocol):
         record: Collection[tuple[str, str]] | None = None,
         following: Batch | None = None,
     ) -> BatchResult:
-        """Present ``samples`` (numbers into ``spikes``) as one batch; with ``learn``, gradients are those of the
-        mean loss over this batch. ``first`` is the batch's position in the epoch, for the random streams. ``record``
-        names populations with variables that ``trace`` can be asked for afterwards; with it, even if it is empty,
-        ``spikes`` has all samples. ``following`` is what the next run presents, with the same randomness: its input is
-        made while a device works on this one."""
+        """Present ``samples`` (numbers into ``spikes``) as one batch.
+
+        Args:
+            labels: as the loss takes them: whole numbers, ``(n,)`` or ``(n, steps)``, or values, ``(n, outputs)`` or
+                ``(n, steps, outputs)``.
+            learn: whether gradients are taken, of the mean loss over this batch.
+            first: the batch's position in the epoch, for the random streams.
+            record: populations with variables that ``trace`` can be asked for afterwards; with it, even if it is empty,
+                ``spikes`` has all samples.
+            following: what the next run presents, with the same randomness: its input is made while a device works on
+                this one.
+        """
         ...
 
     def trace(self, population: str, variable: str) -> np.ndarray:

@@ -120,8 +120,8 @@ def load_smnist(
     def moved(samples: np.ndarray, by: np.ndarray) -> SpikeSet:
         return encode(shifted(images()[samples], by), code, dt_ms, trial_ms, true_times)
 
-    train, test = replace(part("train")(), moved=moved), part("t10k")
-    return Dataset("SMNIST", train, test, code.num_channels, mnist.CLASSES, mnist.CLASS_NAMES)
+    train, test = part("train"), part("t10k")
+    return Dataset("SMNIST", replace(train(), moved=moved), test, code.num_channels, mnist.CLASSES, mnist.CLASS_NAMES)
 
 
 def _key(paths: Sequence[Path], code: Code, dt_ms: float, trial_ms: float, true_times: bool) -> dict[str, Any]:

@@ -13,16 +13,15 @@ from typing import Any
 
 from eventprop import description, models
 from eventprop.backends.devices import problem_with
-from eventprop.choice import meaning
 from eventprop.parameters.augmentations import check_augmentation
 from eventprop.parameters.declaration import LARGEST
 from eventprop.parameters.delays import check_delays
+from eventprop.parameters.loss_checks import check_loss
 from eventprop.parameters.neuron_checks import check_neurons
 
 __all__ = ["check_together"]
 
 _MOST_CHANNELS = 65535
-_LARGEST_SLOPE = 1e12  # of a penalty: the square of a gradient still fits single precision
 _LONGEST_STEP = 50.0  # in time constants: exp of it, and its products, fit single precision
 _LONGEST_NAME = 180  # bytes; file systems take 255, and the longest that is appended has some 60
 _NOT_IN_NAMES = ':*?"<>|'
@@ -37,9 +36,9 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     Args:
         num_channels: of the benchmark's input.
     """
-    problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
+    problems = _check_steps(p) + _check_potentials(p) + check_loss(p) + _check_time_constants(p)
     problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p) + _check_data(p)
-    problems += _check_decay(p) + _check_penalty(p) + _check_learning(p)
+    problems += _check_decay(p) + _check_learning(p)
     problems += _check_alignment(p) + check_augmentation(p, num_channels)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
@@ -133,26 +132,6 @@ def _check_potentials(p: Mapping[str, Any]) -> Problems:
     return []
 
 
-def _check_outputs(p: Mapping[str, Any]) -> Problems:
-    """First-spike losses go with spiking outputs, all others with voltages."""
-    if not {"LOSS_TYPE", "OUTPUT_NEURON_TYPE"} <= p.keys():
-        return []
-    loss, outputs = p["LOSS_TYPE"], p["OUTPUT_NEURON_TYPE"]
-    problems, spiking = [], meaning("LOSS_TYPE", loss, models.LOSSES).spiking
-    if spiking and outputs == "hetLI":
-        problems.append(
-            f'OUTPUT_NEURON_TYPE="hetLI" never spikes, and LOSS_TYPE="{loss}" needs spikes; "LIF", or "LI", which this '
-            "loss makes spike, would be right"
-        )
-    if not spiking and outputs == "LIF":
-        with_spikes = " or ".join(f'"{name}"' for name, other in models.LOSSES.items() if other.spiking)
-        problems.append(
-            f'OUTPUT_NEURON_TYPE="LIF" spikes, and LOSS_TYPE="{loss}" reads voltages; "LI" or "hetLI", or LOSS_TYPE '
-            f"{with_spikes}, would be right"
-        )
-    return problems
-
-
 def _check_time_constants(p: Mapping[str, Any]) -> Problems:
     """One that is below the time step is a warning: the propagators are exact all the same."""
     if "DT_MS" not in p:
@@ -177,22 +156,6 @@ def _check_decay(p: Mapping[str, Any]) -> Problems:
         for key in used
         if p.get(key, least) < least
     ]
-
-
-def _check_penalty(p: Mapping[str, Any]) -> Problems:
-    """The penalty of late first spikes, and its derivative, fit single precision to the end of a trial."""
-    loss = p.get("LOSS_TYPE")
-    if not {"TRIAL_MS", "ALPHA", "TAU_1"} <= p.keys() or p["ALPHA"] == 0.0:
-        return []
-    trial, alpha, tau, most = p["TRIAL_MS"], p["ALPHA"], p["TAU_1"], math.log(_LARGEST_SLOPE)
-    if loss == "first_spike_exp" and math.log(alpha) - math.log(tau) + trial / tau > most:
-        return [
-            f"TAU_1={tau:g} makes the penalty exp(TRIAL_MS / TAU_1) too large a number; {trial / 20.0:g} would do, "
-            "with an ALPHA of at most 1"
-        ]
-    if loss == "first_spike" and math.log(alpha) - 2.0 * math.log(0.01 * trial) > most:
-        return [f"ALPHA={alpha:g} is too large for a trial of TRIAL_MS={trial:g}; a smaller one would do"]
-    return []
 
 
 def _check_learning(p: Mapping[str, Any]) -> Problems:
@@ -282,7 +245,7 @@ def _check_exact(p: Mapping[str, Any]) -> Problems:
     problems = []
     if p.get("HIDDEN_NOISE", 0.0) > 0.0:
         problems.append(f"HIDDEN_NOISE={p['HIDDEN_NOISE']:g} must be 0: a noisy potential has no closed form")
-    if p.get("LOSS_TYPE") in ("max", "avg_xentropy"):
+    if "LOSS_TYPE" in p and not models.LOSSES[p["LOSS_TYPE"]].within_steps:
         problems.append(f'LOSS_TYPE="{p["LOSS_TYPE"]}" has no closed form within a step')
     if _adaptive(p):
         problems += [

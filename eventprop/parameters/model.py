@@ -207,7 +207,31 @@ MODEL = (
 
 
 LOSS = (
-    of_network("LOSS_TYPE", "Loss", "str", "sum_weigh_exp", "Loss function.", choices=tuple(models.LOSSES)),
+    of_network(
+        "LOSS_TYPE",
+        "Loss",
+        "str",
+        "sum_weigh_exp",
+        "Loss function, of models.LOSSES.",
+        choices=lambda: tuple(models.LOSSES),
+    ),
+    of_declarations(
+        "LOSSES",
+        "Loss",
+        "dict",
+        {},
+        "Declarations of losses of one's own by name; a run's saved settings have that of its LOSS_TYPE.",
+    ),
+    of_network(
+        "LOSS_WINDOW",
+        "Loss",
+        "range",
+        None,
+        "[from, to] in a trial: steps that begin there count for losses of voltages, others nothing; None for all.",
+        "ms",
+        optional=True,
+        least=0.0,
+    ),
     of_machine(
         "CUDA_VISIBLE_DEVICES",
         "Loss",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eventprop import backends
+from eventprop.data import targets
 from eventprop.data.alignment import alignment_of
 from eventprop.data.clock import with_clock
 from eventprop.data.dataset import Dataset
@@ -31,7 +32,9 @@ TimeConstants = dict[str, dict[str, np.ndarray]]
 class Prediction(NamedTuple):
     """Predicted class ``(n,)`` and read-out scores ``(n, classes)`` of each sample.
 
-    The class is -1 where the loss goes by first spikes and no output spiked.
+    The class is -1 where the loss goes by first spikes and no output spiked. Where outputs are compared with values
+    there are no classes (-1), and the scores are what is predicted: of losses of steps their averages, and
+    ``voltages`` has each.
     """
 
     classes: np.ndarray
@@ -186,20 +189,23 @@ class Inspection(ABC):
         """Classes and scores of samples ``{"x": channel numbers, "t": times in ms}``."""
         p = self._for_run(p)
         spikes = self._sample_spikes(X, p)
-        result = self._ready(p).run(spikes, np.arange(len(spikes)), None)
+        engine = self._ready(p)
+        result = engine.run(spikes, np.arange(len(spikes)), None)
         result.check()
-        return Prediction(result.predictions, result.scores)
+        classes = np.full_like(result.predictions, -1) if engine.network.loss.of_values else result.predictions
+        return Prediction(classes, result.scores)
 
-    def gradients(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]], Y: Sequence[int]) -> Gradients:
-        """Mean loss of samples with labels ``Y`` and its derivative by every weight, delay and time constant.
+    def gradients(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]], Y: Sequence[Any]) -> Gradients:
+        """Mean loss of samples with labels ``Y``, or what else the loss compares with, and its derivative by every
+        weight, delay and time constant.
 
         Nothing that training adds takes part: no regularisation, dropout, noise, bound of the denominator
         (``MIN_DENOMINATOR``), clip, or scale of the read-out's drive (``LOSS_SCALE``). Nothing is learned.
         """
         p = self._for_run(p)
         spikes = self._sample_spikes(X, p)
-        labels = self._checked_labels(Y, len(spikes))
         engine = self._ready(p, plain=True)
+        labels = self._checked_labels(Y, len(spikes), engine.network)
         result = engine.run(spikes, np.arange(len(spikes)), labels, learn=True)
         result.check()
         return Gradients.of(float(result.loss.mean()), engine.gradients(), engine.time_constant_gradients())
@@ -291,6 +297,8 @@ class Inspection(ABC):
             raise ValueError(f"phase={phase!r} is not there; {', '.join(names)} would be right")
         if n < 1:
             raise ValueError(f"n={n} must be at least 1")
+        if not targets.are_classes(part.labels):
+            raise ValueError("these samples have no classes to choose by, but targets of another form")
         found = np.flatnonzero(part.labels == label)[:n]
         if found.size == 0:
             there = ", ".join(map(str, np.unique(part.labels)))
@@ -329,13 +337,18 @@ class Inspection(ABC):
         clock = p.get("CLOCK_CHANNELS", 0)
         return with_clock(spikes, clock, p["DT_MS"]) if clock else spikes
 
-    def _checked_labels(self, Y: Sequence[int], n: int) -> np.ndarray:
-        labels = np.asarray(Y)
-        if labels.shape != (n,):
+    def _checked_labels(self, Y: Sequence[Any], n: int, network: Network) -> np.ndarray:
+        found = targets.read(Y, n, "Y")
+        labels = np.asarray(Y) if found is None else found
+        if found is None and labels.shape != (n,):
             raise ValueError(f"Y must hold one label for each of the {n} samples; its shape is {labels.shape}")
-        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.data.num_classes:
-            raise ValueError(f"labels must be whole numbers from 0 to {self.data.num_classes - 1}")
-        return labels.astype(np.int32)
+        if not targets.are_values(labels) or found is None:
+            if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.data.num_classes:
+                raise ValueError(f"labels must be whole numbers from 0 to {self.data.num_classes - 1}")
+            labels = labels.astype(np.int32)
+        if problem := targets.problem(network.loss, labels, network.output.size, network.num_steps):
+            raise ValueError(f"Y: {problem}")
+        return labels
 
 
 def with_own(network: Network, own: Mapping[str, Mapping[str, np.ndarray]] | None) -> TimeConstants:

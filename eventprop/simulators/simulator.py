@@ -24,6 +24,7 @@ from eventprop.parameters.declaration import Key
 from eventprop.parameters.neurons import with_own_neurons
 from eventprop.ranks import OFF, Ranks, quiet, world
 from eventprop.reports import provenance, results, summary, timing
+from eventprop.reports.measures import of_loss
 from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
 from eventprop.simulators.about import about_run, described, line_of, with_data, without_data
@@ -249,7 +250,7 @@ class Simulator(Starting):
         run = None
         if settings.files.write_to_disk:
             about = about_run(self, p, parts.training, parts.evaluation, engine)
-            run = Outputs(settings.files, name, fold.lstrip("_") or "train", about)
+            run = Outputs(settings.files, name, fold.lstrip("_") or "train", about, of_loss(network.loss))
             run.begin(state, loaded.path)
         if state.epoch >= loop.n_epoch:
             why = "EARLY_STOPPING" if done else "N_EPOCH"
@@ -274,7 +275,8 @@ class Simulator(Starting):
             shown = samples.preparation.evaluation(parts.evaluation, state.epoch - 1)
             outcome = trainer.evaluate(engine, shown, loop.n_batch)
         self._keep(network, state, outcome)
-        diagnosis.warn_of_chance(outcome, state.history[-1]["train_accuracy"], parts.training.labels, parts.called)
+        reached = [of_loss(network.loss).of(state.history[-1], phase) for phase in ("train", "eval")]
+        diagnosis.warn_of_chance(outcome, reached[0], parts.training.labels, parts.called)
         if run is not None:
             run.finish(state, parts.called)
             recorder.write()
@@ -282,7 +284,7 @@ class Simulator(Starting):
         each = state.seconds / state.epoch
         spikes = parts.training.part.spikes
         self.timing = timing.report(settings.timing, each, presented, seconds, building, spikes, engine.times())
-        return RunResult.of(recorder, state.history[-1]["train_accuracy"], state.history[-1]["eval_accuracy"])
+        return RunResult.of(recorder, *reached)
 
     def _loaded(self, p: dict[str, Any], name: str, network: Network, fold: str) -> tuple[Loaded, bool]:
         """What a training starts with, and whether that is what this object's last one has left; ``p`` says then how
@@ -304,7 +306,8 @@ class Simulator(Starting):
         if ended := world().share(any(wanted)):
             print(f"on_epoch ends the training after epoch {state.epoch}")
         elif ended := is_done(state.history, left.p["EARLY_STOPPING"]):
-            print(f"EARLY_STOPPING={left.p['EARLY_STOPPING']}: validation accuracy has not become better any more")
+            words = of_loss(network.loss).words
+            print(f"EARLY_STOPPING={left.p['EARLY_STOPPING']}: validation {words} has not become better any more")
         return ended
 
     def _hold(self, network: Network, state: TrainingState) -> None:
@@ -351,18 +354,19 @@ class Simulator(Starting):
         self.evaluated = (outcome.subset, outcome)
         state = TrainingState(weights={}, moments={}, rate=LearningRate.start(loop.rate))
         trainer.collect(loop, state, {"train": None, "eval": outcome}, engine)
-        seconds = time.perf_counter() - start
+        seconds, measure = time.perf_counter() - start, of_loss(engine.network.loss)
         record = trainer.epoch_record(0, engine.network, loop.n_batch, None, outcome, float("nan"), seconds)
         record |= provenance.of_rows({**p, "METHOD": "test"}, that_matter(p, with_own_neurons(self.keys)))
         self.history, self.collected = [record], {w: np.stack(r) for w, r in state.collected.items()}
         if written.write_to_disk:
             folder = Path(written.out_dir)
-            out = results.RunFiles(folder, written.name, "test", written.debug_hidden_n)
+            out = results.RunFiles(folder, written.name, "test", written.debug_hidden_n, measure)
             out.write(out.begin(), [record])
             results.write_collected(folder, written.name, state.collected)
             recorder.write()
-        print(f"test accuracy {outcome.accuracy:.2%} of {len(outcome.labels)} samples (loss {outcome.mean_loss:.3f})")
-        return RunResult.of(recorder, float("nan"), outcome.accuracy)
+        found = measure.text(outcome.mean, 2)
+        print(f"test {measure.words} {found} of {len(outcome.labels)} samples (loss {outcome.mean_loss:.3f})")
+        return RunResult.of(recorder, float("nan"), outcome.mean)
 
 
 class _Parts(NamedTuple):

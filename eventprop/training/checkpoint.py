@@ -59,7 +59,7 @@ class TrainingState:
         rate: the learning rate's schedule.
         epoch: epochs completed.
         updates: optimiser steps taken.
-        best: best monitored accuracy so far.
+        best: best monitored accuracy so far, or minus the least mean square error.
         seconds: time spent in completed epochs.
         history: one record per completed epoch, for the results files.
         places: where the run's lines are in the results files, by file name.
@@ -197,6 +197,7 @@ def trained_epochs(path: Path) -> int:
         return 1
 
 
+_MAY_BE_NEGATIVE = ("best", "fast", "slow")  # of mean square errors, of which less is better
 _NUMBERS: dict[str, type[int] | type[float]] = {"epoch": int, "updates": int, "best": float, "seconds": float}
 
 
@@ -251,8 +252,10 @@ def _by_population(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.n
 
 
 def _number(name: str, value: Any) -> Any:
-    """``value``, a number that is finite and not negative."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+    """``value``, a number that is finite and, but for some, not negative."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}")
+    if value < 0 and name not in _MAY_BE_NEGATIVE:
         raise ValueError(f"{name} is {value!r}")
     return value
 

@@ -74,9 +74,12 @@ class LearningRate:
             self.working = self.nominal if factor is None else min(self.working * factor, self.nominal)
 
     def after_epoch(self, s: RateSettings, epoch: int, accuracy: float | None) -> bool:
-        """Update the averages with this epoch's ``accuracy`` (None: nothing to go by); True if the rate dropped."""
+        """Update the averages with this epoch's ``accuracy`` (None: nothing to go by), or minus a mean square error,
+        of which averages start at the first; True if the rate dropped."""
         if accuracy is None:
             return False
+        if accuracy < 0.0 and self.fast == self.slow == 0.0:
+            self.fast = self.slow = accuracy
         self.fast = s.ema_alpha1 * self.fast + (1.0 - s.ema_alpha1) * accuracy
         self.slow = s.ema_alpha2 * self.slow + (1.0 - s.ema_alpha2) * accuracy
         if epoch - self.last_reduction <= s.min_epoch_eta_fixed or self.fast > self.slow:

@@ -14,6 +14,7 @@ from eventprop.choice import meaning
 from eventprop.data.presentation import Batch, Preparation, Presentation
 from eventprop.data.splits import Subset
 from eventprop.network import Network, Randomness, synaptic
+from eventprop.reports.measures import Measure, of_loss
 from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
 from eventprop.reports.results import activity_columns
@@ -22,6 +23,7 @@ from eventprop.training.averaging import Average
 from eventprop.training.checkpoint import TrainingState
 from eventprop.training.diagnosis import diagnose, is_off, silent_neurons, warn_of_silence
 from eventprop.training.optimiser import AdamSettings, adam_parameters
+from eventprop.training.outcome import Outcome
 from eventprop.training.potential import Activity, by_layer
 from eventprop.training.rewiring import rewire
 from eventprop.training.schedule import RateSettings
@@ -37,36 +39,6 @@ _NOT_LEARNED = (
 
 class TrainingDiverged(ArithmeticError):
     """A loss, gradient, weight or time constant is not finite any more, or there is no end of spikes."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One pass over some samples, in order of presentation: ``(n,)`` arrays, counts ``(n, hidden neurons)``.
-
-    A prediction is -1, and never correct, where the loss goes by first spikes and no output spiked. ``subset`` are the
-    samples of the data set that took part, in that order where nothing was shuffled.
-    """
-
-    subset: Subset
-    labels: np.ndarray
-    predictions: np.ndarray
-    loss: np.ndarray
-    spike_counts: np.ndarray
-
-    @property
-    def accuracy(self) -> float:
-        return float(np.mean(self.predictions == self.labels)) if self.labels.size else float("nan")
-
-    def confusion(self, classes: int) -> np.ndarray:
-        """How often each class was taken for each, ``[predicted, true]``; samples without a prediction are left out."""
-        matrix = np.zeros((classes, classes))
-        made = self.predictions >= 0
-        np.add.at(matrix, (self.predictions[made], self.labels[made]), 1)
-        return matrix
-
-    @property
-    def mean_loss(self) -> float:
-        return float(np.mean(self.loss)) if self.labels.size else float("nan")
 
 
 @dataclass(frozen=True)
@@ -151,10 +123,11 @@ def train(
         if samples.evaluation is not None:
             shown = samples.preparation.evaluation(samples.evaluation, epoch)
             evaluated = evaluate(engine, shown, settings.n_batch, recorder, progress, epoch, trials)
-        best = _is_best(settings, state, trained, evaluated)
+        measure = of_loss(engine.network.loss)
+        best = _is_best(settings, state, trained, evaluated, measure)
         monitored = meaning("EMA_WHICH", settings.ema_which, {"training": trained, "validation": evaluated})
         rate = state.rate.at(settings.rate, state.done)
-        state.rate.after_epoch(settings.rate, epoch, None if monitored is None else monitored.accuracy)
+        state.rate.after_epoch(settings.rate, epoch, None if monitored is None else measure.gain(monitored.mean))
         silent, why = silent_neurons(trained.spike_counts), ""
         if is_off(engine.network, Activity(trained.spike_counts, float(np.mean(trained.predictions >= 0)))):
             why = _said(engine, samples.training, progress)
@@ -200,7 +173,7 @@ def _train_epoch(
 
     progress, recorder = observers.progress, observers.recorder
     results: list[BatchResult] = []
-    correct, loss = 0, 0.0
+    measured, loss, measure = 0.0, 0.0, of_loss(engine.network.loss)
     batches = _with_following(presented.batches(settings.n_batch))
     for trial, (batch, following) in enumerate(progress.batches(epoch, "training", batches)):
         labels = batch.labels
@@ -224,12 +197,13 @@ def _train_epoch(
             learn(where)
         recorder.take(engine, epoch, trial, labels, result.predictions)
         results.append(result)
-        correct += int(np.sum(result.predictions == labels))
+        measured += float(result.measured.sum())
         loss += float(result.loss.sum())
-        progress.running(correct, batch.first + labels.size, loss)
+        seen = batch.first + len(labels)
+        progress.running(f"{measure.words} {measured / seen:.3f}", loss / seen)
     if engine.flush():
         learn(f"epoch {epoch}, last batch")
-    return _outcome(presented, results)
+    return Outcome.of(presented, results)
 
 
 def _with_following(batches: Iterable[Batch]) -> Iterator[tuple[Batch, Batch | None]]:
@@ -295,26 +269,21 @@ def evaluate(
         if recorder:
             recorder.take(engine, epoch, trial, part.labels, result.predictions)
         results.append(result)
-    return _outcome(presented, results)
+    return Outcome.of(presented, results)
 
 
-def _outcome(presented: Presentation, results: list[BatchResult]) -> Outcome:
-    return Outcome(
-        subset=presented.subset,
-        labels=presented.labels,
-        predictions=np.concatenate([r.predictions for r in results]).astype(np.int32),
-        loss=np.concatenate([r.loss for r in results]),
-        spike_counts=np.concatenate([r.spike_counts for r in results]),
-    )
-
-
-def _is_best(settings: LoopSettings, state: TrainingState, trained: Outcome, evaluated: Outcome | None) -> bool:
+def _is_best(
+    settings: LoopSettings, state: TrainingState, trained: Outcome, evaluated: Outcome | None, measure: Measure
+) -> bool:
     which = meaning(
         "CHECKPOINT_BEST", settings.checkpoint_best, {"neither": None, "training": trained, "validation": evaluated}
     )
-    if which is None or which.accuracy <= state.best:
+    if which is None:
         return False
-    state.best = which.accuracy
+    gain, first = measure.gain(which.mean), measure.falls and state.best >= 0.0
+    if gain <= state.best and not first:
+        return False
+    state.best = gain
     return True
 
 
@@ -334,7 +303,7 @@ def epoch_record(
     Args:
         batch: samples in a batch.
     """
-    shown = next(o for o in (trained, evaluated) if o is not None)
+    shown, name = next(o for o in (trained, evaluated) if o is not None), of_loss(network.loss).name
     counts, silent = shown.spike_counts, silent_neurons(shown.spike_counts)
     layers = [
         activity_columns(c, batch, int(s.sum()))
@@ -342,9 +311,9 @@ def epoch_record(
     ]
     return {
         "epoch": epoch,
-        "train_accuracy": trained.accuracy if trained else float("nan"),
+        f"train_{name}": trained.mean if trained else float("nan"),
         "train_loss": trained.mean_loss if trained else float("nan"),
-        "eval_accuracy": evaluated.accuracy if evaluated else float("nan"),
+        f"eval_{name}": evaluated.mean if evaluated else float("nan"),
         "eval_loss": evaluated.mean_loss if evaluated else float("nan"),
         "learning_rate": rate,
         **activity_columns(counts, batch, int(silent.sum())),

@@ -54,8 +54,9 @@ int engine_threads(const Engine *e) { return e->pool.size(); }
         e->take_trained(e->output);
     });
 }
-[[gnu::cold]] int engine_loss(Engine *e, int number, int n, const double *parameters) {
-    return guarded([&] { e->set_loss(number, parameters, n); });
+// Of the trial's steps those from `first` on, before `last`, count for the loss.
+[[gnu::cold]] int engine_loss(Engine *e, int number, int n, const double *parameters, int first, int last) {
+    return guarded([&] { e->set_loss(number, parameters, n, {first, last}); });
 }
 // w, g, m, v: [panel][n_pre + spare][P]
 void engine_weights(Engine *e, int layer, int recurrent, int n_pre, int trained, real *w, real *g, real *m, real *v) {

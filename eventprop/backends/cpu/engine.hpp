@@ -31,6 +31,7 @@ public:
     Layer output;
     std::vector<real> loss_parameters, regulariser;
     std::vector<real> weight_of_step, slope_of_step;  // the loss's weight at x = k / K, and its change per ms until the next
+    Window window;                        // steps that count for the loss; the weight of others is 0
     Objects<Slot> slots;
     std::vector<Scratch> scratch;
     std::unique_ptr<Normal> normal;
@@ -39,13 +40,15 @@ public:
     [[gnu::cold]] Engine(int K, int per_input_step, Delays input, int n_hidden, int threads)
         : K(K), per_input_step(per_input_step), input(input), hidden(n_hidden), scratch(threads), pool(threads) {}
 
-    [[gnu::cold]] void set_loss(int number, const double *parameters, int n) {
+    [[gnu::cold]] void set_loss(int number, const double *parameters, int n, Window counted) {
         which = number;
+        window = counted;
         loss_parameters.assign(parameters, parameters + n);
         weight_of_step.resize(K + 1);
         slope_of_step.resize(K);
         for (int k = 0; k <= K; ++k) weight_of_step[k] = Readout::weight(which, q(), real(k) / real(K), real(0));
         for (int k = 0; k < K; ++k) slope_of_step[k] = (weight_of_step[k + 1] - weight_of_step[k]) / real(output.dt);
+        leave_out(weight_of_step, slope_of_step);
     }
 
     void run(const BatchView &b) {
@@ -328,6 +331,12 @@ private:
             const real end = Readout::weight(which, q(), real(k + 1) / real(K), real(x * decay));
             slot.weight_slope[k] = (end - slot.weight[k]) / real(output.dt);
         }
+        leave_out(slot.weight, slot.weight_slope);
+    }
+    // Steps that do not count have no weight.
+    [[gnu::cold]] void leave_out(std::vector<real> &weight, std::vector<real> &slope) const {
+        for (int k = 0; k < K; ++k)
+            if (!window.has(k)) weight[k] = slope[k] = 0;
     }
     const real *weights_of_steps(const Slot &slot) const {
         return Readout::uses_traffic(which) ? slot.weight.data() : weight_of_step.data();
@@ -378,7 +387,8 @@ private:
 
 #if EXACT_TIMES
     StepWeights step_weights(const Slot &slot) const {
-        return {weights_of_steps(slot), Readout::uses_traffic(which) ? slot.weight_slope.data() : slope_of_step.data()};
+        return {weights_of_steps(slot), Readout::uses_traffic(which) ? slot.weight_slope.data() : slope_of_step.data(),
+                real(window.size() * output.dt)};
     }
     void errors_of(Slot &, size_t, Scratch &) {}  // they were added spike by spike
 #endif
@@ -451,10 +461,10 @@ private:
         int rows;
         const Panels drive = drive_of<Model::n_inputs>(output, source, delays, t, rows);
         const bool kept = learn && keeps_states<Model>;
-        read_steps<Model>(output, drive, rows, K, weights_of_steps(slot), which, q(), slot, kept, recording, t);
+        read_steps<Model>(output, drive, rows, K, window, weights_of_steps(slot), which, q(), slot, kept, recording, t);
     }
     template <class Model> void reverse_read_out(Slot &slot, Scratch &t) {
-        reverse_readout<Model>(output, slot, K, weights_of_steps(slot), which, q(), recording, t);
+        reverse_readout<Model>(output, slot, K, window, weights_of_steps(slot), which, q(), recording, t);
     }
     template <class Model, class Extra>
     void reverse_layer(const Layer &l, size_t number, Slot &slot, Scratch &t, Extra &&extra) {
@@ -495,6 +505,32 @@ private:
         return std::log(sum) - (score(label) - top);
     }
 
+    // The loss of scores or, at step k, of voltages, and minus its derivative by each of them, times `scale`.
+    template <class Score, class Error>
+    double compared_error(const BatchView &b, int i, int k, double scale, Score &&score, Error &&error) const {
+        const size_t row = size_t(i) * b.target_steps + (b.target_steps > 1 ? k : 0);
+        if (!Readout::compares(which)) return softmax_error(b.labels[row], scale, score, error);
+        double sum = 0;
+        for (int j = 0; j < output.n; ++j) {
+            const real y = real(score(j)), target = b.targets ? real(b.targets[row * output.n + j]) : real(b.labels[row] == j);
+            sum += double(Readout::compared(which, q(), y, target));
+            error(j) = real(-double(Readout::slope(which, q(), y, target)) * scale / output.n);
+        }
+        return sum / output.n;
+    }
+    // What is told of it: the square error, mean of the outputs, or whether the label has the largest.
+    template <class Score> double measure(const BatchView &b, int i, int k, Score &&score) const {
+        const size_t row = size_t(i) * b.target_steps + (b.target_steps > 1 ? k : 0);
+        double sum = 0;
+        int top = 0;
+        for (int j = 0; j < output.n; ++j) {
+            if (score(j) > score(top)) top = j;
+            const double off = b.targets ? score(j) - b.targets[row * output.n + j] : 0;
+            sum += off * off;
+        }
+        return b.targets ? sum / output.n : double(top == b.labels[row]);
+    }
+
     void score_voltages(const BatchView &b, int i, Slot &slot, Scratch &t) {
         float *scores = b.scores + size_t(i) * output.n;
         std::vector<double> exact(output.n);
@@ -502,23 +538,28 @@ private:
             exact[j] = double(Readout::score(which, slot.readout.data + size_t(j / P) * Readout::n_state * P, j % P));
             scores[j] = float(exact[j]);
         }
-        if (!b.labels) return;
+        if (!b.labels && !b.targets) return;
         const double scale = b.loss_scale / b.batch;
         const size_t width = size_t(output.n_panels) * P;
         const bool steps = Readout::per_step(which);
         slot.error.assign(width * (steps ? K : 1), real(0));
         if (!steps) {
-            b.loss[i] = softmax_error(b.labels[i], scale, [&](int j) { return exact[j]; },
-                                      [&](int j) -> real & { return slot.error[j]; });
+            const auto score = [&](int j) { return exact[j]; };
+            b.loss[i] = compared_error(b, i, 0, scale, score, [&](int j) -> real & { return slot.error[j]; });
+            if (b.measured) b.measured[i] = measure(b, i, 0, score);
             return;
         }
-        double sum = 0;
-        for (int k = 0; k < K; ++k) {
+        double sum = 0, found = 0;
+        const real *weight = weights_of_steps(slot);
+        for (int k = window.first; k < window.last; ++k) {
             const real *v = t.voltages.data + width * k;
             real *e = slot.error.data() + width * k;
-            sum += softmax_error(b.labels[i], scale, [&](int j) { return double(v[j]); }, [&](int j) -> real & { return e[j]; });
+            const auto score = [&](int j) { return double(v[j]); };
+            sum += double(weight[k]) * compared_error(b, i, k, scale, score, [&](int j) -> real & { return e[j]; });
+            if (b.measured) found += measure(b, i, k, score);
         }
-        b.loss[i] = sum / K;
+        b.loss[i] = sum / window.size();
+        if (b.measured) b.measured[i] = found / window.size();
     }
 
     // Time of each output's first spike, or `none`.

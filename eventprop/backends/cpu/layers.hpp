@@ -253,6 +253,16 @@ struct BatchView {                        // the spike set and the samples of it
     const float *at;                      // true times of spikes, as parts of their steps, or null
     int64_t first;                        // position of samples[0] in the epoch, for the random streams
     const float *mean_counts;             // [sum of hidden sizes]: spikes that the regulariser goes by; null for each sample's own
+    const double *targets;                // [n][target_steps][outputs]: values in the place of labels, or null
+    int32_t target_steps;                 // 1, or those of the trial, of which each has then labels or values of its own
+    double *measured;                     // [n]: share of steps whose label is right, or mean square error; null for neither
+};
+
+// The steps of a trial that count for the loss.
+struct Window {
+    int first = 0, last = 0;
+    bool has(int k) const { return k >= first && k < last; }
+    int size() const { return last - first; }
 };
 
 // What is random in one layer for one sample.

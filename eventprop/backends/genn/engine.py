@@ -236,7 +236,7 @@ class GennEngine:
         self._settle()
         random, samples = randomness or Randomness(), np.asarray(samples, np.int64)
         if labels is not None:
-            labels = np.asarray(labels, np.int32)
+            labels = np.asarray(labels, np.float64 if labels.dtype.kind == "f" else np.int32)
         parts = [
             slice(i, min(samples.size, i + self._layout.batch)) for i in range(0, samples.size, self._layout.batch)
         ]
