@@ -45,6 +45,15 @@ LEARNING = (
         "ADAM_BETA2", "Learning", "float", 0.999, "Adam's decay of the mean squared gradient.", least=0.0, below=1.0
     ),
     of_adam("ADAM_EPS", "Learning", "float", 1e-8, "Adam's epsilon.", least=0.0),
+    of_adam(
+        "WEIGHT_DECAY",
+        "Learning",
+        "float",
+        0.0,
+        "Share of each trained weight, times the rate, that an update takes off, apart from Adam's averages (AdamW); 0 "
+        "for none.",
+        least=0.0,
+    ),
     of_rate(
         "LR_EASE_IN_FACTOR",
         "Learning",

@@ -156,8 +156,8 @@ public:
         return s;
     }
 
-    // One optimiser step with gradient * factor, of delays with parameters of their own.
-    void update(const real *parameters, const real *of_delays, real factor) {
+    // One optimiser step with gradient * factor, of neurons' parameters and of delays with parameters of their own.
+    void update(const real *parameters, const real *of_neurons, const real *of_delays, real factor) {
         const auto tasks = row_tasks();
         pool.run(int(tasks.size()), [&](int i, int) {
             const auto &[w, p, first, rows] = tasks[i];
@@ -173,7 +173,7 @@ public:
             if (l.trained.empty()) return;
             for (Trained &a : l.trained) {
                 if (!a.w) continue;
-                Optimiser::update(parameters, factor, l.n, a.w, a.g, a.m, a.v);
+                Optimiser::update(of_neurons, factor, l.n, a.w, a.g, a.m, a.v);
                 for (int j = 0; j < l.n; ++j) a.w[j] = std::min(std::max(a.w[j], a.least), a.most);
             }
             take_trained(l);

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import models
-from eventprop.backends import BatchResult
+from eventprop.backends import BatchResult, by_kind
 from eventprop.backends.cpu.codegen import generate, trained_in_any
 from eventprop.backends.cpu.codegen_loss import losses_of
 from eventprop.backends.cpu.compiler import load_library
@@ -341,9 +341,9 @@ class CpuEngine:
         return math.sqrt(square.value)
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0, delay_rate: float = 0.0) -> None:
-        values = np.array([parameters[n] for n in models.ADAM.parameters], dtype=np.float64)
-        others = np.array([{**parameters, "rate": delay_rate}[n] for n in models.ADAM.parameters], dtype=np.float64)
-        check(self._lib.engine_update(self._handle, address(values), address(others), factor))
+        kinds = by_kind(parameters, delay_rate).values()
+        values = np.array([[own[n] for n in models.ADAM.parameters] for own in kinds], dtype=np.float64)
+        check(self._lib.engine_update(self._handle, address(values), factor))
 
     def flush(self) -> bool:
         return False

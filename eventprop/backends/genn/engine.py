@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import models
-from eventprop.backends import BatchResult
+from eventprop.backends import BatchResult, by_kind
 from eventprop.backends.devices import say_slow
 from eventprop.backends.genn.builder import Dynamic, Layout, constants_of
 from eventprop.backends.genn.built import load
@@ -188,8 +188,9 @@ class GennEngine:
             self._update(parameters, factor, delay_rate)
 
     def _update(self, parameters: Mapping[str, float], factor: float, delay_rate: float) -> None:
+        kinds = by_kind(parameters, delay_rate)
         for name, group in self._made.learning.items():
-            own = {**parameters, "rate": delay_rate} if name.endswith(DELAY) else parameters
+            own = kinds["delays" if name.endswith(DELAY) else "neurons" if "." in name else "weights"]
             for parameter in models.ADAM.parameters:
                 group.set_dynamic_param_value(parameter, float(own[parameter]))
             group.set_dynamic_param_value("factor", factor)
