@@ -485,14 +485,21 @@ private:
         return drive;
     }
 
-    // error[j] = (1[j == label] - softmax(score)[j]) * scale; returns -log softmax(score)[label]
-    template <class Score, class Error> double softmax_error(int label, double scale, Score &&score, Error &&error) const {
+    // error[j] = (target[j] - softmax(score)[j]) * scale; returns -sum_j target[j] log softmax(score)[j], where the target is
+    // 1[j == label], and a share of it, if it is smoothed, the same for all
+    template <class Score, class Error>
+    double softmax_error(const BatchView &b, int i, Score &&score, Error &&error) const {
+        const int label = b.labels[i];
+        const double scale = b.loss_scale / b.batch, alike = b.label_smoothing / output.n, own = 1 - b.label_smoothing;
         const int n = output.n;
         double top = score(0), sum = 0;
         for (int j = 1; j < n; ++j) top = std::max(top, double(score(j)));
         for (int j = 0; j < n; ++j) sum += std::exp(score(j) - top);
-        for (int j = 0; j < n; ++j) error(j) = real(((j == label) - std::exp(score(j) - top) / sum) * scale);
-        return std::log(sum) - (score(label) - top);
+        for (int j = 0; j < n; ++j)
+            error(j) = real(((j == label) * own + alike - std::exp(score(j) - top) / sum) * scale);
+        double smoothed = 0;
+        for (int j = 0; alike > 0 && j < n; ++j) smoothed += alike * (score(label) - score(j));
+        return std::log(sum) - (score(label) - top) + smoothed;
     }
 
     void score_voltages(const BatchView &b, int i, Slot &slot, Scratch &t) {
@@ -503,20 +510,18 @@ private:
             scores[j] = float(exact[j]);
         }
         if (!b.labels) return;
-        const double scale = b.loss_scale / b.batch;
         const size_t width = size_t(output.n_panels) * P;
         const bool steps = Readout::per_step(which);
         slot.error.assign(width * (steps ? K : 1), real(0));
         if (!steps) {
-            b.loss[i] = softmax_error(b.labels[i], scale, [&](int j) { return exact[j]; },
-                                      [&](int j) -> real & { return slot.error[j]; });
+            b.loss[i] = softmax_error(b, i, [&](int j) { return exact[j]; }, [&](int j) -> real & { return slot.error[j]; });
             return;
         }
         double sum = 0;
         for (int k = 0; k < K; ++k) {
             const real *v = t.voltages.data + width * k;
             real *e = slot.error.data() + width * k;
-            sum += softmax_error(b.labels[i], scale, [&](int j) { return double(v[j]); }, [&](int j) -> real & { return e[j]; });
+            sum += softmax_error(b, i, [&](int j) { return double(v[j]); }, [&](int j) -> real & { return e[j]; });
         }
         b.loss[i] = sum / K;
     }
@@ -541,8 +546,7 @@ private:
         if (!b.labels) return;
         const int label = b.labels[i];
         slot.error.assign(size_t(output.n_panels) * P, real(0));
-        b.loss[i] = softmax_error(label, b.loss_scale / b.batch, [&](int j) { return exact[j]; },
-                                  [&](int j) -> real & { return slot.error[j]; });
+        b.loss[i] = softmax_error(b, i, [&](int j) { return exact[j]; }, [&](int j) -> real & { return slot.error[j]; });
         b.loss[i] += double(Readout::penalty(which, q(), real(first_spike_time(slot, label, end)), trial()));
     }
 

@@ -283,6 +283,7 @@ class CpuEngine:
             hidden_dropout=random.hidden_dropout,
             noise=random.noise,
             loss_scale=self.network.loss_scale,
+            label_smoothing=self.network.label_smoothing if learn else 0.0,
         )
 
     def _sweep(
@@ -341,8 +342,7 @@ class CpuEngine:
         return math.sqrt(square.value)
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0, delay_rate: float = 0.0) -> None:
-        kinds = by_kind(parameters, delay_rate).values()
-        values = np.array([[own[n] for n in models.ADAM.parameters] for own in kinds], dtype=np.float64)
+        values = np.array([[of[n] for n in models.ADAM.parameters] for of in by_kind(parameters, delay_rate).values()])
         check(self._lib.engine_update(self._handle, address(values), factor))
 
     def flush(self) -> bool:

@@ -48,6 +48,7 @@ class Batch(ctypes.Structure):
         ("noise", ctypes.c_double),
         ("batch", ctypes.c_double),
         ("loss_scale", ctypes.c_double),
+        ("label_smoothing", ctypes.c_double),
         ("scores", ctypes.c_void_p),
         ("loss", ctypes.c_void_p),
         ("counts", ctypes.c_void_p),

@@ -253,7 +253,7 @@ class GennEngine:
             self._recorder.part = part
             ahead = following if part is parts[-1] else None
             result, shown = self._forward(
-                spikes, samples[part], own, random, first + part.start, samples.size, before, ahead
+                spikes, samples[part], own, random, first + part.start, samples.size, before, ahead, learn
             )
             results.append(result)
             if record is not None:
@@ -350,13 +350,14 @@ class GennEngine:
         averaged: int,
         before: Shown | None,
         ahead: Batch | None = None,
+        learn: bool = False,
     ) -> tuple[BatchResult, Shown]:
         """Present samples, while the batch ``before`` runs backwards, and make the input of the batch ``ahead``."""
         if self.pipeline:
             self._half = 1 - self._half
         with self._counted("input"):
             self._presenter.show(spikes, samples, random, first, self._half)
-        shown = Shown(samples.size, self._half, labels, averaged)
+        shown = Shown(samples.size, self._half, labels, averaged, learn)
         with self._counted("trials"):
             self._trial(shown, before)
             if ahead is not None:  # the device has been told of all steps and is at work on them

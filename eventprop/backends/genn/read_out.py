@@ -24,7 +24,7 @@ class ReadOut(Builder):
         if loss.per_step:
             self.keeps("voltages")
             self.has(("label",), "int", "READ_ONLY_SHARED_NEURON")
-            self.dynamic["loss_scale"] = "scalar"
+            self.dynamic |= dict.fromkeys(("loss_scale", "label_smoothing"), "scalar")
         else:
             self.has(("error",), access="READ_ONLY_DUPLICATE")
         if loss.cusp:
@@ -78,6 +78,6 @@ class ReadOut(Builder):
             for (int j = 1; j < num_neurons; j++) top = fmax(top, voltages[row + j]);
             scalar sum = 0.0;
             for (int j = 0; j < num_neurons; j++) sum += exp(voltages[row + j] - top);
-            const scalar hit = id == label ? 1.0 : 0.0;
-            const scalar error = (hit - exp(voltages[row + id] - top) / sum) * loss_scale / averaged;
+            const scalar target = (id == label ? 1.0 - label_smoothing : 0.0) + label_smoothing / num_neurons;
+            const scalar error = (target - exp(voltages[row + id] - top) / sum) * loss_scale / averaged;
         """

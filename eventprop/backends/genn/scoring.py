@@ -24,9 +24,10 @@ class Shown:
         half: where its traces are.
         labels: ``(n,)``; None where it is not to be learned from.
         averaged: number of samples over which the loss is averaged.
+        learn: whether it is learned from.
         counts: by hidden layer, ``(n, size)`` spikes.
         mean_counts: by hidden layer ``(size,)``, where the regulariser wants these.
-        errors: ``(n, classes)``; one-hot label minus softmax, scaled.
+        errors: ``(n, classes)``; target minus softmax, scaled.
         first_ms: ``(n, classes)`` times of first spikes, not a number where there was none.
     """
 
@@ -34,6 +35,7 @@ class Shown:
     half: int
     labels: np.ndarray | None
     averaged: int
+    learn: bool = False
     counts: list[np.ndarray] = field(default_factory=list)
     errors: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     first_ms: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
@@ -64,11 +66,12 @@ class Scorer:
             predictions = scores.argmax(axis=1)
         loss, errors = np.zeros(n), np.zeros((n, 0))
         if shown.labels is not None:
-            loss, errors = _cross_entropy(exact, shown.labels)
+            smoothing = network.label_smoothing if shown.learn else 0.0
+            loss, errors = _cross_entropy(exact, shown.labels, smoothing)
             errors = errors * (network.loss_scale / shown.averaged)
             if network.loss.per_step:
                 samples = zip(self._voltages(shown), shown.labels, strict=True)
-                loss = np.array([_cross_entropy(v, y)[0].mean() for v, y in samples])
+                loss = np.array([_cross_entropy(v, y, smoothing)[0].mean() for v, y in samples])
             if network.loss.spiking:
                 own = first_ms[np.arange(n), shown.labels]
                 late = np.where(np.isnan(own), self._trial_ms, own)
@@ -90,6 +93,7 @@ class Scorer:
             self.memory.set_dynamic(population.name, "averaged", float(shown.averaged))
         if network.loss.per_step:
             self.memory.set_dynamic("output", "loss_scale", network.loss_scale)
+            self.memory.set_dynamic("output", "label_smoothing", network.label_smoothing)
             self.memory.set_samples("output", "label", shown.labels[:, None])
         elif network.loss.spiking:
             self._prepare_first_spikes(shown)
@@ -124,11 +128,15 @@ class Scorer:
         return evaluate(expression, {**self.network.loss_parameters, **values})
 
 
-def _cross_entropy(scores: np.ndarray, labels: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
-    """``-log softmax(scores)[label]``, ``(n,)``, and one-hot label minus softmax, ``(n, classes)``."""
+def _cross_entropy(
+    scores: np.ndarray, labels: np.ndarray | int, smoothing: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """``-log softmax(scores)[label]``, ``(n,)``, and one-hot label minus softmax, ``(n, classes)``; of the label
+    a share ``smoothing`` is spread over all classes."""
     shifted = scores - scores.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
     sums = exponentials.sum(axis=1, keepdims=True)
     rows, columns = np.arange(len(scores)), np.broadcast_to(labels, len(scores))
-    hit = np.arange(scores.shape[1]) == columns[:, None]
-    return np.log(sums[:, 0]) - shifted[rows, columns], hit - exponentials / sums
+    target = (np.arange(scores.shape[1]) == columns[:, None]) * (1.0 - smoothing) + smoothing / scores.shape[1]
+    smoothed = smoothing * (shifted[rows, columns] - shifted.mean(axis=1))
+    return np.log(sums[:, 0]) - shifted[rows, columns] + smoothed, target - exponentials / sums
