@@ -365,9 +365,10 @@ REGULARISERS: dict[str, Regulariser] = {
 
 ADAM = Optimiser(
     name="Adam",
-    parameters=("rate", "beta1", "beta2", "rest1", "rest2", "epsilon", "correction1", "correction2"),
+    parameters=("rate", "beta1", "beta2", "rest1", "rest2", "epsilon", "correction1", "correction2", "shrink"),
     state=("m", "v"),
     update=(
+        "value -= shrink * value; "
         "m = beta1 * m + rest1 * gradient; "
         "v = beta2 * v + rest2 * gradient * gradient; "
         "value -= rate * (m * correction1) / (sqrt(fmax(v, 1.2e-38) * correction2) + epsilon);"
@@ -375,7 +376,8 @@ ADAM = Optimiser(
 )
 """Adam (Kingma & Ba 2015). At update s = 1, 2, ...: rest = 1 - beta and correction = 1/(1 - beta^s), for both of its
 averages; single precision has too few digits to take 1 - beta from beta. v is bounded from below by the least number
-that single precision has in full, so that without epsilon there is no update where all gradients were 0."""
+that single precision has in full, so that without epsilon there is no update where all gradients were 0. shrink is the
+rate times the decay of weights, which Adam's averages know nothing of (AdamW, Loshchilov & Hutter 2019); 0 for none."""
 
 if __name__ == "models":  # the package's instance is the only one, also for whoever imports this file by its own name
     sys.modules[__name__] = importlib.import_module("eventprop.models")

@@ -93,6 +93,7 @@ class NetworkSettings:
     loss_type: str
     loss_window: Sequence[float] | None
     loss_scale: str
+    label_smoothing: float
     reg_type: str
     avg_snsum: bool
     model_seed: int
@@ -118,8 +119,8 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
     """The network that ``s`` asks for.
 
     Args:
-        plain: without what training adds to the loss's own gradient: regularisation, the bound of the jump's
-            denominator and the scale of the read-out's drive; every weight and time constant has its gradient.
+        plain: without what training adds to the loss's own gradient: regularisation, smoothed labels, the bound of the
+            jump's denominator and the scale of the read-out's drive; every weight and time constant has its gradient.
     """
     loss = complete(meaning("LOSS_TYPE", s.loss_type, models.LOSSES))
     regulariser = meaning("REG_TYPE", "none" if plain else s.reg_type, models.REGULARISERS)
@@ -144,6 +145,7 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
         loss_scale=meaning("LOSS_SCALE", "true" if plain else s.loss_scale, LOSS_SCALES)(
             loss, s.values["tau_mem"], s.trial_ms
         ),
+        label_smoothing=0.0 if plain else s.label_smoothing,
         dt_ms=s.dt_ms,
         num_steps=round(s.trial_ms / s.dt_ms),
         loss_parameters={name: s.values[name] for name in loss.parameters},

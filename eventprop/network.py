@@ -164,6 +164,7 @@ class Network:
         loss_parameters, regulariser_parameters: value of each of their parameters.
         average_counts: whether the regulariser sees spike counts averaged over the batch.
         loss_scale: factor on the read-out's drive in training (1: the plain derivative of the loss).
+        label_smoothing: share of the target that in training all classes have alike, and the label has not.
         dt_ms, num_steps: the time step and the steps of a trial.
         copies, delay_steps: the input arrives ``copies`` times, each ``delay_steps`` after the one before.
         bounds, upper_bounds: of trained parameters, by name.
@@ -192,6 +193,7 @@ class Network:
     spike_timing: str = "grid"
     precision: str = "float"
     window: tuple[int, int] | None = None
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         meaning("SPIKE_TIMING", self.spike_timing, SPIKE_TIMINGS)

@@ -20,7 +20,7 @@ from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Randomness
 from eventprop.ranks import Ranks
 
-__all__ = ["BatchResult", "Engine", "Settings", "build"]
+__all__ = ["BatchResult", "Engine", "Settings", "build", "by_kind"]
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ class Engine(Protocol):
         ...
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0, delay_rate: float = 0.0) -> None:
-        """One step of the optimiser with the gradients times ``factor``; trained time constants stay above their
-        bounds, delays, which have the rate ``delay_rate`` (ms), between theirs."""
+        """One step of the optimiser with the gradients times ``factor``; see :func:`by_kind`. Trained time constants
+        stay above their bounds, delays between theirs."""
         ...
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -168,6 +168,13 @@ class Engine(Protocol):
     def spike_times(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
         """As ``spikes``, with times since the start of the trial (ms): the ends of the steps, or the exact ones."""
         ...
+
+
+def by_kind(parameters: Mapping[str, float], delay_rate: float) -> dict[str, dict[str, float]]:
+    """The optimiser's parameters for "weights", for "neurons" (their time constants), which do not decay, and for
+    "delays", which do not either and have a rate of their own, ``delay_rate`` (ms)."""
+    neurons = {**parameters, "shrink": 0.0}
+    return {"weights": dict(parameters), "neurons": neurons, "delays": {**neurons, "rate": delay_rate}}
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,11 @@ def _check_learning(p: Mapping[str, Any]) -> Problems:
         for key in ("GRAD_CLIP", "MIN_DENOMINATOR")
         if 0.0 < p.get(key, 0.0) < 1.0 / LARGEST
     ]
+    if p.get("WEIGHT_DECAY", 0.0) * p.get("ETA", 0.0) >= 1.0:
+        problems.append(
+            f"WEIGHT_DECAY={p['WEIGHT_DECAY']:g} times ETA={p['ETA']:g} takes all of a weight off in an update; it "
+            f"must be below {1.0 / p['ETA']:g}"
+        )
     if not {"ETA", "ETA_DECAY", "N_EPOCH"} <= p.keys() or p["ETA"] == 0.0:
         return problems
     if math.log(p["ETA"]) + p["N_EPOCH"] * math.log(p["ETA_DECAY"]) > math.log(LARGEST):

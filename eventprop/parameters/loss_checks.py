@@ -16,7 +16,7 @@ _LARGEST_SLOPE = 1e12  # of a penalty: the square of a gradient still fits singl
 
 def check_loss(p: Mapping[str, Any]) -> list[str]:
     """All that is wrong, a line each; see :func:`eventprop.parameters.checks.check_together`."""
-    return _check_outputs(p) + _check_penalty(p)
+    return _check_outputs(p) + _check_penalty(p) + _check_smoothing(p)
 
 
 def _check_outputs(p: Mapping[str, Any]) -> list[str]:
@@ -73,3 +73,13 @@ def _check_penalty(p: Mapping[str, Any]) -> list[str]:
     if loss == "first_spike" and math.log(alpha) - 2.0 * math.log(0.01 * trial) > most:
         return [f"ALPHA={alpha:g} is too large for a trial of TRIAL_MS={trial:g}; a smaller one would do"]
     return []
+
+
+def _check_smoothing(p: Mapping[str, Any]) -> list[str]:
+    """Labels are smoothed where they are: a loss that compares values has none."""
+    if not p.get("LABEL_SMOOTHING") or not meaning("LOSS_TYPE", p["LOSS_TYPE"], models.LOSSES).compare:
+        return []
+    return [
+        f'LABEL_SMOOTHING={p["LABEL_SMOOTHING"]:g} is for losses of classes, and LOSS_TYPE="{p["LOSS_TYPE"]}" compares '
+        "values; 0 would do"
+    ]

@@ -146,6 +146,8 @@ OF_SHD: dict[str, tuple[Any, dict[str, Any]]] = {
     "ETA_SCHEDULE": ("cosine", {}),
     "ETA_END": (0.5, {"ETA_SCHEDULE": "cosine"}),
     "AVERAGE_WEIGHTS": (0.5, {}),
+    "WEIGHT_DECAY": (0.1, {}),
+    "LABEL_SMOOTHING": (0.1, {}),
     "TRAIN_TAU": (True, {}),
     "TRAIN_TAU_OUTPUT": (True, {}),
     "MIN_TAU_M": (19.99, TAUS),

@@ -131,6 +131,7 @@ def test_results_of_classes_and_of_values_have_files_of_their_own(capsys: pytest
         (MEANS, {"LOSS_TYPE": "mse", "LOSS_WINDOW": [20, 90]}, r"must end by the end of the trial \(TRIAL_MS="),
         (MEANS, {"LOSS_TYPE": "mse", "LOSS_WINDOW": [20.2, 20.7]}, "must hold the beginning of a step of DT_MS=1"),
         (MEANS, {"LOSS_TYPE": "mse", "LOSS_WINDOW": [30, 20]}, "LOSS_WINDOW must be a list of two numbers"),
+        (MEANS, {"LOSS_TYPE": "mse", "LABEL_SMOOTHING": 0.1}, "is for losses of classes"),
         (MEANS, {"LOSS_TYPE": "mse_steps", "SPIKE_TIMING": "exact"}, '"mse_steps" has no closed form within a step'),
         (ABOVE[:, 0], {"LOSS_TYPE": "first_spike", "LOSS_WINDOW": [0, 20]}, "is for losses of voltages"),
     ],

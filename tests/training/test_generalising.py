@@ -287,3 +287,29 @@ def test_live_weights_of_another_form_are_named(code: str) -> None:
     assert {file.name: file.read_bytes() for file in Path("out").iterdir()} == before
     if code.startswith("arrays"):
         mn.test(tiny(LOAD_LAST=True, WRITE_TO_DISK=False))
+
+
+# Decay of weights
+
+
+@pytest.mark.parametrize("change", [DELAYED, TAUS, {**TAUS, "TRAIN_W": False}], ids=["delays", "taus", "frozen"])
+def test_an_update_takes_its_share_of_each_trained_weight(p: dict[str, Any], change: dict[str, Any]) -> None:
+    """One update: the rate times the decay of what a weight was, besides what Adam makes of it. Fails if Adam sees it,
+    or if delays, time constants or weights that are not trained decay."""
+    p |= {**change, "N_EPOCH": 1, "N_TRAIN": 16, "N_VALIDATE": 1, "ETA": 0.01, "LR_EASE_IN_FACTOR": None}
+    p |= {"WRITE_TO_DISK": False, "TIMING": False}
+    mn = SHD_model(p)
+    start = mn.weights()
+    mn.train(p)
+    weights, delays, taus = mn.weights(), mn.delays(), mn.time_constants()
+    mn.train({**p, "WEIGHT_DECAY": 0.5})
+    assert same(mn.delays(), delays) and all(same(own, taus[q]) for q, own in mn.time_constants().items())
+    for name, w in mn.weights().items():
+        share = 0.5 * 0.01 if p["TRAIN_W"] or name == "hid_to_out" else 0.0
+        np.testing.assert_allclose(w - weights[name], -share * start[name], rtol=1e-4, atol=3e-7)
+        assert (np.abs(w - weights[name]).max() > 1e-5) == (share > 0.0)
+
+
+def test_a_decay_that_takes_all_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"WEIGHT_DECAY=200 times ETA=0\.01 takes all of a weight off.*below 100"):
+        yinyang(tiny(WEIGHT_DECAY=200, ETA=0.01))

@@ -112,12 +112,13 @@ int engine_close_block(Engine *e) { return guarded([&] { e->close_block(); }); }
 int engine_nodes(const Engine *e) { return e->sums.count(); }
 const real *engine_node(const Engine *e, int i) { return e->sums.node(i); }
 int engine_gradient_norm2(Engine *e, double *to) { return guarded([&] { *to = e->gradient_norm2(); }); }
-int engine_update(Engine *e, const double *parameters, const double *of_delays, double factor) {
+// The optimiser's parameters are those of weights, then of neurons, then of delays.
+int engine_update(Engine *e, const double *parameters, double factor) {
     return guarded([&] {
-        real values[16] = {}, others[16] = {};
-        std::transform(parameters, parameters + Optimiser::n_parameters, values, [](double x) { return real(x); });
-        std::transform(of_delays, of_delays + Optimiser::n_parameters, others, [](double x) { return real(x); });
-        e->update(values, others, real(factor));
+        constexpr int n = Optimiser::n_parameters;
+        real values[3 * n];
+        std::transform(parameters, parameters + 3 * n, values, [](double x) { return real(x); });
+        e->update(values, values + n, values + 2 * n, real(factor));
     });
 }
 // A recorded variable of sample i of the last batch, [step][neuron]: number `row` of the layer's state, or of its adjoints.

@@ -159,8 +159,8 @@ public:
         return s;
     }
 
-    // One optimiser step with gradient * factor, of delays with parameters of their own.
-    void update(const real *parameters, const real *of_delays, real factor) {
+    // One optimiser step with gradient * factor, of neurons' parameters and of delays with parameters of their own.
+    void update(const real *parameters, const real *of_neurons, const real *of_delays, real factor) {
         const auto tasks = row_tasks();
         pool.run(int(tasks.size()), [&](int i, int) {
             const auto &[w, p, first, rows] = tasks[i];
@@ -176,7 +176,7 @@ public:
             if (l.trained.empty()) return;
             for (Trained &a : l.trained) {
                 if (!a.w) continue;
-                Optimiser::update(parameters, factor, l.n, a.w, a.g, a.m, a.v);
+                Optimiser::update(of_neurons, factor, l.n, a.w, a.g, a.m, a.v);
                 for (int j = 0; j < l.n; ++j) a.w[j] = std::min(std::max(a.w[j], a.least), a.most);
             }
             take_trained(l);
@@ -495,21 +495,27 @@ private:
         return drive;
     }
 
-    // error[j] = (1[j == label] - softmax(score)[j]) * scale; returns -log softmax(score)[label]
-    template <class Score, class Error> double softmax_error(int label, double scale, Score &&score, Error &&error) const {
+    // error[j] = (target[j] - softmax(score)[j]) * scale; returns -sum_j target[j] log softmax(score)[j], where the target is
+    // 1[j == label], and a share of it, if it is smoothed, the same for all
+    template <class Score, class Error>
+    double softmax_error(const BatchView &b, int label, Score &&score, Error &&error) const {
+        const double scale = b.loss_scale / b.batch, alike = b.label_smoothing / output.n, own = 1 - b.label_smoothing;
         const int n = output.n;
         double top = score(0), sum = 0;
         for (int j = 1; j < n; ++j) top = std::max(top, double(score(j)));
         for (int j = 0; j < n; ++j) sum += std::exp(score(j) - top);
-        for (int j = 0; j < n; ++j) error(j) = real(((j == label) - std::exp(score(j) - top) / sum) * scale);
-        return std::log(sum) - (score(label) - top);
+        for (int j = 0; j < n; ++j)
+            error(j) = real(((j == label) * own + alike - std::exp(score(j) - top) / sum) * scale);
+        double smoothed = 0;
+        for (int j = 0; alike > 0 && j < n; ++j) smoothed += alike * (score(label) - score(j));
+        return std::log(sum) - (score(label) - top) + smoothed;
     }
 
     // The loss of scores or, at step k, of voltages, and minus its derivative by each of them, times `scale`.
     template <class Score, class Error>
     double compared_error(const BatchView &b, int i, int k, double scale, Score &&score, Error &&error) const {
         const size_t row = size_t(i) * b.target_steps + (b.target_steps > 1 ? k : 0);
-        if (!Readout::compares(which)) return softmax_error(b.labels[row], scale, score, error);
+        if (!Readout::compares(which)) return softmax_error(b, b.labels[row], score, error);
         double sum = 0;
         for (int j = 0; j < output.n; ++j) {
             const real y = real(score(j)), target = b.targets ? real(b.targets[row * output.n + j]) : real(b.labels[row] == j);
@@ -582,8 +588,7 @@ private:
         if (!b.labels) return;
         const int label = b.labels[i];
         slot.error.assign(size_t(output.n_panels) * P, real(0));
-        b.loss[i] = softmax_error(label, b.loss_scale / b.batch, [&](int j) { return exact[j]; },
-                                  [&](int j) -> real & { return slot.error[j]; });
+        b.loss[i] = softmax_error(b, label, [&](int j) { return exact[j]; }, [&](int j) -> real & { return slot.error[j]; });
         b.loss[i] += double(Readout::penalty(which, q(), real(first_spike_time(slot, label, end)), trial()));
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import models
-from eventprop.backends import BatchResult
+from eventprop.backends import BatchResult, by_kind
 from eventprop.backends.cpu.codegen import generate, trained_in_any
 from eventprop.backends.cpu.codegen_loss import losses_of
 from eventprop.backends.cpu.compiler import load_library
@@ -286,6 +286,7 @@ class CpuEngine:
             hidden_dropout=random.hidden_dropout,
             noise=random.noise,
             loss_scale=self.network.loss_scale,
+            label_smoothing=self.network.label_smoothing if learn else 0.0,
         )
 
     def _sweep(
@@ -345,9 +346,8 @@ class CpuEngine:
         return math.sqrt(square.value)
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0, delay_rate: float = 0.0) -> None:
-        values = np.array([parameters[n] for n in models.ADAM.parameters], dtype=np.float64)
-        others = np.array([{**parameters, "rate": delay_rate}[n] for n in models.ADAM.parameters], dtype=np.float64)
-        check(self._lib.engine_update(self._handle, address(values), address(others), factor))
+        values = np.array([[of[n] for n in models.ADAM.parameters] for of in by_kind(parameters, delay_rate).values()])
+        check(self._lib.engine_update(self._handle, address(values), factor))
 
     def flush(self) -> bool:
         return False

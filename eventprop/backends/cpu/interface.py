@@ -50,6 +50,7 @@ class Batch(ctypes.Structure):
         ("noise", ctypes.c_double),
         ("batch", ctypes.c_double),
         ("loss_scale", ctypes.c_double),
+        ("label_smoothing", ctypes.c_double),
         ("scores", ctypes.c_void_p),
         ("loss", ctypes.c_void_p),
         ("counts", ctypes.c_void_p),
@@ -128,7 +129,7 @@ def declare(lib: ctypes.CDLL, delays: bool) -> None:
         ("engine_nodes", i, [p]),
         ("engine_node", p, [p, i]),
         ("engine_gradient_norm2", i, [p, p]),
-        ("engine_update", i, [p, p, p, d]),
+        ("engine_update", i, [p, p, d]),
         ("engine_trace", None, [p, i, i, i, i, p]),
         ("engine_spikes", ctypes.c_int64, [p, i, i, p, p, p]),
     ):

@@ -245,7 +245,7 @@ struct BatchView {                        // the spike set and the samples of it
     int32_t n, learn, stage, record;      // stage: which of the two sweeps are made
     uint32_t input_seed, hidden_seed, noise_seed;
     double input_dropout, hidden_dropout, noise;
-    double batch, loss_scale;
+    double batch, loss_scale, label_smoothing;
     float *scores;                        // [n][outputs]
     double *loss;                         // [n]
     float *counts;                        // [n][sum of hidden sizes]: spikes in the trial

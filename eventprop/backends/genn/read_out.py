@@ -30,6 +30,7 @@ class ReadOut(Builder):
                 self.keeps("targets")
             else:
                 self.arrays["labels"] = ("int", layout.halves * layout.batch * network.num_steps)
+                self.dynamic["label_smoothing"] = "scalar"
             self.dynamic["loss_scale"] = "scalar"
         else:
             self.has(("error",), access="READ_ONLY_DUPLICATE")
@@ -92,5 +93,6 @@ class ReadOut(Builder):
             scalar sum = 0.0;
             for (int j = 0; j < num_neurons; j++) sum += exp(voltages[row + j] - top);
             const scalar hit = id == labels[(half_back * num_batch + batch) * num_steps + m] ? 1.0 : 0.0;
-            const scalar error = (hit - exp(voltages[row + id] - top) / sum) * loss_scale / averaged;
+            const scalar target = hit * (1.0 - label_smoothing) + label_smoothing / num_neurons;
+            const scalar error = (target - exp(voltages[row + id] - top) / sum) * loss_scale / averaged;
         """

@@ -24,6 +24,7 @@ class Shown:
         half: where its traces are.
         labels: as the loss takes them; None where it is not to be learned from.
         averaged: number of samples over which the loss is averaged.
+        learn: whether it is learned from.
         counts: by hidden layer, ``(n, size)`` spikes.
         mean_counts: by hidden layer ``(size,)``, where the regulariser wants these.
         errors: ``(n, outputs)``; minus the derivative of the loss by each score, scaled.
@@ -34,6 +35,7 @@ class Shown:
     half: int
     labels: np.ndarray | None
     averaged: int
+    learn: bool = False
     counts: list[np.ndarray] = field(default_factory=list)
     errors: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     first_ms: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
@@ -67,7 +69,7 @@ class Scorer:
             if network.loss.per_step:
                 loss, measured = self._of_steps(shown, predictions)
             else:
-                loss, errors = self._compared(exact, shown.labels)
+                loss, errors = self._compared(exact, shown.labels, self._smoothing(shown))
                 errors = errors * (network.loss_scale / shown.averaged)
                 measured = _measured(exact, shown.labels, predictions)
             if network.loss.spiking:
@@ -87,25 +89,29 @@ class Scorer:
         for i, (voltages, told) in enumerate(zip(self._voltages(shown), shown.labels, strict=True)):
             v, own = voltages[counted], told[counted] if self._has_steps(shown.labels) else told
             weights = half[first + i if len(half) > 1 else 0, counted]
-            loss[i] = np.mean(weights * self._compared(v, own)[0])
+            loss[i] = np.mean(weights * self._compared(v, own, self._smoothing(shown))[0])
             measured[i] = np.mean(_measured(v, own, v.argmax(axis=1)))
         if shown.labels.ndim == 1:
             measured = _measured(np.zeros(0), shown.labels, predictions)
         return loss, measured
 
+    def _smoothing(self, shown: Shown) -> float:
+        return self.network.label_smoothing if shown.learn else 0.0
+
     @staticmethod
     def _has_steps(labels: np.ndarray) -> bool:
         return labels.ndim == (3 if labels.dtype.kind == "f" else 2)
 
-    def _compared(self, y: np.ndarray, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _compared(self, y: np.ndarray, told: np.ndarray, smoothing: float) -> tuple[np.ndarray, np.ndarray]:
         """The loss of each row of ``y``, scores or voltages, and minus its derivative by them.
 
         Args:
             told: labels, or values, of each row or of all of them.
+            smoothing: of labels.
         """
         loss = self.network.loss
         if not loss.compare:
-            return _cross_entropy(y, told)
+            return _cross_entropy(y, told, smoothing)
         values = told if told.dtype.kind == "f" else np.arange(y.shape[1]) == np.asarray(told)[..., None]
         names = {"y": y, "target": values.astype(np.float64)}
         of_each = np.broadcast_to(self._of_loss(loss.compare, **names), y.shape)
@@ -125,6 +131,8 @@ class Scorer:
             self.memory.set_dynamic(population.name, "averaged", float(shown.averaged))
         if network.loss.per_step:
             self.memory.set_dynamic("output", "loss_scale", network.loss_scale)
+            if not network.loss.compare:
+                self.memory.set_dynamic("output", "label_smoothing", network.label_smoothing)
             self._prepare_steps(shown.labels, shown.half)
         elif network.loss.spiking:
             self._prepare_first_spikes(shown)
@@ -176,11 +184,13 @@ def _measured(y: np.ndarray, told: np.ndarray, predictions: np.ndarray) -> np.nd
     return ((y - told) ** 2).mean(axis=1) if told.dtype.kind == "f" else (predictions == told).astype(np.float64)
 
 
-def _cross_entropy(scores: np.ndarray, labels: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
-    """``-log softmax(scores)[label]``, ``(n,)``, and one-hot label minus softmax, ``(n, classes)``."""
+def _cross_entropy(scores: np.ndarray, labels: np.ndarray | int, smoothing: float) -> tuple[np.ndarray, np.ndarray]:
+    """``-log softmax(scores)[label]``, ``(n,)``, and one-hot label minus softmax, ``(n, classes)``; of the label
+    a share ``smoothing`` is spread over all classes."""
     shifted = scores - scores.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
     sums = exponentials.sum(axis=1, keepdims=True)
     rows, columns = np.arange(len(scores)), np.broadcast_to(labels, len(scores))
-    hit = np.arange(scores.shape[1]) == columns[:, None]
-    return np.log(sums[:, 0]) - shifted[rows, columns], hit - exponentials / sums
+    target = (np.arange(scores.shape[1]) == columns[:, None]) * (1.0 - smoothing) + smoothing / scores.shape[1]
+    smoothed = smoothing * (shifted[rows, columns] - shifted.mean(axis=1))
+    return np.log(sums[:, 0]) - shifted[rows, columns] + smoothed, target - exponentials / sums
