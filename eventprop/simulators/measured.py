@@ -303,9 +303,8 @@ def duration(entry: Entry) -> str:
     return time + cores
 
 
-def expectation(path: Path, simulator: str, recipe: str, epochs: int | None = None) -> str:
-    """What to expect of a recipe, by the table in that file: its entries without overrides, else what is published."""
-    table = read(path) if path.is_file() else Table({})
+def expectation(table: Table, simulator: str, recipe: str, epochs: int | None = None) -> str:
+    """What to expect of a recipe, by the table: its entries without overrides, else what is published."""
     own = [e for e in table.entries.values() if (e.simulator, e.recipe) == (simulator, recipe) and not e.overrides]
     if measured := [in_words(entry, epochs) for entry in own if entry.numbers]:
         return "; ".join(measured) + "."
