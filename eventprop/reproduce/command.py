@@ -17,7 +17,7 @@ from eventprop.ranks import started
 from eventprop.reports.provenance import processor
 from eventprop.reproduce import adding, data_sets, work
 from eventprop.reproduce.compare import difference
-from eventprop.scans import pool
+from eventprop.scans import points, pool
 from eventprop.scans.run import FAILED, FINISHED, log_path, status
 from eventprop.simulators import measured, recipes
 from eventprop.simulators.measured import Entry, Table
@@ -66,6 +66,8 @@ def _reproduce(options: argparse.Namespace) -> int:
     if options.add:
         table, name = adding.added(table, options)
         options.only, options.seeds, options.update = [name], None, True
+        scan = work.scan_of(table.entries[name], path, Path("data"), Path())
+        points.expand(scan)  # what is wrong with its settings
         if options.found:
             return _write(path, table, [name])
     elif wrong := [f"--{name}" for name in adding.OPTIONS if getattr(options, name) is not None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -166,7 +167,11 @@ def read(path: Path) -> Table:
         FileNotFoundError: there is none.
         ValueError: something is wrong with it; names the file, the entry and what would be right.
     """
-    found = texts.read_toml(path)
+    return _table(texts.read_toml(path), path)
+
+
+def _table(found: dict[str, Any], path: Path) -> Table:
+    """From what TOML says; errors name the file."""
     results, published = found.pop("result", {}), found.pop("published", [])
     if found or not isinstance(results, dict) or not isinstance(published, list):
         what = f"unknown: {', '.join(found)}" if found else "one of them is of another kind"
@@ -237,8 +242,14 @@ def _number(name: str, said: Any) -> Number:
 
 
 def write(path: Path, table: Table) -> None:
-    """The table as a file, in a form of its own: what was read from it comes out again."""
-    files.write_text(path, as_text(table))
+    """The table as a file, in a form of its own: what was read from it comes out again.
+
+    Raises:
+        ValueError: it could not be read again, which is seen before anything is written; as of :func:`read`.
+    """
+    text = as_text(table)
+    _table(tomllib.loads(text), path)
+    files.write_text(path, text)
 
 
 def as_text(table: Table) -> str:
@@ -303,9 +314,8 @@ def duration(entry: Entry) -> str:
     return time + cores
 
 
-def expectation(path: Path, simulator: str, recipe: str, epochs: int | None = None) -> str:
-    """What to expect of a recipe, by the table in that file: its entries without overrides, else what is published."""
-    table = read(path) if path.is_file() else Table({})
+def expectation(table: Table, simulator: str, recipe: str, epochs: int | None = None) -> str:
+    """What to expect of a recipe, by the table: its entries without overrides, else what is published."""
     own = [e for e in table.entries.values() if (e.simulator, e.recipe) == (simulator, recipe) and not e.overrides]
     if measured := [in_words(entry, epochs) for entry in own if entry.numbers]:
         return "; ".join(measured) + "."

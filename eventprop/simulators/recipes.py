@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,6 +58,17 @@ def results_file() -> Path:
     return _folder() / measured.FILE
 
 
+def _results() -> measured.Table:
+    path = results_file()
+    return _read_results(path, path.stat().st_mtime_ns) if path.is_file() else measured.Table({})
+
+
+@functools.lru_cache(maxsize=1)
+def _read_results(path: Path, changed: int) -> measured.Table:
+    """The table as it was at that time: one reading does for all recipes."""
+    return measured.read(path)
+
+
 def list_recipes(simulator: str = "SHD") -> list[str]:
     """Names of a simulator's recipes that come with the program; those of SHD's are the files' own."""
     stems = sorted(path.stem for path in _folder().glob("*.toml") if path.name != measured.FILE)
@@ -95,7 +107,7 @@ def load_recipe(name: str | os.PathLike[str], simulator: str = "SHD") -> Recipe:
     own = path.stem.removeprefix(_prefix(simulator))
     expect = found.get("expect", "")
     if not name.endswith(".toml"):
-        expect = measured.expectation(results_file(), simulator, own, overrides.get("N_EPOCH"))
+        expect = measured.expectation(_results(), simulator, own, overrides.get("N_EPOCH"))
     return Recipe(own, why, expect, source, overrides, found.get("method"))
 
 

@@ -217,6 +217,12 @@ def test_others_data_of_the_same_layout_are_not_taken(small_data: Path) -> None:
         (["--add", "new", "yinyang", "quick", "--seeds", "1", "--found", "test", "x"], "accuracies in % must follow"),
         (["--add", "new", "yinyang", "quick", "--seeds", "1", "--found", "seen", "9"], "must be given for test"),
         (["--add", "new", "yinyang", "quick", "--seeds", "1", "2", "--found", "test", "9"], "has 1 accuracies, but"),
+        (
+            ["--add", "new", "yinyang", "quick", "--seeds", "1", "1", "--found", "test", "9", "9"],
+            "two runs are the same",
+        ),
+        (["--add", "new", "yinyang", "quick", "ETAA=1", "--seeds", "1", "--found", "test", "9"], "ETAA"),
+        (["--add", "new", "yinyang", "quick", "ETA=-1", "--seeds", "1", "--found", "test", "9"], "ETA"),
     ],
 )
 def test_wrong_words(words: list[str], message: str, table: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,14 +78,14 @@ def test_numbers_as_people_read_them() -> None:
 
 def test_what_to_expect_is_made_from_the_table() -> None:
     """Of entries without overrides; where nothing was measured, what makes a number, and what is published."""
-    table_of(GOOD.replace("overrides", "seconds = 90\ncores = 2\n#"))
-    said = measured.expectation(Path("mine.toml"), "yinyang", "quick", 6)
+    table = table_of(GOOD.replace("overrides", "seconds = 90\ncores = 2\n#"))
+    said = measured.expectation(table, "yinyang", "quick", 6)
     assert said == "97.5 ± 0.7 % of the test samples (2 seeds, last of 6 epochs); a run takes 90 s on two cores."
-    table_of(GOOD.replace("overrides", "#").replace("test = [", "# ["))
-    said = measured.expectation(Path("mine.toml"), "yinyang", "quick", 6)
+    table = table_of(GOOD.replace("overrides", "#").replace("test = [", "# ["))
+    said = measured.expectation(table, "yinyang", "quick", 6)
     assert said.startswith("No number has been measured yet: eventprop reproduce --only mine makes one. Published for")
     assert said.endswith("98.1 ± 0.2 % (first spikes; somebody).")
-    assert measured.expectation(Path("mine.toml"), "MNIST", "quick") == "No number has been measured yet."
+    assert measured.expectation(table, "MNIST", "quick") == "No number has been measured yet."
 
 
 def test_recipes_say_what_the_table_says() -> None:
