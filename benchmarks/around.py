@@ -27,6 +27,7 @@ from unittest import mock
 
 import pages
 
+from eventprop import files
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.data.presentation import Preparation, Presentation
 from eventprop.reports.progress import Progress
@@ -186,14 +187,13 @@ def profile(setting: Setting, folder: Path, data: Path | None, settings: dict[st
     p |= {"DATA_DIR": str(data or folder / "data")} if "DATA_DIR" in p else {}
     epochs, p = p["N_EPOCH"], {**p, "N_EPOCH": setting.epochs, **settings}
     run = benchmark.modes()[recipe.method or "train"]
-    if setting.data == "digits":
-        p["DATA_BUFFER_NAME"] = str(folder / "kept")
     taken: list[dict[str, float]] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.redirect_stderr(Terminal()))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
+        stack.enter_context(mock.patch.object(files, "cache_folder", lambda: folder / "cache"))  # of spikes
         loading = []
         for _ in range(2):
             start = time.perf_counter()

@@ -68,12 +68,14 @@ KINDS: dict[str, dict[str, Any]] = {
 TARGETS = {(256, 1): 1.0, (256, 2): 0.5, (1024, 1): 8.5, (1024, 2): 5.4}
 
 
-def spike_data(samples: int, num_steps: int, rng: np.random.Generator) -> SpikeSet:
-    """Random spikes, one at most per channel and step."""
-    cells = [np.sort(rng.choice(700 * CHANNELS, SPIKES, replace=False)) for _ in range(samples)]
+def spike_data(
+    samples: int, num_steps: int, rng: np.random.Generator, spikes: int = SPIKES, within: int = 700
+) -> SpikeSet:
+    """Random spikes, one at most per channel and step, in the steps before ``within``."""
+    cells = [np.sort(rng.choice(within * CHANNELS, spikes, replace=False)) for _ in range(samples)]
     flat = np.concatenate(cells)
     return SpikeSet(
-        offsets=np.arange(samples + 1, dtype=np.int64) * SPIKES,
+        offsets=np.arange(samples + 1, dtype=np.int64) * spikes,
         steps=(flat // CHANNELS).astype(np.uint16),
         channels=(flat % CHANNELS).astype(np.uint16),
         num_channels=CHANNELS,
@@ -81,8 +83,10 @@ def spike_data(samples: int, num_steps: int, rng: np.random.Generator) -> SpikeS
     )
 
 
-def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, dropout: float) -> float:
-    """Scale the input weights until hidden neurons fire about 9 times; the rate that was reached."""
+def firing_weights(
+    engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, dropout: float, wanted: float = 9.0
+) -> float:
+    """Scale the input weights until hidden neurons fire about ``wanted`` times; the rate that was reached."""
     weights = engine.network.initial_weights(1)
     base = rng.normal(0.02, 0.03, weights["in_to_hid"].shape).astype(np.float32)
     low, high = 0.2, 100.0
@@ -91,7 +95,7 @@ def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, 
         engine.set_weights({**weights, "in_to_hid": scale * base})
         counts = engine.run(data, np.arange(8), None, randomness=Randomness(input_dropout=dropout)).spike_counts
         rate = float(counts.mean())
-        low, high = (scale, high) if rate < 9 else (low, scale)
+        low, high = (scale, high) if rate < wanted else (low, scale)
     return rate
 
 
