@@ -164,26 +164,27 @@ __attribute__((noinline)) void gather_group(const SpikeLists &spikes, Delays sou
 template <int inputs>
 void gather_delayed(const SpikeLists &spikes, Delays source, size_t given, const real *gradient, const real *transport, const Weights &w,
                     int n, int p, real *sums, Buffer &b) {
-    constexpr int GROUPS = 4;             // whose rows are read at once: a line of the cache
+    constexpr int AHEAD = 16;             // rows
     const size_t rows = rows_of(spikes, source, w), size = rows * inputs * 2 * GROUP, panel = size_t(w.n_pre) * P;
-    b.reserve(GROUPS * size);
+    b.reserve(P / GROUP * size);
     given = std::min(given, rows);
-    for (int first = 0; first < P && p * P + first < n; first += GROUPS * GROUP) {
-        const real *x = gradient + first, *y = transport + first;
-        real *to = b.data;                // one load has both parts
-        for (size_t r = 0; r < given * inputs; ++r, x += P, y += P, to += 2 * GROUP)
+    real *to = b.data;                    // one load has both parts
+    for (size_t r = 0; r < given * inputs; ++r, to += 2 * GROUP) {
+        fetch_row(gradient + AHEAD * P, P);
+        fetch_row(transport + AHEAD * P, P);
+        real *pairs = to;                 // of all groups, so that rows are read one after the other
 #pragma GCC unroll 4
-            for (int g = 0; g < GROUPS; ++g) {
-                put(to + g * size, low_pairs(quad_at(x + g * GROUP), quad_at(y + g * GROUP)));
-                put(to + g * size + GROUP, high_pairs(quad_at(x + g * GROUP), quad_at(y + g * GROUP)));
-            }
-        for (int g = 0, lane = first; g < GROUPS && p * P + lane < n; ++g, lane += GROUP) {
-            real *pairs = b.data + g * size;
-            std::fill(pairs + given * inputs * 2 * GROUP, pairs + size, real(0));
-            const size_t group = size_t(lane) * w.n_pre;
-            gather_group<inputs>(spikes, source, pairs, w.group_w.data() + p * panel + group, w.group_steps.data() + p * panel + group,
-                                 sums + group, sums + panel + group);
+        for (int g = 0; g < P; g += GROUP, gradient += GROUP, transport += GROUP, pairs += size) {
+            put(pairs, low_pairs(quad_at(gradient), quad_at(transport)));
+            put(pairs + GROUP, high_pairs(quad_at(gradient), quad_at(transport)));
         }
+    }
+    real *pairs = b.data;
+    for (int lane = 0; lane < P && p * P + lane < n; lane += GROUP, pairs += size) {
+        std::fill(pairs + given * inputs * 2 * GROUP, pairs + size, real(0));
+        const size_t group = size_t(lane) * w.n_pre;
+        gather_group<inputs>(spikes, source, pairs, w.group_w.data() + p * panel + group, w.group_steps.data() + p * panel + group,
+                             sums + group, sums + panel + group);
     }
 }
 

@@ -43,11 +43,19 @@ template <int inputs> __attribute__((noinline)) void send_spike(const Weights &w
     alignas(64) uint16_t own[P];
     const uint16_t *steps = steps_within(w, p, i, left, own);
     const real *x = w.w.at(p, i);
+#pragma GCC unroll 16
+    for (int l = 0; l < P; l += GROUP) {  // four at a time, whose loads are all before their stores
+        const Four d(steps + l);
+        real *at[GROUP];
+        quad size = quad_at(x + l);
 #pragma GCC unroll 4
-    for (int l = 0; l < P; l += 4, steps += 4, x += 4, rows += 4) {
-        const Four d(steps);
+        for (int t = 0; t < GROUP; ++t) {
+            at[t] = rows + place<inputs>(d[t], x[l + t]) + l + t;
+            if (inputs == 2) size[t] = std::abs(size[t]);
+        }
+        size += quad{*at[0], *at[1], *at[2], *at[3]};
 #pragma GCC unroll 4
-        for (int t = 0; t < 4; ++t) rows[place<inputs>(d[t], x[t]) + t] += inputs == 2 ? std::abs(x[t]) : x[t];
+        for (int t = 0; t < GROUP; ++t) *at[t] = size[t];
     }
 }
 // The sum over the panel's targets of weight times what is in `rows` at the arrival.
@@ -57,13 +65,12 @@ template <int inputs> real error_of_spike(const Weights &w, int p, int i, const 
     const uint16_t *steps = steps_within(w, p, i, left, own);
     const real *x = w.w.at(p, i);
     quad sum[SUMS] = {};
-    for (int l = 0; l < P; l += SUMS * GROUP)
-#pragma GCC unroll 4
-        for (int q = 0; q < SUMS; ++q, steps += GROUP, x += GROUP, rows += GROUP) {
-            const Four d(steps);
-            sum[q] += quad_at(x) * quad{rows[place<inputs>(d[0], x[0])], rows[place<inputs>(d[1], x[1]) + 1],
-                                        rows[place<inputs>(d[2], x[2]) + 2], rows[place<inputs>(d[3], x[3]) + 3]};
-        }
+#pragma GCC unroll 16
+    for (int l = 0; l < P; l += GROUP) {
+        const Four d(steps + l);
+        auto at = [&](int t) { return rows[place<inputs>(d[t], x[l + t]) + l + t]; };
+        sum[l / GROUP % SUMS] += quad_at(x + l) * quad{at(0), at(1), at(2), at(3)};
+    }
     const quad all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
     return (all[0] + all[1]) + (all[2] + all[3]);
 }
