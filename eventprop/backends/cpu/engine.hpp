@@ -255,6 +255,11 @@ private:
         w.group_w.resize(size_t(l.n_panels) * P * w.n_pre);
         w.group_steps.resize(w.group_w.size());
         pool.run(l.n_panels, [&](int p, int) { group_panel(w, p); });
+        if (&w == &hidden.front().forward) return;
+        if (narrow_enough(w)) {
+            w.narrow.resize(w.steps.size());
+            pool.run(l.n_panels, [&](int p, int) { narrow_steps(w, p); });
+        }
         if (&w == &l.forward) return;
         w.near.resize(w.n_pre);
         w.near_start.resize(size_t(w.n_pre) * (SPAN + 1));

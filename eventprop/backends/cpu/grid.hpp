@@ -301,8 +301,10 @@ void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, bool
 #endif
         if (record)
             for (int p = 0; p < l.n_panels; ++p) record_adjoints<Model>(trace, p, m, K, r.x(p));
-        if (keep_transport)
-            for (int p = 0; p < l.n_panels; ++p) Model::transport(r.c(), r.h(p), r.x(p), r.d.at(p, size_t(m) * INPUTS), r.keep(p, m));
+        for (int p = 0; p < l.n_panels && keep_transport; ++p) {
+            fetch_row<1>(r.d.at(p, size_t(std::max(m - 2, 0)) * INPUTS), INPUTS * P);
+            Model::transport(r.c(), r.h(p), r.x(p), r.d.at(p, size_t(m) * INPUTS), r.keep(p, m));
+        }
         if (m > 0 && l.recurrent.present && start[m - 1] < start[m]) l.recurrent.delayed ? returning.take(m) : r.recur(m);
     }
     if (Model::n_collect && trace.rows)

@@ -31,6 +31,7 @@ struct Weights {
     int shared = SYNAPSE, alike = 1;      // which synapses have one delay, and how many
     real most = 0;                        // bound of trained delays (ms)
     std::vector<uint16_t> steps;          // delays in steps, as the delays lie
+    std::vector<uint8_t> narrow;          // the same, see pending.hpp
     std::vector<int> longest_of;          // of each panel (steps), and of all
     int longest = 0;
     std::vector<real> by_target;          // delays as they are, [target][pre]; see arrivals.hpp
