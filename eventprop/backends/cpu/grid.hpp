@@ -35,7 +35,8 @@ template <class Model> void fire(const Layer &l, int p, int k, real *x, LayerTra
         auto &recorded = dropped ? out.dropped_recorded : out.recorded;
         list.id.push_back(uint16_t(neuron));
         recorded.insert(recorded.end(), value, value + Model::n_recorded);
-        if (!dropped && l.recurrent.present && !l.recurrent.delayed) fetch_rows(l.recurrent, neuron, l.n_panels);
+        if (dropped || !l.recurrent.present) return;
+        l.recurrent.delayed ? fetch_near(l.recurrent, neuron) : fetch_rows(l.recurrent, neuron, l.n_panels);
     });
 }
 

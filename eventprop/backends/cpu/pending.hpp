@@ -112,6 +112,11 @@ template <int inputs> void list_near(Weights &w, int i, int n, size_t stride) {
         if (d < SPAN) w.near[i][next[d]++] = {uint32_t(p * stride + place<inputs>(d, x) + l), x};
     }
 }
+// Those of a spike that is to be sent, or is looked at, soon. A call that only does this, compilers may leave out.
+__attribute__((always_inline)) inline void fetch_near(const Weights &w, int i) {
+    const Near *near = w.near[i].data(), *end = near + w.near[i].size();
+    for (; near < end; near += 64 / sizeof(Near)) __builtin_prefetch(near);
+}
 // How many of them have less than `steps` steps.
 inline uint32_t number_near(const Weights &w, int i, int steps) { return w.near_start[size_t(i) * (SPAN + 1) + steps]; }
 
@@ -194,6 +199,7 @@ template <int inputs> struct Returning {
     void take(int m) const {
         const int steps = std::min(SPAN - m % SPAN, rows - m);
         const real *from = transport.at(0, size_t(m) * inputs);
+        for (uint32_t s = spikes.step_start[std::max(m - 2, 0)]; s < spikes.step_start[m - 1]; ++s) fetch_near(w, spikes.id[s]);
         for (uint32_t s = spikes.step_start[m - 1]; s < spikes.step_start[m]; ++s) {
             const Near *near = w.near[spikes.id[s]].data(), *end = near + number_near(w, spikes.id[s], steps);
             real sum = 0, other = 0;      // two, since one would wait for each of its additions
