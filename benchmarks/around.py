@@ -283,7 +283,7 @@ def main() -> None:
         given.json.write_text(json.dumps(profiles, indent=1) + "\n")
     if given.page:
         threads = f"{given.threads} thread{'s' * (given.threads > 1)}"
-        pages.put(given.page, "around", f"{pages.machine()}, {threads}:\n\n{pages.table(COLUMNS, rows)}")
+        pages.put(given.page, "around", f"{pages.where()}, {threads}:\n\n{pages.table(COLUMNS, rows)}")
 
 
 if __name__ == "__main__":

@@ -237,8 +237,8 @@ def main() -> None:
     predicted = parts @ factors
     units = ["times full speed"] * 5 + ["ns", "µs"]
     fit = pages.table(list(PARTS), [[f"{factor:.2g} {unit}" for factor, unit in zip(factors, units, strict=True)]])
-    how = ", processor time beside other work" if given.busy else ""
-    text = f"{pages.machine()}{how}:\n\n{speeds(machine)}\n{fit}\nPredicted:\n\n"
+    how = ", in time of processors" if given.busy else ""
+    text = f"{pages.where()}{how}:\n\n{speeds(machine)}\n{fit}\nPredicted:\n\n"
     text += f"{lines(PREDICTED, seconds[n:], predicted[n:], bounds[n:])}\nFitted:\n\n"
     text += lines(FITTED, seconds[:n], predicted[:n], bounds[:n])
     print(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,7 +10,14 @@ sys.path.append(str(Path(__file__).parent / "peers"))
 
 from shown import machine
 
-__all__ = ["machine", "put", "table"]
+__all__ = ["machine", "put", "table", "where"]
+
+_LOADED = os.getloadavg()[0] > 1.0 if hasattr(os, "getloadavg") else False  # when the script began
+
+
+def where() -> str:
+    """The machine, and whether it had other work."""
+    return f"{machine()}{', with other work beside it' * _LOADED}"
 
 
 def table(columns: list[str], rows: list[list[str]]) -> str:

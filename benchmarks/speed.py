@@ -57,6 +57,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "QIF": {"HIDDEN_NEURON_TYPE": "QIF"},
     "AdEx": {"HIDDEN_NEURON_TYPE": "AdEx"},
     "Izhikevich": {"HIDDEN_NEURON_TYPE": "Izhikevich"},
+    "LIF, line of ten delayed copies": {"N_INPUT_DELAY": 10, "INPUT_DELAY": 30.0},
     "LIF, trained delays of input": _delays("INPUT_HIDDEN"),
     "LIF, trained recurrent delays": _delays("HIDDEN_HIDDEN"),
     "LIF, substep": {"SPIKE_TIMING": "substep"},
@@ -89,7 +90,7 @@ def firing_weights(
     """Scale the input weights until hidden neurons fire about ``wanted`` times; the rate that was reached."""
     weights = engine.network.initial_weights(1)
     base = rng.normal(0.02, 0.03, weights["in_to_hid"].shape).astype(np.float32)
-    low, high = 0.2, 100.0
+    low, high = 0.2 / engine.network.copies, 100.0
     for _ in range(16):
         scale = math.sqrt(low * high)
         engine.set_weights({**weights, "in_to_hid": scale * base})
