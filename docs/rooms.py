@@ -87,14 +87,14 @@ ROOMS = (
     Room(
         "models.py",
         "neurons, losses, optimiser as declared",
-        ("models.py", "eventprop/models.py", "eventprop/own_neurons.py"),
+        ("models.py", "eventprop/models.py", "eventprop/own_neurons.py", "eventprop/own_losses.py"),
         0.5,
         1.0,
     ),
     Room(
         "eventprop/derivation/, declarations.py",
         "step, adjoints, jump from equations",
-        ("eventprop/derivation/*", "eventprop/declarations.py", "eventprop/grammar.py"),
+        ("eventprop/derivation/*", "eventprop/declarations.py", "eventprop/losses.py", "eventprop/grammar.py"),
         0.5,
         1.0,
     ),

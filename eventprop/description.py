@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -148,6 +147,7 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
         label_smoothing=0.0 if plain else s.label_smoothing,
         dt_ms=s.dt_ms,
         num_steps=round(s.trial_ms / s.dt_ms),
+        window=None if s.loss_window is None else steps_of(s.loss_window, s.dt_ms, s.trial_ms),
         loss_parameters={name: s.values[name] for name in loss.parameters},
         copies=copies,
         delay_steps=round(s.input_delay / s.dt_ms) if copies > 1 else 0,
@@ -155,13 +155,12 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
         upper_bounds={} if plain else {name: high for name, _, high in bounds if high < LARGEST_PARAMETER},
         spike_timing=meaning("SPIKE_TIMING", s.spike_timing, SPIKE_TIMINGS),
         precision=s.precision,
-        window=None if s.loss_window is None else steps_of(s.loss_window, s.dt_ms, s.trial_ms),
     )
 
 
 def steps_of(window: Sequence[float], dt_ms: float, trial_ms: float) -> tuple[int, int]:
     """The first of the steps that begin in a window of a trial (ms), and the one after the last."""
-    first, last = (math.ceil(end / dt_ms - 1e-6) for end in window)
+    first, last = (int(np.ceil(end / dt_ms - 1e-6)) for end in window)
     return first, min(last, round(trial_ms / dt_ms))
 
 

@@ -166,12 +166,12 @@ class Network:
         loss_scale: factor on the read-out's drive in training (1: the plain derivative of the loss).
         label_smoothing: share of the target that in training all classes have alike, and the label has not.
         dt_ms, num_steps: the time step and the steps of a trial.
+        window: the first of the steps that count for the loss, and the one after the last; None for all.
         copies, delay_steps: the input arrives ``copies`` times, each ``delay_steps`` after the one before.
         bounds, upper_bounds: of trained parameters, by name.
         spike_timing: "grid" (spikes at the ends of steps), "substep" (neurons are reset where they cross within a step,
             their spikes leave at its end) or "exact" (spikes at their times within steps).
         precision: "float" or "double", of all that is computed.
-        window: the first of the steps that count for the loss, and the one after the last; None for all.
     """
 
     num_input: int
@@ -186,13 +186,13 @@ class Network:
     dt_ms: float
     num_steps: int
     loss_parameters: Mapping[str, float] = field(default_factory=dict)
+    window: tuple[int, int] | None = None
     copies: int = 1
     delay_steps: int = 0
     bounds: Mapping[str, float] = field(default_factory=dict)
     upper_bounds: Mapping[str, float] = field(default_factory=dict)
     spike_timing: str = "grid"
     precision: str = "float"
-    window: tuple[int, int] | None = None
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventprop.losses import Loss
-
-__all__ = ["are_classes", "are_values", "of_steps", "outputs_of", "problem", "read"]
+__all__ = ["FORMS", "are_classes", "are_values", "of_steps", "outputs_of", "read"]
 
 FORMS = (
     "whole numbers (n,) are classes, (n, steps) those of each step; floats (n, outputs) are values, "
     "(n, steps, outputs) those at each step"
 )
+"""What there is, for errors."""
 
 
 def are_values(targets: np.ndarray) -> bool:
@@ -76,22 +75,3 @@ def read(given: object, n: int, what: str) -> np.ndarray | None:
         number = int(np.nonzero(~np.isfinite(values))[0][0])
         raise ValueError(f"{what}: values of sample {number} are not finite numbers of single precision")
     return values
-
-
-def problem(loss: Loss, targets: np.ndarray, outputs: int, steps: int) -> str | None:
-    """Why a loss does not go with these targets; None where it does."""
-    name, values = f'LOSS_TYPE="{loss.name}"', are_values(targets)
-    if loss.of_values and not values:
-        return f"{name} compares values, and the data has classes; {FORMS}"
-    if values and not loss.of_values:
-        fits = '"mse_steps"' if of_steps(targets) else '"mse" (of averages over LOSS_WINDOW) or "mse_steps"'
-        return f"{name} compares classes, and the data has values; LOSS_TYPE={fits} would be right"
-    if of_steps(targets) and not loss.per_step:
-        fits = '"mse_steps"' if values else '"avg_xentropy"'
-        what = "values" if values else "labels"
-        return f"{name} compares once in a trial, and there are {what} of each step; LOSS_TYPE={fits} would be right"
-    if of_steps(targets) and targets.shape[1] != steps:
-        return f"there are targets of {targets.shape[1]} steps, and a trial (TRIAL_MS / DT_MS) has {steps}"
-    if values and targets.shape[-1] != outputs:
-        return f"there are values of {targets.shape[-1]} outputs, and NUM_CLASSES={outputs}"
-    return None

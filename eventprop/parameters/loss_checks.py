@@ -6,10 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from eventprop import description, models
 from eventprop.choice import meaning
+from eventprop.data import targets
+from eventprop.losses import Loss
 
-__all__ = ["check_loss"]
+__all__ = ["check_loss", "check_targets"]
 
 _LARGEST_SLOPE = 1e12  # of a penalty: the square of a gradient still fits single precision
 
@@ -83,3 +87,22 @@ def _check_smoothing(p: Mapping[str, Any]) -> list[str]:
         f'LABEL_SMOOTHING={p["LABEL_SMOOTHING"]:g} is for losses of classes, and LOSS_TYPE="{p["LOSS_TYPE"]}" compares '
         "values; 0 would do"
     ]
+
+
+def check_targets(loss: Loss, given: np.ndarray, outputs: int, steps: int) -> str | None:
+    """Why a loss does not go with these targets; None where it does."""
+    name, values = f'LOSS_TYPE="{loss.name}"', targets.are_values(given)
+    if loss.of_values and not values:
+        return f"{name} compares values, and the data has classes; {targets.FORMS}"
+    if values and not loss.of_values:
+        fits = '"mse_steps"' if targets.of_steps(given) else '"mse" (of averages over LOSS_WINDOW) or "mse_steps"'
+        return f"{name} compares classes, and the data has values; LOSS_TYPE={fits} would be right"
+    if targets.of_steps(given) and not loss.per_step:
+        fits = '"mse_steps"' if values else '"avg_xentropy"'
+        what = "values" if values else "labels"
+        return f"{name} compares once in a trial, and there are {what} of each step; LOSS_TYPE={fits} would be right"
+    if targets.of_steps(given) and given.shape[1] != steps:
+        return f"there are targets of {given.shape[1]} steps, and a trial (TRIAL_MS / DT_MS) has {steps}"
+    if values and given.shape[-1] != outputs:
+        return f"there are values of {given.shape[-1]} outputs, and NUM_CLASSES={outputs}"
+    return None

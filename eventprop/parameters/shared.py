@@ -130,15 +130,16 @@ def resolve_benchmark(
         of_ones_own.register(p.get(kind, {}) if isinstance(p, Mapping) else {})
     resolved, problems = resolve(p, with_own_neurons(keys), aliases, dead, OF_OTHERS)
     resolved = at_home(resolved)
-    problems += complete(resolved) if complete else _check_loss(resolved)
+    problems += complete(resolved) if complete else []
     problems += check_together(resolved, num_channels(resolved) if callable(num_channels) else num_channels)
     problems += own(resolved) if own else []
+    problems += [] if complete else _check_loss(resolved)
     if problems:
         raise ValueError("\n".join(problems))
     resolved["NEURONS"] |= own_neurons.used(resolved["HIDDEN_NEURON_TYPE"])
-    resolved["LOSSES"] |= own_losses.used(resolved["LOSS_TYPE"])
     if resolved["SPK_REC_STEPS"] is None:
         resolved["SPK_REC_STEPS"] = round(resolved["TRIAL_MS"] / resolved["DT_MS"])
+    resolved["LOSSES"] |= own_losses.used(resolved["LOSS_TYPE"])
     if resolved["CHECKPOINT_BEST"] == "validation" and resolved["N_VALIDATE"] == 0:
         warnings.warn('CHECKPOINT_BEST="validation" with N_VALIDATE=0: train() has nothing to choose by', stacklevel=4)
     if resolved["ETA"] == 0.0:

@@ -12,6 +12,7 @@ from eventprop.data import targets
 from eventprop.data.own import Facts, OwnSource, put_aside, trial_of
 from eventprop.data.own_forms import UNITS
 from eventprop.parameters.belonging import of_choice, of_samples, of_spikes, of_steps
+from eventprop.parameters.loss_checks import check_targets
 from eventprop.parameters.shared import METHODS, declare, resolve_benchmark
 from eventprop.parameters.shd import OF_RECORDINGS
 
@@ -220,7 +221,7 @@ def _from_data(p: dict[str, Any], source: OwnSource | None) -> list[str]:
 def _check_targets(p: Mapping[str, Any], labels: np.ndarray) -> list[str]:
     """The loss compares with what the data have, and nothing is asked for that needs a class of each sample."""
     steps = round(p["TRIAL_MS"] / p["DT_MS"])
-    problem = targets.problem(models.LOSSES[p["LOSS_TYPE"]], labels, p["NUM_CLASSES"], steps)
+    problem = check_targets(models.LOSSES[p["LOSS_TYPE"]], labels, p["NUM_CLASSES"], steps)
     problems = [problem] if problem else []
     if targets.are_classes(labels):
         return problems

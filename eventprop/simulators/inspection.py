@@ -17,6 +17,7 @@ from eventprop.data.dataset import Dataset
 from eventprop.data.spikes import SpikeSet, from_samples
 from eventprop.data.splits import Subset
 from eventprop.network import DELAY, Network, check_names
+from eventprop.parameters.loss_checks import check_targets
 from eventprop.ranks import Ranks
 from eventprop.simulators.records import network_of
 from eventprop.training.checkpoint import Live
@@ -346,7 +347,7 @@ class Inspection(ABC):
             if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.data.num_classes:
                 raise ValueError(f"labels must be whole numbers from 0 to {self.data.num_classes - 1}")
             labels = labels.astype(np.int32)
-        if problem := targets.problem(network.loss, labels, network.output.size, network.num_steps):
+        if problem := check_targets(network.loss, labels, network.output.size, network.num_steps):
             raise ValueError(f"Y: {problem}")
         return labels
 

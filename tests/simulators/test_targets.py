@@ -113,6 +113,20 @@ def test_results_of_classes_and_of_values_have_files_of_their_own(capsys: pytest
     assert float(rows["values"]["training"]) == pytest.approx(mn.history[-1]["train_mse"], rel=1e-3)
 
 
+def test_groups_that_are_left_out_and_recordings() -> None:
+    """Folds, their table and recorded trials go with values as with classes."""
+    p = spikes_model.defaults() | QUICK | {"LOSS_TYPE": "mse_steps", "N_EPOCH": 1, "SPEAKER_LEFT": [0, 1]}
+    p |= {"REC_SPIKES": ["hidden0"], "REC_SPIKES_EPOCH_TRIAL": [[0, 0]], "REC_NEURONS": [["output", "V"]]}
+    p |= {"REC_NEURONS_EPOCH_TRIAL": [[0, 0]]}
+    mn = spikes_model(p, train=(X, FOLLOWED, np.arange(N) % 3), test=(X[:9], FOLLOWED[:9]))
+    errors, _ = mn.cross_validate(p)
+    assert np.shape(errors) == (2, 2) and mn.evaluated is not None and errors[1][1] == mn.evaluated[1].mean
+    rows = list(csv.DictReader(Path("test_folds.csv").read_text().splitlines()))
+    assert float(rows[0]["eval_mse"]) == pytest.approx(errors[0][1], rel=1e-4) and rows[2]["train_mse"]
+    recorded = mn.train({**p, "NAME": "recorded"})
+    assert recorded.rec_vars_n and recorded.spike_t
+
+
 @pytest.mark.parametrize(
     ("Y", "settings", "said"),
     [

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from eventprop.backends.cpu.engine import CpuEngine
+from eventprop.declarations import Parameter
 from eventprop.derivation.losses import complete
+from eventprop.losses import Loss
+from tests.backends.cpu.test_double import with_silence
 from tests.backends.cpu.test_targets import OWN, WINDOW, drawn
-from tests.support.small import Case, clear, differences, gradients_of, relative
+from tests.support.small import Case, clear, differences, gradients_of, random_case, relative
 
 pytest.importorskip("pygenn", reason="pygenn 5.4 is not installed: the GeNN backend is not tested")
 
@@ -43,10 +47,22 @@ def test_a_window_as_the_numpy_version(loss: str, what: str) -> None:
     assert result.measured == pytest.approx(case.learn(ours).measured, rel=1e-9)
 
 
-def test_a_loss_of_ones_own_as_on_the_cpu_backend() -> None:
-    """With a parameter, a weight by time and a kink, at each step of a window; several samples in a row."""
-    case, loss = drawn(5, "mse", "values of steps", WINDOW), complete(OWN["width"])
-    network = replace(case.network(), loss=loss, loss_parameters={"width": 0.7})
+def of_voltages() -> tuple[Case, Loss]:
+    """With a parameter, a weight by time and a kink, at each step of a window."""
+    return drawn(5, "mse", "values of steps", WINDOW), OWN["width"]
+
+
+def of_spikes() -> tuple[Case, Loss]:
+    """With silent outputs and a penalty for them."""
+    own = Loss("own", {"width": Parameter(0.7)}, score="-log(1 + t / width)", penalty="width * (t / trial)**2")
+    return with_silence(random_case(6, "hetLIF", "first_spike", sizes=(20,), n=2, steps=100)), own
+
+
+@pytest.mark.parametrize("make", [of_voltages, pytest.param(of_spikes, marks=pytest.mark.long)])
+def test_a_loss_of_ones_own_as_on_the_cpu_backend(make: Callable[[], tuple[Case, Loss]]) -> None:
+    """Several samples in a row."""
+    case, declared = make()
+    network = replace(case.network(), loss=complete(declared), loss_parameters={"width": 0.7})
     engine = GennEngine(network, BACKEND, real="double", batch=AT_ONCE, max_spikes=150)
     ours = CpuEngine(network, 1, "double")
     results = []
