@@ -7,9 +7,9 @@ to 1, ...) and ``hid_to_out``. Weights are ``(n_pre, n_post)`` arrays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from eventprop.derivation import NeuronModel
 from eventprop.streams import stream
 
 __all__ = ["TIME_CONSTANTS", "DELAY", "DELAY_SHARED", "Delay", "Network", "Population", "Projection", "Randomness"]
-__all__ += ["SPIKE_TIMINGS", "WEIGHT_INITS", "check_names", "flat_file", "flat_name", "synaptic"]
+__all__ += ["SPIKE_TIMINGS", "WEIGHT_INITS", "check_names", "flat_file", "flat_name", "of_layer", "synaptic"]
 
 DELAY = ".delay"
 """What follows a projection's name where its delays are meant."""
@@ -39,6 +39,8 @@ SPIKE_TIMINGS = {"grid": "grid", "exact": "exact", "substep": "substep"}
 
 PRECISIONS = {"float": np.float32, "double": np.float64}
 """By ``PRECISION``, the type of weights, trained parameters and moments."""
+
+_Value = TypeVar("_Value", bool, int, float, str)
 
 LARGEST_PARAMETER = 1e9
 """Bound of trained parameters that have none of their own, in size; single precision has it and its square."""
@@ -139,16 +141,21 @@ class Randomness:
 
     Attributes:
         input_dropout: probability with which an input spike is deleted.
-        hidden_dropout: probability with which a hidden neuron that reaches its threshold is reset without a spike.
-        noise: standard deviation of the membrane noise of hidden neurons after 1 ms, in 1/sqrt(ms).
+        hidden_dropout: probability with which a hidden neuron that reaches its threshold is reset without a spike;
+            of all layers, or of each.
+        noise: standard deviation of the membrane noise of hidden neurons after 1 ms, in 1/sqrt(ms), likewise.
     """
 
     input_dropout: float = 0.0
-    hidden_dropout: float = 0.0
-    noise: float = 0.0
+    hidden_dropout: float | Sequence[float] = 0.0
+    noise: float | Sequence[float] = 0.0
     input_seed: int = 0
     hidden_seed: int = 0
     noise_seed: int = 0
+
+    def of_layer(self, number: int) -> tuple[float, float]:
+        """Dropout and noise of a hidden layer."""
+        return of_layer(self.hidden_dropout, number), of_layer(self.noise, number)
 
 
 @dataclass(frozen=True)
@@ -157,11 +164,12 @@ class Network:
 
     Attributes:
         num_input: input channels; the first projection has a row for each of them and each of their delayed copies.
-        hidden: hidden populations, from the input to the output; of one type, in parameters and size free.
+        hidden: hidden populations, from the input to the output.
         output: the read-out.
         projections: feed-forward and recurrent synapse populations.
         loss, regulariser: declarations from :mod:`models`.
-        loss_parameters, regulariser_parameters: value of each of their parameters.
+        loss_parameters, regulariser_parameters: value of each of their parameters; of the regulariser's for all hidden
+            layers, or a list with one for each.
         average_counts: whether the regulariser sees spike counts averaged over the batch.
         loss_scale: factor on the read-out's drive in training (1: the plain derivative of the loss).
         dt_ms, num_steps: the time step and the steps of a trial.
@@ -178,7 +186,7 @@ class Network:
     projections: tuple[Projection, ...]
     loss: models.Loss
     regulariser: models.Regulariser
-    regulariser_parameters: Mapping[str, float]
+    regulariser_parameters: Mapping[str, float | Sequence[float]]
     average_counts: bool
     loss_scale: float
     dt_ms: float
@@ -209,6 +217,12 @@ class Network:
     def populations(self) -> tuple[Population, ...]:
         """Hidden populations and the output."""
         return (*self.hidden, self.output)
+
+    @property
+    def regularisation(self) -> list[dict[str, float]]:
+        """The regulariser's parameters by hidden layer."""
+        given = self.regulariser_parameters
+        return [{n: of_layer(value, i) for n, value in given.items()} for i in range(len(self.hidden))]
 
     def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
         """Weights drawn from each projection's normal distribution, float32 in any precision, ``(n_pre, n_post)``, and
@@ -311,6 +325,11 @@ class Network:
                 f"{what} {'hold' if what.startswith(('weights', 'delays')) else 'holds'} values that are not finite"
             )
         return array
+
+
+def of_layer(value: _Value | Sequence[_Value], number: int) -> _Value:
+    """A hidden layer's entry of what is a list with one for each, or one value for all."""
+    return value[number] if isinstance(value, list | tuple) else value  # type: ignore[return-value]
 
 
 def check_names(what: str, given: Iterable[str], expected: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from eventprop import models
 from eventprop.backends import BatchResult
-from eventprop.backends.cpu.codegen import generate, trained_in_any
+from eventprop.backends.cpu.codegen import generate, kind_of, trained_in_any
 from eventprop.backends.cpu.codegen_loss import losses_of
 from eventprop.backends.cpu.compiler import load_library
 from eventprop.backends.cpu.interface import (
@@ -25,6 +25,7 @@ from eventprop.backends.cpu.interface import (
     aligned_zeros,
     check,
     declare,
+    rows,
     steps_per_step,
     vector,
 )
@@ -94,7 +95,7 @@ class CpuEngine:
         self._layers = {population.name: number for number, population in enumerate(network.populations)}
         self._trained: dict[str, dict[str, np.ndarray]] = {}
         for population in network.populations:
-            for name in trained_in_any([population] if population is network.output else network.hidden):
+            for name in trained_in_any(kind_of(network, population)[1]):
                 if name in population.trained:
                     self._trained[f"{population.name}.{name}"] = self._place_trained(population, name)
                 else:
@@ -106,8 +107,8 @@ class CpuEngine:
         number, values = losses_of(network).index(network.loss), vector(network.loss_parameters, network.loss)
         check(self._lib.engine_loss(self._handle, number, values.size, address(values)))
         number = list(models.REGULARISERS).index(network.regulariser.name)
-        values = vector(network.regulariser_parameters, network.regulariser)
-        check(self._lib.engine_regulariser(self._handle, number, values.size, address(values)))
+        values = rows(network)
+        check(self._lib.engine_regulariser(self._handle, number, values.shape[1], address(values)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """An engine that is copied or unpickled is a new one, with the same weights, time constants and moments."""
@@ -124,8 +125,8 @@ class CpuEngine:
         rows = [np.broadcast_to(current[n], population.size) for n in population.model.parameters]
         values = np.array(rows, dtype=np.float64)
         dt_ms = self.network.dt_ms / self._fine
-        number = self._layers[population.name]
-        check(self._lib.engine_layer(self._handle, number, population.size, address(values), dt_ms))
+        number, (kind, _) = self._layers[population.name], kind_of(self.network, population)
+        check(self._lib.engine_layer(self._handle, number, kind, population.size, address(values), dt_ms))
 
     def _place_trained(self, population: Population, name: str) -> dict[str, np.ndarray]:
         """Arrays of a trained time constant, ``(size,)`` and what fills its last panel."""
@@ -269,6 +270,7 @@ class CpuEngine:
         record: Collection[tuple[str, str]] | None,
     ) -> Batch:
         """What the engine is told of a batch, but for its samples."""
+        self._random = np.array([random.of_layer(number) for number in range(len(self.network.hidden))]).T.copy()
         return Batch(
             offsets=address(spikes.offsets),
             steps=address(spikes.steps),
@@ -280,8 +282,8 @@ class CpuEngine:
             hidden_seed=random.hidden_seed,
             noise_seed=random.noise_seed,
             input_dropout=random.input_dropout,
-            hidden_dropout=random.hidden_dropout,
-            noise=random.noise,
+            hidden_dropout=address(self._random[0]),
+            noise=address(self._random[1]),
             loss_scale=self.network.loss_scale,
         )
 

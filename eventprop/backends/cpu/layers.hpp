@@ -97,9 +97,10 @@ struct NodeConstants {
 // A population and the synapses into it.
 struct Layer {
     [[gnu::cold, gnu::noinline]] ~Layer() {}  // not wherever one may go; likewise below
-    int n = 0, n_panels = 0;
+    int n = 0, n_panels = 0, kind = 0;    // which model its neurons have, of those of hidden layers
     double dt = 0;
     std::vector<double> parameters;       // [parameter][n]
+    std::vector<real> regulariser;        // parameters of the regulariser
     std::vector<real> constants;          // of the model, [constant]; those of the first neuron where they differ
     Buffer lanes;                         // constants that differ between neurons, [panel][lane row][P]
     Weights forward, recurrent;
@@ -244,7 +245,8 @@ struct BatchView {                        // the spike set and the samples of it
     enum Stage { WHOLE, FORWARD, BACKWARD };
     int32_t n, learn, stage, record;      // stage: which of the two sweeps are made
     uint32_t input_seed, hidden_seed, noise_seed;
-    double input_dropout, hidden_dropout, noise;
+    double input_dropout;
+    const double *hidden_dropout, *noise; // [hidden layer]
     double batch, loss_scale;
     float *scores;                        // [n][outputs]
     double *loss;                         // [n]
