@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from eventprop.network import (
     Network,
     Population,
     Projection,
+    of_layer,
 )
 from eventprop.streams import stream
 
@@ -73,19 +74,20 @@ class NetworkSettings:
     """What describes a network, under the names of its keys in small letters.
 
     Attributes:
-        values: all that is a number and belongs to neurons, initial weights, regularisers or losses.
+        values: all that is a number and belongs to neurons, initial weights, regularisers or losses; of regularisers,
+            as of the size, type and recurrence of hidden layers, it may be a list with one for each of these.
     """
 
-    num_hidden: int
+    num_hidden: int | Sequence[int]
     n_hid_layer: int
-    recurrent: bool
+    recurrent: bool | Sequence[bool]
     n_input_delay: int
     input_delay: float
     dt_ms: float
     trial_ms: float
     spike_timing: str
     precision: str
-    hidden_neuron_type: str
+    hidden_neuron_type: str | Sequence[str]
     output_neuron_type: str
     loss_type: str
     loss_scale: str
@@ -107,7 +109,7 @@ class NetworkSettings:
     hidden_hidden_delay_uniform: Sequence[float] | None
     hidden_hiddenfwd_delay_uniform: Sequence[float] | None
     hidden_output_delay_uniform: Sequence[float] | None
-    values: Mapping[str, float]
+    values: Mapping[str, Any]
 
 
 def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool = False) -> Network:
@@ -120,13 +122,17 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
     loss = meaning("LOSS_TYPE", s.loss_type, models.LOSSES)
     regulariser = meaning("REG_TYPE", "none" if plain else s.reg_type, models.REGULARISERS)
     copies = s.n_input_delay + 1
-    neuron, own = meaning("HIDDEN_NEURON_TYPE", s.hidden_neuron_type, hidden_neurons())
-    trained = _trained_times(s, neuron, plain)
-    hidden = tuple(population(s, f"hidden{i}", s.num_hidden, neuron, trained, own, plain) for i in range(s.n_hid_layer))
+    kinds = [
+        meaning("HIDDEN_NEURON_TYPE", of_layer(s.hidden_neuron_type, i), hidden_neurons()) for i in range(s.n_hid_layer)
+    ]
+    hidden = tuple(
+        population(s, f"hidden{i}", of_layer(s.num_hidden, i), neuron, _trained_times(s, neuron, plain), own, plain)
+        for i, (neuron, own) in enumerate(kinds)
+    )
     outputs, own = output_neuron(s.output_neuron_type, loss)
     trained = list(TIMES) if plain or s.train_tau_output else []
     output = population(s, "output", num_output, outputs, trained, own, plain)
-    bounds = list(_bounds(s, [*((neuron, layer) for layer in hidden), (outputs, output)]))
+    bounds = _bounds(s, [*zip((neuron for neuron, _ in kinds), hidden, strict=True), (outputs, output)])
     least = {name: s.values[key.lower()] for name, key in TIME_CONSTANTS.items()}
     return Network(
         num_input=num_input,
@@ -145,8 +151,8 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
         loss_parameters={name: s.values[name] for name in loss.parameters},
         copies=copies,
         delay_steps=round(s.input_delay / s.dt_ms) if copies > 1 else 0,
-        bounds={} if plain else {**least, **{name: low for name, low, _ in bounds}},
-        upper_bounds={} if plain else {name: high for name, _, high in bounds if high < LARGEST_PARAMETER},
+        bounds={} if plain else {**least, **{name: low for name, (low, _) in bounds.items()}},
+        upper_bounds={} if plain else {name: high for name, (_, high) in bounds.items() if high < LARGEST_PARAMETER},
         spike_timing=meaning("SPIKE_TIMING", s.spike_timing, SPIKE_TIMINGS),
         precision=s.precision,
     )
@@ -221,10 +227,15 @@ def bounds_of(s: NetworkSettings, neuron: models.Neuron, name: str) -> tuple[flo
 
 def _bounds(
     s: NetworkSettings, populations: Sequence[tuple[models.Neuron, Population]]
-) -> Iterator[tuple[str, float, float]]:
+) -> dict[str, tuple[float, float]]:
+    """Between which values trained parameters stay, by name: all neurons that have one of a name allow them."""
+    found: dict[str, tuple[float, float]] = {}
     for neuron, made in populations:
         for name in made.trained:
-            yield name, *bounds_of(s, neuron, name)
+            own = bounds_of(s, neuron, name)
+            least, most = found.get(name, own)
+            found[name] = max(least, own[0]), min(most, own[1])
+    return found
 
 
 def _delay(s: NetworkSettings, key: str, plain: bool) -> Delay | None:
@@ -252,7 +263,7 @@ def _projections(
         if i > 0:
             below = hidden[i - 1]
             add(f"hid_to_hidfwd{i - 1}", below.name, layer.name, (below.size, n), "hidden_hiddenfwd", s.train_w)
-        if s.recurrent:
+        if of_layer(s.recurrent, i):
             add(f"hid_to_hid{i}", layer.name, layer.name, (n, n), "hidden_hidden", s.train_w)
     add("hid_to_out", hidden[-1].name, "output", (hidden[-1].size, num_output), "hidden_output", s.train_w_output)
     return tuple(made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import json
 import math
 import os
 import sys
@@ -17,6 +18,7 @@ from eventprop.backends.devices import problem_with
 from eventprop.choice import meaning
 from eventprop.parameters.declaration import LARGEST
 from eventprop.parameters.delays import check_delays
+from eventprop.parameters.layers import values_of
 from eventprop.parameters.neuron_checks import check_neurons
 
 __all__ = ["check_together"]
@@ -227,7 +229,7 @@ def _check_bounds(p: Mapping[str, Any]) -> Problems:
     problems = []
     if p.get("TRAIN_TAU_B") and not _adaptive(p) and "HIDDEN_NEURON_TYPE" in p:
         problems.append(
-            f'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got "{p["HIDDEN_NEURON_TYPE"]}", which has no TAU_B'
+            f'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got {json.dumps(p["HIDDEN_NEURON_TYPE"])}, without TAU_B'
         )
     for key, bound in _bounds_in_use(p).items():
         if {key, bound} <= p.keys() and p[key] < p[bound]:
@@ -237,15 +239,15 @@ def _check_bounds(p: Mapping[str, Any]) -> Problems:
 
 def _adaptive(p: Mapping[str, Any]) -> bool:
     """Whether hidden neurons have an adaptive threshold."""
-    neuron, _ = description.hidden_neurons().get(p.get("HIDDEN_NEURON_TYPE", ""), (models.LIF, ()))
-    return "tau_b" in neuron.parameters
+    kinds, known = values_of(p.get("HIDDEN_NEURON_TYPE", "")), description.hidden_neurons()
+    return any("tau_b" in known[kind][0].parameters for kind in kinds if kind in known)
 
 
 def _heterogeneous(p: Mapping[str, Any]) -> bool:
     """Whether time constants are drawn for each neuron."""
-    hidden = description.hidden_neurons().get(p.get("HIDDEN_NEURON_TYPE", ""))
+    kinds, known = values_of(p.get("HIDDEN_NEURON_TYPE", "")), description.hidden_neurons()
     outputs = description.OUTPUT_NEURONS.get(p.get("OUTPUT_NEURON_TYPE", ""), {})
-    return any("tau_mem" in drawn for _, drawn in (*([hidden] if hidden else []), *outputs.values()))
+    return any("tau_mem" in drawn for _, drawn in (*(known[k] for k in kinds if k in known), *outputs.values()))
 
 
 def _check_delay_line(p: Mapping[str, Any], num_channels: int) -> Problems:
@@ -280,8 +282,8 @@ def _check_exact(p: Mapping[str, Any]) -> Problems:
         timed = p.get("INPUT_TIMES") == "true" and "SPIKE_TIMING" in p
         return ['INPUT_TIMES="true" needs SPIKE_TIMING="exact": else nothing happens within steps'] if timed else []
     problems = []
-    if p.get("HIDDEN_NOISE", 0.0) > 0.0:
-        problems.append(f"HIDDEN_NOISE={p['HIDDEN_NOISE']:g} must be 0: a noisy potential has no closed form")
+    if any(noise > 0.0 for noise in values_of(p.get("HIDDEN_NOISE", 0.0))):
+        problems.append(f"HIDDEN_NOISE={p['HIDDEN_NOISE']} must be 0: a noisy potential has no closed form")
     if p.get("LOSS_TYPE") in ("max", "avg_xentropy"):
         problems.append(f'LOSS_TYPE="{p["LOSS_TYPE"]}" has no closed form within a step')
     if _adaptive(p):

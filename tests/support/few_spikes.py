@@ -27,7 +27,8 @@ def few_spikes_case(
     **options: Any,
 ) -> Case:
     """A random network for the oracle: 6 inputs with 2 spikes each at multiples of ``grid_ms``, a few hidden spikes, 3
-    outputs, 60 ms. Layers may differ in kind and recurrence. All kinds of neurons have trained time constants, those of "LIF" are the same for all neurons."""
+    outputs, 60 ms; ``kind`` and ``recurrent`` of all layers or of each. All kinds of neurons have trained time
+    constants, those of "LIF" are the same for all neurons."""
     rng = np.random.default_rng(seed)
     own, spiking = kind != "LIF", loss in grid_numpy.SPIKING_LOSSES
     rows = 6 * options.get("copies", 1)

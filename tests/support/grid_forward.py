@@ -28,8 +28,9 @@ _NODES, _WEIGHTS = 0.5 * (_NODES + 1.0), 0.5 * _WEIGHTS  # for the interval [0, 
 
 @dataclass(frozen=True)
 class Regularisation:
-    """Strengths and targets of the spike count regularisation, "simple" by default, "Thomas1" with a `glb_upper`; of all
-    hidden layers, or as tuples with one for each.
+    """Strengths and targets of the spike count regularisation, "simple" by default, "Thomas1" with a `glb_upper`.
+
+    Of all hidden layers, or as tuples with one for each.
 
     Args:
         lbd_upper, lbd_lower: strength for counts above the target, and for all others.

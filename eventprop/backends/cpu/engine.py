@@ -29,6 +29,7 @@ from eventprop.backends.cpu.interface import (
     steps_per_step,
     vector,
 )
+from eventprop.backends.cpu.panels import Panels
 from eventprop.choice import meaning
 from eventprop.data import presentation
 from eventprop.data.spikes import SpikeSet
@@ -69,7 +70,7 @@ class CpuEngine:
         wanted = num_threads or available_threads()
         self._lib = load_library(generate(network, real))
         declare(self._lib, bool(network.delays))
-        self._panel, self._spare = self._lib.engine_panel(), self._lib.engine_row_spare()
+        self._panels = Panels(self._lib.engine_panel(), self._lib.engine_row_spare())
         self.block: int = self._lib.engine_block_samples()
         self._fine = steps_per_step(network)
         self._handle = self._lib.engine_create(
@@ -130,7 +131,7 @@ class CpuEngine:
 
     def _place_trained(self, population: Population, name: str) -> dict[str, np.ndarray]:
         """Arrays of a trained time constant, ``(size,)`` and what fills its last panel."""
-        padded = -(-population.size // self._panel) * self._panel
+        padded = -(-population.size // self._panels.lanes) * self._panels.lanes
         arrays = {role: aligned_zeros((padded,), self._dtype) for role in _ROLES}
         addresses = (address(arrays[role]) for role in _ROLES)
         bounds = self.network.bounds_of(name)
@@ -138,10 +139,8 @@ class CpuEngine:
         return arrays
 
     def _empty(self, projection: Projection) -> dict[str, np.ndarray]:
-        """Arrays of a projection in the engine's layout, ``(panel, n_pre + spare, lane)``."""
-        n_pre, n_post = projection.shape
-        shape = (-(-n_post // self._panel), n_pre + self._spare, self._panel)
-        return {role: aligned_zeros(shape, self._dtype) for role in _ROLES}
+        """Arrays of a projection in the engine's layout."""
+        return {role: self._panels.zeros(projection.shape, self._dtype) for role in _ROLES}
 
     def _where(self, projection: Projection) -> tuple[Any, ...]:
         """How the engine's functions know a projection."""
@@ -160,18 +159,12 @@ class CpuEngine:
         return arrays
 
     def _read(self, role: str) -> dict[str, np.ndarray]:
-        result = {}
-        for name, (n_pre, n_post) in self.network.synaptic_shapes().items():
-            packed = self._arrays[name][role][:, :n_pre]
-            result[name] = packed.transpose(1, 0, 2).reshape(n_pre, -1)[:, :n_post].copy()
-        return result
+        shapes = self.network.synaptic_shapes()
+        return {name: self._panels.read(self._arrays[name][role], shape) for name, shape in shapes.items()}
 
     def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
-        for name, (n_pre, n_post) in self.network.synaptic_shapes().items():
-            packed = self._arrays[name][role]
-            padded = np.zeros((n_pre, packed.shape[0] * self._panel), dtype=self._dtype)
-            padded[:, :n_post] = values[name]
-            packed[:, :n_pre] = padded.reshape(n_pre, -1, self._panel).transpose(1, 0, 2)
+        for name in self.network.synaptic_shapes():
+            self._panels.write(self._arrays[name][role], values[name])
 
     def weights(self) -> dict[str, np.ndarray]:
         return self._read("w")
