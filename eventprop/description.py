@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import models
+from eventprop import masks, models
 from eventprop.choice import meaning
 from eventprop.derivation import derived
 from eventprop.heterogeneity import GAMMA, drawn, draws_of
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 TIMES = ("tau_mem", "tau_syn")
+
+_PREFIXES = {"in_to_hid": "input_hidden", "hid_to_hidfwd": "hidden_hiddenfwd", "hid_to_out": "hidden_output"}
 
 LEAST_POSITIVE = 1e-6
 """Least value of trained parameters that must be above 0 and have no other bound."""
@@ -132,13 +134,14 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
     outputs, own = output_neuron(s.output_neuron_type, loss)
     trained = list(TIMES) if plain or s.train_tau_output else []
     output = population(s, "output", num_output, outputs, trained, own, plain)
+    projections = _projections(s, num_input * copies, hidden, num_output, plain)
     bounds = _bounds(s, [*zip((neuron for neuron, _ in kinds), hidden, strict=True), (outputs, output)])
     least = {name: s.values[key.lower()] for name, key in TIME_CONSTANTS.items()}
     return Network(
         num_input=num_input,
         hidden=hidden,
         output=output,
-        projections=_projections(s, num_input * copies, hidden, num_output, plain),
+        projections=projections,
         loss=loss,
         regulariser=regulariser,
         regulariser_parameters={name: s.values[name] for name in regulariser.parameters},
@@ -155,6 +158,7 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
         upper_bounds={} if plain else {name: high for name, (_, high) in bounds.items() if high < LARGEST_PARAMETER},
         spike_timing=meaning("SPIKE_TIMING", s.spike_timing, SPIKE_TIMINGS),
         precision=s.precision,
+        masks=_masks(s, projections),
     )
 
 
@@ -246,6 +250,16 @@ def _delay(s: NetworkSettings, key: str, plain: bool) -> Delay | None:
     mean, sd, uniform = s.values[f"{key}_delay_mean"], s.values[f"{key}_delay_std"], getattr(s, f"{key}_delay_uniform")
     between = None if uniform is None else (float(uniform[0]), float(uniform[1]))
     return Delay(mean, sd, between, most, plain or key.upper() in s.train_delays, s.delay_per)
+
+
+def _masks(s: NetworkSettings, projections: Sequence[Projection]) -> dict[str, np.ndarray]:
+    """Which synapses are there, of projections that have each with a probability; they follow the model seed."""
+    found = {}
+    for p in projections:
+        key = f"{_PREFIXES.get(p.name.rstrip('0123456789'), 'hidden_hidden')}_p"
+        if key in s.values and (probability := s.values[key]) < 1.0:  # older settings have none
+            found[p.name] = masks.drawn(probability, p.shape, stream(s.model_seed, "masks", p.name))
+    return found
 
 
 def _projections(

@@ -8,7 +8,7 @@ to 1, ...) and ``hid_to_out``. Weights are ``(n_pre, n_post)`` arrays.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from eventprop import models
 from eventprop.choice import meaning
 from eventprop.derivation import NeuronModel
+from eventprop.masks import Masks, checked, silenced
 from eventprop.streams import stream
 
 __all__ = ["TIME_CONSTANTS", "DELAY", "DELAY_SHARED", "Delay", "Network", "Population", "Projection", "Randomness"]
@@ -123,7 +124,8 @@ class Delay:
 
 @dataclass(frozen=True)
 class Projection:
-    """All-to-all synapses; initial weights are normal with ``mean`` and ``sd``, delays as ``delay`` says, if any."""
+    """All-to-all synapses, unless the network has a mask of them; initial weights are normal with ``mean`` and ``sd``,
+    delays as ``delay`` says, if any."""
 
     name: str
     source: str
@@ -178,6 +180,7 @@ class Network:
         spike_timing: "grid" (spikes at the ends of steps), "substep" (neurons are reset where they cross within a step,
             their spikes leave at its end) or "exact" (spikes at their times within steps).
         precision: "float" or "double", of all that is computed.
+        masks: which synapses are there, where not all are; see :mod:`eventprop.masks`.
     """
 
     num_input: int
@@ -198,6 +201,7 @@ class Network:
     upper_bounds: Mapping[str, float] = field(default_factory=dict)
     spike_timing: str = "grid"
     precision: str = "float"
+    masks: Masks = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         meaning("SPIKE_TIMING", self.spike_timing, SPIKE_TIMINGS)
@@ -234,6 +238,7 @@ class Network:
             p.name: stream(seed, "weights", p.name).normal(p.mean, p.sd, p.shape).astype(np.float32)
             for p in self.projections
         }
+        drawn = self.living(drawn)
         for name, (p, delay) in self.delays.items():
             drawn[name] = delay.drawn(stream(seed, "delays", p.name), p.shape)
         return {name: array.astype(self.dtype) for name, array in drawn.items()}
@@ -252,8 +257,19 @@ class Network:
 
     def synaptic_shapes(self) -> dict[str, tuple[int, int]]:
         """Shape of all that synapses have: weights by projection, delays as ``projection.delay``."""
-        weights = {p.name: p.shape for p in self.projections}
-        return weights | {name: p.shape for name, (p, _) in self.delays.items()}
+        return self.weight_shapes() | {name: p.shape for name, (p, _) in self.delays.items()}
+
+    def with_masks(self, masks: Any) -> Network:
+        """The network with these synapses; raises what :func:`eventprop.masks.checked` does."""
+        return replace(self, masks=checked(masks, self.weight_shapes()))
+
+    def weight_shapes(self) -> dict[str, tuple[int, int]]:
+        """Shape of the weights by synapse population."""
+        return {p.name: p.shape for p in self.projections}
+
+    def living(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Arrays by synapse population with zeros for synapses that are not there; all others as they are."""
+        return {name: silenced(array, self.masks.get(name)) for name, array in values.items()}
 
     def trained_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of everything that may have optimiser state: weights and delays by name, trained time constants as
@@ -265,16 +281,25 @@ class Network:
         """``weights``, and delays, as contiguous arrays of the network's precision, complete and of the right shapes.
 
         Raises:
-            ValueError: names the synapse population that is missing, unknown, misshaped or not finite, or whose delays
-                are out of bounds or differ where they are shared.
+            ValueError: names the synapse population that is missing, unknown, misshaped or not finite, or has a weight
+                where no synapse is, or whose delays are out of bounds or differ where they are shared.
         """
         shapes = self.synaptic_shapes()
         check_names("weights", weights, shapes)
-        checked = {name: self._checked(synaptic(name), weights[name], shape) for name, shape in shapes.items()}
+        found = {name: self._checked(synaptic(name), weights[name], shape) for name, shape in shapes.items()}
         for name, (_, delay) in self.delays.items():
-            if problem := delay.problem(checked[name]):
+            if problem := delay.problem(found[name]):
                 raise ValueError(f"{synaptic(name)} {problem}")
-        return checked
+        self.check_silent(found)
+        return found
+
+    def check_silent(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Raise ValueError unless weights are 0 where no synapse is; names the synapse population."""
+        for name, mask in self.masks.items():
+            if number := np.count_nonzero(weights[name][~mask]):
+                raise ValueError(
+                    f"{synaptic(name)} are not 0 at {number} synapses that are not there (..._P, MASKS or set_masks)"
+                )
 
     def check_time_constants(self, values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
         """``values`` complete, as arrays ``(size,)`` of the network's precision; a number stands for the same value in

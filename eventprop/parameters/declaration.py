@@ -386,5 +386,5 @@ def markdown(benchmarks: Mapping[str, Sequence[Key]]) -> str:
 
 def at_home(p: Mapping[str, Any]) -> dict[str, Any]:
     """``p`` with the user's own folder for the ``~`` at the start of a path."""
-    names = ("DATA_DIR", "OUT_DIR", "DATA_BUFFER_NAME", "DATA_SET")
+    names = ("DATA_DIR", "OUT_DIR", "DATA_BUFFER_NAME", "DATA_SET", "MASKS")
     return {**p, **{name: os.path.expanduser(p[name]) for name in names if isinstance(p.get(name), str)}}

@@ -17,11 +17,20 @@ from eventprop.parameters.declaration import Key
 from eventprop.parameters.neurons import neuron_keys
 
 
-def _weights(prefix: str, mean: float, sd: float, which: str) -> tuple[Key, Key]:
+def _weights(prefix: str, mean: float, sd: float, which: str) -> tuple[Key, ...]:
     return (
         of_learning(f"{prefix}_MEAN", "Model", "float", mean, f"Mean of initial weights {which}."),
         of_learning(
             f"{prefix}_STD", "Model", "float", sd, f"Standard deviation of initial weights {which}.", least=0.0
+        ),
+        of_network(
+            f"{prefix}_P",
+            "Model",
+            "float",
+            1.0,
+            f"Probability with which each of the synapses {which} is there; the others stay silent.",
+            above=0.0,
+            most=1.0,
         ),
     )
 
@@ -111,6 +120,15 @@ MODEL = (
     *_weights("HIDDEN_OUTPUT", 0.2, 0.37, "from hidden to output neurons"),
     *_weights("HIDDEN_HIDDEN", 0.2, 0.37, "of recurrent connections"),
     *_weights("HIDDEN_HIDDENFWD", 0.02, 0.01, "from one hidden layer to the next"),
+    of_declarations(
+        "MASKS",
+        "Model",
+        "str",
+        None,
+        "File (.npz) with a boolean array (n_pre, n_post) for each synapse population of which not all synapses are "
+        "there, by its name (in_to_hid, ...), in place of those drawn.",
+        optional=True,
+    ),
     of_start(
         "WEIGHT_INIT",
         "Model",

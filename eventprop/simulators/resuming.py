@@ -65,7 +65,8 @@ class Resuming:
         if not path.exists():
             found = checkpoint.load_flat(path, network)
             if found is not None:
-                return Loaded(TrainingState(**found, moments=no_moments(network), rate=LearningRate.start(rate)))
+                own: dict[str, Any] = {"moments": no_moments(network), "masks": dict(network.masks)}
+                return Loaded(TrainingState(**found, **own, rate=LearningRate.start(rate)))
             if missing_is_new:
                 return Loaded()
         if self.p["NEURONS"]:

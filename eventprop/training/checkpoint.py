@@ -56,6 +56,7 @@ class TrainingState:
         time_constants: those that were drawn, trained or set, by population and name, ``(size,)``; all others
             are those of ``p``.
         mark: where history, collected and recorded arrays are kept; None where they are not.
+        masks: which synapses are there, of synapse populations that lack some.
     """
 
     weights: dict[str, np.ndarray]
@@ -71,6 +72,7 @@ class TrainingState:
     recorded: list[tuple[str, np.ndarray]] = field(default_factory=list)
     time_constants: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     mark: Mark | None = None
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def checkpoint_path(folder: str | Path, name: str, label: str) -> Path:
@@ -94,6 +96,7 @@ def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix
     }
     arrays: dict[str, np.ndarray] = {"meta": np.array(json.dumps(meta))}
     arrays |= {f"w/{name}": w for name, w in state.weights.items()}
+    arrays |= {f"mask/{name}": mask for name, mask in state.masks.items()}
     arrays |= {f"tau/{q}/{name}": a for q, values in state.time_constants.items() for name, a in values.items()}
     arrays |= {f"{role}/{name}": a for role, values in state.moments.items() for name, a in values.items()}
     buffer = io.BytesIO()
@@ -182,7 +185,7 @@ def _state(meta: Any, arrays: Mapping[str, np.ndarray]) -> TrainingState:
     """
     if not isinstance(meta["format"], int) or not 1 <= meta["format"] <= _FORMAT:
         raise ValueError(f"it has format {meta['format']!r}, and this version reads 1 to {_FORMAT}")
-    groups: dict[str, dict[str, np.ndarray]] = {"w": {}, "m": {}, "v": {}, "tau": {}, "collected": {}}
+    groups: dict[str, dict[str, np.ndarray]] = {"w": {}, "m": {}, "v": {}, "tau": {}, "mask": {}, "collected": {}}
     for name, array in arrays.items():
         group, slash, rest = name.partition("/")
         if slash:  # numpy 1.26 left an array "allow_pickle" of an option that it did not know
@@ -198,6 +201,7 @@ def _state(meta: Any, arrays: Mapping[str, np.ndarray]) -> TrainingState:
     collected = {name: list(rows) for name, rows in groups.pop("collected").items()}
     return TrainingState(
         weights=groups.pop("w"),
+        masks=groups.pop("mask"),
         moments=groups,
         rate=LearningRate(**{name: _number(name, value) for name, value in meta["rate"].items()}),
         places={
@@ -310,6 +314,7 @@ def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -
                 raise ValueError(f"{path} holds {array.dtype} and not float32 or float64 in {role}/{name}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{path} holds values that are not finite in {role}/{name}")
+    _check_masks(path, state, network)
 
 
 def _check_delays(paths: Mapping[str, Path], weights: Mapping[str, np.ndarray], network: Network) -> None:
@@ -317,6 +322,14 @@ def _check_delays(paths: Mapping[str, Path], weights: Mapping[str, np.ndarray], 
     for name, (_, delay) in network.delays.items():
         if problem := delay.problem(weights[name]):
             raise ValueError(f"{paths[name]}: {synaptic(name)} {problem} (check {_DELAY_KEYS})")
+
+
+def _check_masks(path: Path, state: TrainingState, network: Network) -> None:
+    """Masks fit this network, and weights are 0 where they say that no synapse is."""
+    try:
+        network.with_masks(state.masks).check_silent(state.weights)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]) -> None:

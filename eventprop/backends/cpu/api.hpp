@@ -59,13 +59,15 @@ int engine_threads(const Engine *e) { return e->pool.size(); }
 [[gnu::cold]] int engine_loss(Engine *e, int number, int n, const double *parameters) {
     return guarded([&] { e->set_loss(number, parameters, n); });
 }
-// w, g, m, v: [panel][n_pre + spare][P]
-void engine_weights(Engine *e, int layer, int recurrent, int n_pre, int trained, real *w, real *g, real *m, real *v) {
+// w, g, m, v and, unless all synapses are there, which are: [panel][n_pre + spare][P]
+void engine_weights(Engine *e, int layer, int recurrent, int n_pre, int trained, const uint8_t *there, real *w, real *g, real *m,
+                    real *v) {
     auto &x = weights_of(e, layer, recurrent);
     const size_t stride = Panels::stride_of(n_pre);
     x.w = {w, stride}; x.g = {g, stride}; x.m = {m, stride}; x.v = {v, stride};
     x.n_pre = n_pre;
     x.trained = trained;
+    x.there = there;
     x.present = true;
 }
 #if DELAYS

@@ -96,7 +96,25 @@ public:
             if (given) std::copy_n(given + piece.offset, piece.size, piece.at);
             else sums.finish(piece);
         });
+        silence();
         share_gradients();
+    }
+    // Synapses that are not there have no gradient, so that their weights, which are 0, stay so.
+    void silence() {
+        bool sparse = false;
+        each_layer([&](const Layer &l) { sparse |= l.forward.there || l.recurrent.there; });
+        if (!sparse) return;
+        const auto tasks = row_tasks();
+        pool.run(int(tasks.size()), [&](int i, int) {
+            const auto &[w, p, first, rows] = tasks[i];
+            if (!w->there) return;
+            const uint8_t *there = w->there + p * w->w.stride + size_t(first) * P;
+            for (Panels g : {w->g, w->dg}) {
+                if (!g.data) continue;
+                real *at = g.at(p, first);
+                for (int j = 0, n = rows * P; j < n; ++j) at[j] = there[j] ? at[j] : real(0);
+            }
+        });
     }
     // Let a block that is not complete, as the last one of a batch need not be, be one of the nodes.
     [[gnu::cold]] void close_block() {

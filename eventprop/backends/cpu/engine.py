@@ -148,7 +148,10 @@ class CpuEngine:
 
     def _place(self, projection: Projection) -> dict[str, np.ndarray]:
         arrays, n_pre = self._empty(projection), projection.shape[0]
-        addresses = (address(arrays[role]) for role in _ROLES)
+        if (mask := self.network.masks.get(projection.name)) is not None:
+            arrays["there"] = self._panels.zeros(projection.shape, np.dtype(np.uint8))
+            self._panels.write(arrays["there"], mask)
+        addresses = (address(arrays.get(role)) for role in ("there", *_ROLES))
         self._lib.engine_weights(*self._where(projection), n_pre, int(projection.trained), *addresses)
         return arrays
 
@@ -206,7 +209,7 @@ class CpuEngine:
 
     def set_optimiser_state(self, state: Mapping[str, Mapping[str, np.ndarray]]) -> None:
         for role in models.ADAM.state:
-            self._write(role, state[role])
+            self._write(role, self.network.living(state[role]))
             for name, arrays in self._trained.items():
                 arrays[role][: state[role][name].size] = state[role][name]
 

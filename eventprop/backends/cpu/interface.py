@@ -69,7 +69,7 @@ def declare(lib: ctypes.CDLL, delays: bool) -> None:
         ("engine_destroy", None, [p]),
         ("engine_threads", i, [p]),
         ("engine_layer", i, [p, i, i, i, p, d]),
-        ("engine_weights", None, [p, i, i, i, i, p, p, p, p]),
+        ("engine_weights", None, [p, i, i, i, i, p, p, p, p, p]),
         *((("engine_delays", i, [p, i, i, i, i, d, p, p, p, p]),) if delays else ()),
         ("engine_trained", i, [p, i, p, p, p, p, d, d]),
         ("engine_take_trained", i, [p]),

@@ -21,6 +21,7 @@ struct Weights {
     Panels w{}, g{}, m{}, v{};
     int n_pre = 0;
     bool trained = false, present = false;
+    const uint8_t *there = nullptr;       // which synapses are there, as weights lie; null for all
 
     Panels d{}, dg{}, dm{}, dv{};
 #if DELAYS
