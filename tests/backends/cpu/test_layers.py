@@ -12,7 +12,7 @@ import models
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.network import Network, Population, Randomness
 from eventprop.training.optimiser import AdamSettings, adam_parameters
-from tests.support.few_spikes import differences_to_oracle, exact_cases, few_spikes_case
+from tests.support.few_spikes import delayed_case, differences_to_oracle, exact_cases, few_spikes_case
 from tests.support.neuron_cases import Drive, batch_of, network_of, weights_of
 from tests.support.small import THOMAS1, clear, differences, gradients_of, random_case, relative
 
@@ -98,3 +98,14 @@ def test_layers_of_unlike_neurons_on_the_grid(unlike: str) -> None:
     result = case.learn(engine, randomness=random)
     assert max(differences(expected, engine, result).values()) < 1e-6
     assert (result.spike_counts != case.learn(engine).spike_counts).any()
+
+
+@pytest.mark.long
+def test_delays_between_unlike_layers_are_exact() -> None:
+    """As above, with spikes that arrive at times of their own."""
+    kinds, recurrent = UNLIKE["ALIF first"]
+    options: dict[str, Any] = {"sizes": (4, 6), "recurrent": recurrent, "v_reset": -0.1}
+    for case in exact_cases(lambda seed: delayed_case(seed, kinds, **options), 2):
+        found = differences_to_oracle(case, case.engine())
+        assert "hid_to_hidfwd0.delay" in found and found.pop("spike times") < 1e-6
+        assert max(found.values()) < 1e-6, found

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
+import models
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.network import Randomness
 from eventprop.training.optimiser import AdamSettings, adam_parameters
-from tests.backends.genn.test_engine import BACKEND  # skips this file, too, where there is no pygenn
+from tests.backends.genn.test_engine import AT_ONCE, BACKEND  # skips this file, too, where there is no pygenn
+from tests.backends.genn.test_neurons import check
+from tests.support.neuron_cases import DRIVES, SIMPLE, Drive, network_of, weights_of
 from tests.support.small import THOMAS1, gradients_of, random_case, relative
 
 from eventprop.backends.genn.engine import GennEngine  # isort: skip
@@ -29,8 +34,7 @@ def test_unlike_and_sparse_layers() -> None:
     network = dense.with_masks(
         {p.name: random.random(p.shape) < 0.4 for p in dense.projections if p.name != "hid_to_out"}
     )
-    batch = 1 if BACKEND == "single_threaded_cpu" else 2
-    genn = GennEngine(network, BACKEND, batch=batch, max_spikes=300, real="double")
+    genn = GennEngine(network, BACKEND, batch=AT_ONCE, max_spikes=300, real="double")
     both = (genn, CpuEngine(network, 1, "double"))
     for e in both:
         e.set_weights(network.living({name: 2.0 * w for name, w in case.weights.items()}))
@@ -51,3 +55,19 @@ def test_unlike_and_sparse_layers() -> None:
     for name, mask in network.masks.items():
         assert not found[name][~mask].any() and not genn.weights()[name][~mask].any()
         assert relative(genn.weights()[name], both[1].weights()[name]) < 1e-6
+
+
+@pytest.mark.parametrize(("below", "above", "timing"), [("LIF", "COBA", "grid"), ("QIF", "LIF", "substep")])
+def test_pairs_of_neurons(below: str, above: str, timing: str) -> None:
+    """Two inputs behind one, linear neurons behind others: fails if a layer is taken for the other."""
+    first, second = (network_of(models.NEURONS[name], regulariser=SIMPLE) for name in (below, above))
+    network = replace(first, hidden=(first.hidden[0], second.hidden[1]), spike_timing=timing)
+    onto_first, onto_second = (weights_of(DRIVES.get(name, Drive())) for name in (below, above))
+    weights = onto_first | {name: onto_second[name] for name in ("hid_to_hidfwd0", "hid_to_hid1")}
+    both = (
+        GennEngine(network, BACKEND, batch=AT_ONCE, max_spikes=300, real="double"),
+        CpuEngine(network, 1, "double"),
+    )
+    for e in both:
+        e.set_weights(weights)
+    check(list(both), 1e-9)
