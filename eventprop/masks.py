@@ -14,7 +14,7 @@ import numpy as np
 
 from eventprop import files
 
-__all__ = ["Masks", "are_equal", "checked", "drawn", "read", "silenced"]
+__all__ = ["Masks", "are_equal", "checked", "drawn", "problems_of", "read", "silenced"]
 
 Masks = Mapping[str, np.ndarray]
 
@@ -35,11 +35,11 @@ def are_equal(a: Masks, b: Masks) -> bool:
     return all(np.array_equal(a.get(name, all_), b.get(name, all_)) for name, all_ in dense.items())
 
 
-def checked(given: Any, shapes: Mapping[str, tuple[int, int]], where: str = "masks") -> dict[str, np.ndarray]:
+def checked(given: Any, shapes: Mapping[str, tuple[int, int]] | None, where: str = "masks") -> dict[str, np.ndarray]:
     """Masks of some of the synapse populations that there are, copied.
 
     Args:
-        shapes: of all synapse populations.
+        shapes: of all synapse populations; None where they are not known yet.
         where: what they are called, for messages.
 
     Raises:
@@ -49,10 +49,10 @@ def checked(given: Any, shapes: Mapping[str, tuple[int, int]], where: str = "mas
         raise ValueError(f"{where} must be a dictionary of boolean arrays by synapse population, got {given!r}")
     found = {}
     for name, mask in given.items():
-        if name not in shapes:
-            raise ValueError(f"{where} has {name!r}; there are {', '.join(shapes)}")
         array = np.asarray(mask)
-        if array.shape != shapes[name]:
+        if shapes is not None and name not in shapes:
+            raise ValueError(f"{where} has {name!r}; there are {', '.join(shapes)}")
+        if shapes is not None and array.shape != shapes[name]:
             raise ValueError(f"{where}: {name} has shape {array.shape}; this network needs {shapes[name]}")
         if array.dtype != bool:
             raise ValueError(f"{where}: {name} must be boolean, True where a synapse is, got {array.dtype}")
@@ -62,7 +62,7 @@ def checked(given: Any, shapes: Mapping[str, tuple[int, int]], where: str = "mas
     return found
 
 
-def read(path: Path, shapes: Mapping[str, tuple[int, int]]) -> dict[str, np.ndarray]:
+def read(path: Path, shapes: Mapping[str, tuple[int, int]] | None = None) -> dict[str, np.ndarray]:
     """The masks of a ``.npz`` file, as ``numpy.savez(path, in_to_hid=...)`` writes it.
 
     Raises:
@@ -73,3 +73,13 @@ def read(path: Path, shapes: Mapping[str, tuple[int, int]]) -> dict[str, np.ndar
     except OSError as error:
         raise ValueError(f"MASKS={str(path)!r} cannot be read: {files.why(error)}") from None
     return checked(arrays, shapes, f"MASKS={str(path)!r}")
+
+
+def problems_of(path: str | None) -> list[str]:
+    """What is wrong with the file of ``MASKS``, if there is one, before it is known which synapses there are."""
+    try:
+        if path is not None:
+            read(Path(path))
+    except ValueError as error:
+        return [str(error)]
+    return []

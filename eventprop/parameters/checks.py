@@ -16,6 +16,7 @@ from typing import Any
 from eventprop import description, models
 from eventprop.backends.devices import problem_with
 from eventprop.choice import meaning
+from eventprop.masks import problems_of
 from eventprop.parameters.declaration import LARGEST
 from eventprop.parameters.delays import check_delays
 from eventprop.parameters.layers import values_of
@@ -47,7 +48,7 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     problems += [problem] if problem else []
     if p.get("TENSORBOARD") and importlib.util.find_spec("tensorboardX") is None:
         problems.append("TENSORBOARD=True needs the package tensorboardX: pip install '.[tensorboard]'")
-    problems += _check_names(p) + check_neurons(p) + check_delays(p)
+    problems += _check_names(p) + problems_of(p.get("MASKS")) + check_neurons(p) + check_delays(p)
     for key in ("SPEAKER_LEFT", "REDUCED_CLASSES"):
         values = p.get(key)
         if values is not None and (not values or len(set(values)) < len(values) or min(values) < 0):
