@@ -72,7 +72,7 @@ ROOMS = (
     Room(
         "eventprop/network.py, description.py",
         "what a network consists of",
-        ("eventprop/network.py", "eventprop/description.py", "eventprop/heterogeneity.py"),
+        ("eventprop/network.py", "eventprop/description.py", "eventprop/heterogeneity.py", "eventprop/masks.py"),
         0.5,
         1.0,
     ),

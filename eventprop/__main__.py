@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from eventprop import cli, info, reproduce, runs, scans
@@ -131,7 +132,7 @@ def export_network(options: argparse.Namespace) -> int:
     try:
         state, p = checkpoint.load(options.checkpoint, None)
         shapes = state.weights["in_to_hid"].shape[0] // (p["N_INPUT_DELAY"] + 1), state.weights["hid_to_out"].shape[1]
-        network = network_of(p, *shapes)
+        network = replace(network_of(p, *shapes), masks=state.masks)
         constants = network.check_time_constants(with_own(network, state.time_constants))
         graph = to_nir.graph_of(network, network.check_weights(state.weights), constants, options.spikes)
         to_nir.write(options.file, graph)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from eventprop import models
+from eventprop import masks, models
 from eventprop.choice import meaning
 from eventprop.derivation import derived
 from eventprop.derivation.losses import complete
@@ -21,6 +21,7 @@ from eventprop.network import (
     Network,
     Population,
     Projection,
+    of_layer,
 )
 from eventprop.streams import stream
 
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 TIMES = ("tau_mem", "tau_syn")
+
+_PREFIXES = {"in_to_hid": "input_hidden", "hid_to_hidfwd": "hidden_hiddenfwd", "hid_to_out": "hidden_output"}
 
 LEAST_POSITIVE = 1e-6
 """Least value of trained parameters that must be above 0 and have no other bound."""
@@ -75,19 +78,20 @@ class NetworkSettings:
     """What describes a network, under the names of its keys in small letters.
 
     Attributes:
-        values: all that is a number and belongs to neurons, initial weights, regularisers or losses.
+        values: all that is a number and belongs to neurons, initial weights, regularisers or losses; of regularisers,
+            as of the size, type and recurrence of hidden layers, it may be a list with one for each of these.
     """
 
-    num_hidden: int
+    num_hidden: int | Sequence[int]
     n_hid_layer: int
-    recurrent: bool
+    recurrent: bool | Sequence[bool]
     n_input_delay: int
     input_delay: float
     dt_ms: float
     trial_ms: float
     spike_timing: str
     precision: str
-    hidden_neuron_type: str
+    hidden_neuron_type: str | Sequence[str]
     output_neuron_type: str
     loss_type: str
     loss_window: Sequence[float] | None
@@ -111,7 +115,7 @@ class NetworkSettings:
     hidden_hidden_delay_uniform: Sequence[float] | None
     hidden_hiddenfwd_delay_uniform: Sequence[float] | None
     hidden_output_delay_uniform: Sequence[float] | None
-    values: Mapping[str, float]
+    values: Mapping[str, Any]
 
 
 def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool = False) -> Network:
@@ -124,19 +128,24 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
     loss = complete(meaning("LOSS_TYPE", s.loss_type, models.LOSSES))
     regulariser = meaning("REG_TYPE", "none" if plain else s.reg_type, models.REGULARISERS)
     copies = s.n_input_delay + 1
-    neuron, own = meaning("HIDDEN_NEURON_TYPE", s.hidden_neuron_type, hidden_neurons())
-    trained = _trained_times(s, neuron, plain)
-    hidden = tuple(population(s, f"hidden{i}", s.num_hidden, neuron, trained, own, plain) for i in range(s.n_hid_layer))
+    kinds = [
+        meaning("HIDDEN_NEURON_TYPE", of_layer(s.hidden_neuron_type, i), hidden_neurons()) for i in range(s.n_hid_layer)
+    ]
+    hidden = tuple(
+        population(s, f"hidden{i}", of_layer(s.num_hidden, i), neuron, _trained_times(s, neuron, plain), own, plain)
+        for i, (neuron, own) in enumerate(kinds)
+    )
     outputs, own = output_neuron(s.output_neuron_type, loss)
     trained = list(TIMES) if plain or s.train_tau_output else []
     output = population(s, "output", num_output, outputs, trained, own, plain)
-    bounds = list(_bounds(s, [*((neuron, layer) for layer in hidden), (outputs, output)]))
+    projections = _projections(s, num_input * copies, hidden, num_output, plain)
+    bounds = _bounds(s, [*zip((neuron for neuron, _ in kinds), hidden, strict=True), (outputs, output)])
     least = {name: s.values[key.lower()] for name, key in TIME_CONSTANTS.items()}
     return Network(
         num_input=num_input,
         hidden=hidden,
         output=output,
-        projections=_projections(s, num_input * copies, hidden, num_output, plain),
+        projections=projections,
         loss=loss,
         regulariser=regulariser,
         regulariser_parameters={name: s.values[name] for name in regulariser.parameters},
@@ -151,10 +160,11 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
         loss_parameters={name: s.values[name] for name in loss.parameters},
         copies=copies,
         delay_steps=round(s.input_delay / s.dt_ms) if copies > 1 else 0,
-        bounds={} if plain else {**least, **{name: low for name, low, _ in bounds}},
-        upper_bounds={} if plain else {name: high for name, _, high in bounds if high < LARGEST_PARAMETER},
+        bounds={} if plain else {**least, **{name: low for name, (low, _) in bounds.items()}},
+        upper_bounds={} if plain else {name: high for name, (_, high) in bounds.items() if high < LARGEST_PARAMETER},
         spike_timing=meaning("SPIKE_TIMING", s.spike_timing, SPIKE_TIMINGS),
         precision=s.precision,
+        masks=_masks(s, projections),
     )
 
 
@@ -233,10 +243,15 @@ def bounds_of(s: NetworkSettings, neuron: models.Neuron, name: str) -> tuple[flo
 
 def _bounds(
     s: NetworkSettings, populations: Sequence[tuple[models.Neuron, Population]]
-) -> Iterator[tuple[str, float, float]]:
+) -> dict[str, tuple[float, float]]:
+    """Between which values trained parameters stay, by name: all neurons that have one of a name allow them."""
+    found: dict[str, tuple[float, float]] = {}
     for neuron, made in populations:
         for name in made.trained:
-            yield name, *bounds_of(s, neuron, name)
+            own = bounds_of(s, neuron, name)
+            least, most = found.get(name, own)
+            found[name] = max(least, own[0]), min(most, own[1])
+    return found
 
 
 def _delay(s: NetworkSettings, key: str, plain: bool) -> Delay | None:
@@ -247,6 +262,16 @@ def _delay(s: NetworkSettings, key: str, plain: bool) -> Delay | None:
     mean, sd, uniform = s.values[f"{key}_delay_mean"], s.values[f"{key}_delay_std"], getattr(s, f"{key}_delay_uniform")
     between = None if uniform is None else (float(uniform[0]), float(uniform[1]))
     return Delay(mean, sd, between, most, plain or key.upper() in s.train_delays, s.delay_per)
+
+
+def _masks(s: NetworkSettings, projections: Sequence[Projection]) -> dict[str, np.ndarray]:
+    """Which synapses are there, of projections that have each with a probability; they follow the model seed."""
+    found = {}
+    for p in projections:
+        key = f"{_PREFIXES.get(p.name.rstrip('0123456789'), 'hidden_hidden')}_p"
+        if key in s.values and (probability := s.values[key]) < 1.0:  # older settings have none
+            found[p.name] = masks.drawn(probability, p.shape, stream(s.model_seed, "masks", p.name))
+    return found
 
 
 def _projections(
@@ -264,7 +289,7 @@ def _projections(
         if i > 0:
             below = hidden[i - 1]
             add(f"hid_to_hidfwd{i - 1}", below.name, layer.name, (below.size, n), "hidden_hiddenfwd", s.train_w)
-        if s.recurrent:
+        if of_layer(s.recurrent, i):
             add(f"hid_to_hid{i}", layer.name, layer.name, (n, n), "hidden_hidden", s.train_w)
     add("hid_to_out", hidden[-1].name, "output", (hidden[-1].size, num_output), "hidden_output", s.train_w_output)
     return tuple(made)

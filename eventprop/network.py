@@ -7,19 +7,20 @@ to 1, ...) and ``hid_to_out``. Weights are ``(n_pre, n_post)`` arrays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from eventprop import models
 from eventprop.choice import meaning
 from eventprop.derivation import NeuronModel
+from eventprop.masks import Masks, checked, silenced
 from eventprop.streams import stream
 
 __all__ = ["TIME_CONSTANTS", "DELAY", "DELAY_SHARED", "Delay", "Network", "Population", "Projection", "Randomness"]
-__all__ += ["SPIKE_TIMINGS", "WEIGHT_INITS", "check_names", "flat_file", "flat_name", "synaptic"]
+__all__ += ["SPIKE_TIMINGS", "WEIGHT_INITS", "check_names", "flat_file", "flat_name", "of_layer", "synaptic"]
 
 DELAY = ".delay"
 """What follows a projection's name where its delays are meant."""
@@ -39,6 +40,8 @@ SPIKE_TIMINGS = {"grid": "grid", "exact": "exact", "substep": "substep"}
 
 PRECISIONS = {"float": np.float32, "double": np.float64}
 """By ``PRECISION``, the type of weights, trained parameters and moments."""
+
+_Value = TypeVar("_Value", bool, int, float, str)
 
 LARGEST_PARAMETER = 1e9
 """Bound of trained parameters that have none of their own, in size; single precision has it and its square."""
@@ -121,7 +124,8 @@ class Delay:
 
 @dataclass(frozen=True)
 class Projection:
-    """All-to-all synapses; initial weights are normal with ``mean`` and ``sd``, delays as ``delay`` says, if any."""
+    """All-to-all synapses, unless the network has a mask of them; initial weights are normal with ``mean`` and ``sd``,
+    delays as ``delay`` says, if any."""
 
     name: str
     source: str
@@ -139,16 +143,21 @@ class Randomness:
 
     Attributes:
         input_dropout: probability with which an input spike is deleted.
-        hidden_dropout: probability with which a hidden neuron that reaches its threshold is reset without a spike.
-        noise: standard deviation of the membrane noise of hidden neurons after 1 ms, in 1/sqrt(ms).
+        hidden_dropout: probability with which a hidden neuron that reaches its threshold is reset without a spike;
+            of all layers, or of each.
+        noise: standard deviation of the membrane noise of hidden neurons after 1 ms, in 1/sqrt(ms), likewise.
     """
 
     input_dropout: float = 0.0
-    hidden_dropout: float = 0.0
-    noise: float = 0.0
+    hidden_dropout: float | Sequence[float] = 0.0
+    noise: float | Sequence[float] = 0.0
     input_seed: int = 0
     hidden_seed: int = 0
     noise_seed: int = 0
+
+    def of_layer(self, number: int) -> tuple[float, float]:
+        """Dropout and noise of a hidden layer."""
+        return of_layer(self.hidden_dropout, number), of_layer(self.noise, number)
 
 
 @dataclass(frozen=True)
@@ -157,11 +166,12 @@ class Network:
 
     Attributes:
         num_input: input channels; the first projection has a row for each of them and each of their delayed copies.
-        hidden: hidden populations, from the input to the output; of one type, in parameters and size free.
+        hidden: hidden populations, from the input to the output.
         output: the read-out.
         projections: feed-forward and recurrent synapse populations.
         loss, regulariser: declarations from :mod:`models`.
-        loss_parameters, regulariser_parameters: value of each of their parameters.
+        loss_parameters, regulariser_parameters: value of each of their parameters; of the regulariser's for all hidden
+            layers, or a list with one for each.
         average_counts: whether the regulariser sees spike counts averaged over the batch.
         loss_scale: factor on the read-out's drive in training (1: the plain derivative of the loss).
         label_smoothing: share of the target that in training all classes have alike, and the label has not.
@@ -172,6 +182,7 @@ class Network:
         spike_timing: "grid" (spikes at the ends of steps), "substep" (neurons are reset where they cross within a step,
             their spikes leave at its end) or "exact" (spikes at their times within steps).
         precision: "float" or "double", of all that is computed.
+        masks: which synapses are there, where not all are; see :mod:`eventprop.masks`.
     """
 
     num_input: int
@@ -180,7 +191,7 @@ class Network:
     projections: tuple[Projection, ...]
     loss: models.Loss
     regulariser: models.Regulariser
-    regulariser_parameters: Mapping[str, float]
+    regulariser_parameters: Mapping[str, float | Sequence[float]]
     average_counts: bool
     loss_scale: float
     dt_ms: float
@@ -194,6 +205,7 @@ class Network:
     spike_timing: str = "grid"
     precision: str = "float"
     label_smoothing: float = 0.0
+    masks: Masks = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         meaning("SPIKE_TIMING", self.spike_timing, SPIKE_TIMINGS)
@@ -219,6 +231,12 @@ class Network:
         """Hidden populations and the output."""
         return (*self.hidden, self.output)
 
+    @property
+    def regularisation(self) -> list[dict[str, float]]:
+        """The regulariser's parameters by hidden layer."""
+        given = self.regulariser_parameters
+        return [{n: of_layer(value, i) for n, value in given.items()} for i in range(len(self.hidden))]
+
     def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
         """Weights drawn from each projection's normal distribution, float32 in any precision, ``(n_pre, n_post)``, and
         the delays (ms) of those that have some.
@@ -229,6 +247,7 @@ class Network:
             p.name: stream(seed, "weights", p.name).normal(p.mean, p.sd, p.shape).astype(np.float32)
             for p in self.projections
         }
+        drawn = self.living(drawn)
         for name, (p, delay) in self.delays.items():
             drawn[name] = delay.drawn(stream(seed, "delays", p.name), p.shape)
         return {name: array.astype(self.dtype) for name, array in drawn.items()}
@@ -247,8 +266,19 @@ class Network:
 
     def synaptic_shapes(self) -> dict[str, tuple[int, int]]:
         """Shape of all that synapses have: weights by projection, delays as ``projection.delay``."""
-        weights = {p.name: p.shape for p in self.projections}
-        return weights | {name: p.shape for name, (p, _) in self.delays.items()}
+        return self.weight_shapes() | {name: p.shape for name, (p, _) in self.delays.items()}
+
+    def with_masks(self, masks: Any) -> Network:
+        """The network with these synapses; raises what :func:`eventprop.masks.checked` does."""
+        return replace(self, masks=checked(masks, self.weight_shapes()))
+
+    def weight_shapes(self) -> dict[str, tuple[int, int]]:
+        """Shape of the weights by synapse population."""
+        return {p.name: p.shape for p in self.projections}
+
+    def living(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Arrays by synapse population with zeros for synapses that are not there; all others as they are."""
+        return {name: silenced(array, self.masks.get(name)) for name, array in values.items()}
 
     def trained_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of everything that may have optimiser state: weights and delays by name, trained time constants as
@@ -260,16 +290,25 @@ class Network:
         """``weights``, and delays, as contiguous arrays of the network's precision, complete and of the right shapes.
 
         Raises:
-            ValueError: names the synapse population that is missing, unknown, misshaped or not finite, or whose delays
-                are out of bounds or differ where they are shared.
+            ValueError: names the synapse population that is missing, unknown, misshaped or not finite, or has a weight
+                where no synapse is, or whose delays are out of bounds or differ where they are shared.
         """
         shapes = self.synaptic_shapes()
         check_names("weights", weights, shapes)
-        checked = {name: self._checked(synaptic(name), weights[name], shape) for name, shape in shapes.items()}
+        found = {name: self._checked(synaptic(name), weights[name], shape) for name, shape in shapes.items()}
         for name, (_, delay) in self.delays.items():
-            if problem := delay.problem(checked[name]):
+            if problem := delay.problem(found[name]):
                 raise ValueError(f"{synaptic(name)} {problem}")
-        return checked
+        self.check_silent(found)
+        return found
+
+    def check_silent(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Raise ValueError unless weights are 0 where no synapse is; names the synapse population."""
+        for name, mask in self.masks.items():
+            if number := np.count_nonzero(weights[name][~mask]):
+                raise ValueError(
+                    f"{synaptic(name)} are not 0 at {number} synapses that are not there (..._P, MASKS or set_masks)"
+                )
 
     def check_time_constants(self, values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
         """``values`` complete, as arrays ``(size,)`` of the network's precision; a number stands for the same value in
@@ -320,6 +359,11 @@ class Network:
                 f"{what} {'hold' if what.startswith(('weights', 'delays')) else 'holds'} values that are not finite"
             )
         return array
+
+
+def of_layer(value: _Value | Sequence[_Value], number: int) -> _Value:
+    """A hidden layer's entry of what is a list with one for each, or one value for all."""
+    return value[number] if isinstance(value, list | tuple) else value  # type: ignore[return-value]
 
 
 def check_names(what: str, given: Iterable[str], expected: Iterable[str]) -> None:

@@ -26,7 +26,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "exchange": ("eventprop/exchange/*",),
     "backends": ("eventprop/backends/*", "eventprop/backends/cpu/*", "eventprop/backends/genn/*"),
     "networks and data": (
-        *("eventprop/network.py", "eventprop/description.py", "eventprop/heterogeneity.py", "eventprop/data/*"),
+        *("eventprop/network.py", "eventprop/description.py", "eventprop/heterogeneity.py", "eventprop/masks.py"),
+        "eventprop/data/*",
     ),
     "models": ("models.py", "eventprop/models.py", "eventprop/own_neurons.py", "eventprop/own_losses.py"),
     "derivation": ("eventprop/derivation/*",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import os
 import sys
@@ -13,9 +14,11 @@ from typing import Any
 
 from eventprop import description, models
 from eventprop.backends.devices import problem_with
+from eventprop.masks import problems_of
 from eventprop.parameters.augmentations import check_augmentation
 from eventprop.parameters.declaration import LARGEST
 from eventprop.parameters.delays import check_delays
+from eventprop.parameters.layers import values_of
 from eventprop.parameters.loss_checks import check_loss
 from eventprop.parameters.neuron_checks import check_neurons
 
@@ -44,7 +47,7 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     problems += [problem] if problem else []
     if p.get("TENSORBOARD") and importlib.util.find_spec("tensorboardX") is None:
         problems.append("TENSORBOARD=True needs the package tensorboardX: pip install '.[tensorboard]'")
-    problems += _check_names(p) + check_neurons(p) + check_delays(p)
+    problems += _check_names(p) + problems_of(p.get("MASKS")) + check_neurons(p) + check_delays(p)
     for key in ("SPEAKER_LEFT", "REDUCED_CLASSES"):
         values = p.get(key)
         if values is not None and (not values or len(set(values)) < len(values) or min(values) < 0):
@@ -195,7 +198,7 @@ def _check_bounds(p: Mapping[str, Any]) -> Problems:
     problems = []
     if p.get("TRAIN_TAU_B") and not _adaptive(p) and "HIDDEN_NEURON_TYPE" in p:
         problems.append(
-            f'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got "{p["HIDDEN_NEURON_TYPE"]}", which has no TAU_B'
+            f'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got {json.dumps(p["HIDDEN_NEURON_TYPE"])}, without TAU_B'
         )
     for key, bound in _bounds_in_use(p).items():
         if {key, bound} <= p.keys() and p[key] < p[bound]:
@@ -205,15 +208,15 @@ def _check_bounds(p: Mapping[str, Any]) -> Problems:
 
 def _adaptive(p: Mapping[str, Any]) -> bool:
     """Whether hidden neurons have an adaptive threshold."""
-    neuron, _ = description.hidden_neurons().get(p.get("HIDDEN_NEURON_TYPE", ""), (models.LIF, ()))
-    return "tau_b" in neuron.parameters
+    kinds, known = values_of(p.get("HIDDEN_NEURON_TYPE", "")), description.hidden_neurons()
+    return any("tau_b" in known[kind][0].parameters for kind in kinds if kind in known)
 
 
 def _heterogeneous(p: Mapping[str, Any]) -> bool:
     """Whether time constants are drawn for each neuron."""
-    hidden = description.hidden_neurons().get(p.get("HIDDEN_NEURON_TYPE", ""))
+    kinds, known = values_of(p.get("HIDDEN_NEURON_TYPE", "")), description.hidden_neurons()
     outputs = description.OUTPUT_NEURONS.get(p.get("OUTPUT_NEURON_TYPE", ""), {})
-    return any("tau_mem" in drawn for _, drawn in (*([hidden] if hidden else []), *outputs.values()))
+    return any("tau_mem" in drawn for _, drawn in (*(known[k] for k in kinds if k in known), *outputs.values()))
 
 
 def _check_delay_line(p: Mapping[str, Any], num_channels: int) -> Problems:
@@ -248,8 +251,8 @@ def _check_exact(p: Mapping[str, Any]) -> Problems:
         timed = p.get("INPUT_TIMES") == "true" and "SPIKE_TIMING" in p
         return ['INPUT_TIMES="true" needs SPIKE_TIMING="exact": else nothing happens within steps'] if timed else []
     problems = []
-    if p.get("HIDDEN_NOISE", 0.0) > 0.0:
-        problems.append(f"HIDDEN_NOISE={p['HIDDEN_NOISE']:g} must be 0: a noisy potential has no closed form")
+    if any(noise > 0.0 for noise in values_of(p.get("HIDDEN_NOISE", 0.0))):
+        problems.append(f"HIDDEN_NOISE={p['HIDDEN_NOISE']} must be 0: a noisy potential has no closed form")
     if "LOSS_TYPE" in p and not models.LOSSES[p["LOSS_TYPE"]].within_steps:
         problems.append(f'LOSS_TYPE="{p["LOSS_TYPE"]}" has no closed form within a step')
     if _adaptive(p):

@@ -9,7 +9,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ class Key:
         changes: what another value changes: the "network" that given weights make, the "spikes" that samples become,
             which "samples" are taken, only the "training" of weights, or none of these, only "files".
         loaded: whether it is read when data are loaded, and stays as it is from then on.
+        per_layer: whether a list with a value for each hidden layer is one, too.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Key:
     record: str = ""
     changes: str = ""
     loaded: bool = False
+    per_layer: bool = False
 
     def check(self, value: Any) -> Any:
         """``value`` in its plain Python type.
@@ -73,6 +75,8 @@ class Key:
         Raises:
             ValueError: names the key, what is wrong and what would be right.
         """
+        if self.per_layer and (isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim)):
+            return [replace(self, per_layer=False).check(own) for own in value]
         if value is None and self.kind != "dict":
             if self.optional:
                 return None
@@ -125,15 +129,16 @@ class Key:
 
     def allowed(self) -> str:
         """The values that it takes, in words."""
+        also = ", or a list, one for each hidden layer" if self.per_layer else ""
         choices = self.values()
         if choices is not None:
-            return ", ".join(map(repr, choices))
+            return ", ".join(map(repr, choices)) + also
         bounds = [
             f"{sign} {bound:g}"
             for sign, bound in (("≥", self.least), (">", self.above), ("≤", self.most), ("<", self.below))
             if bound is not None
         ]
-        return " and ".join(bounds)
+        return (" and ".join(bounds) or "one value" * self.per_layer) + also
 
 
 def _bool(name: str, value: Any) -> bool:
@@ -381,5 +386,5 @@ def markdown(benchmarks: Mapping[str, Sequence[Key]]) -> str:
 
 def at_home(p: Mapping[str, Any]) -> dict[str, Any]:
     """``p`` with the user's own folder for the ``~`` at the start of a path."""
-    names = ("DATA_DIR", "OUT_DIR", "DATA_BUFFER_NAME", "DATA_SET")
+    names = ("DATA_DIR", "OUT_DIR", "DATA_BUFFER_NAME", "DATA_SET", "MASKS")
     return {**p, **{name: os.path.expanduser(p[name]) for name in names if isinstance(p.get(name), str)}}

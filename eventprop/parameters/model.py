@@ -17,19 +17,35 @@ from eventprop.parameters.declaration import Key
 from eventprop.parameters.neurons import neuron_keys
 
 
-def _weights(prefix: str, mean: float, sd: float, which: str) -> tuple[Key, Key]:
+def _weights(prefix: str, mean: float, sd: float, which: str) -> tuple[Key, ...]:
     return (
         of_learning(f"{prefix}_MEAN", "Model", "float", mean, f"Mean of initial weights {which}."),
         of_learning(
             f"{prefix}_STD", "Model", "float", sd, f"Standard deviation of initial weights {which}.", least=0.0
         ),
+        of_network(
+            f"{prefix}_P",
+            "Model",
+            "float",
+            1.0,
+            f"Probability with which each of the synapses {which} is there; the others stay silent.",
+            above=0.0,
+            most=1.0,
+        ),
     )
 
 
 NETWORK = (
-    of_network("NUM_HIDDEN", "Network", "int", 256, "Neurons in each hidden layer.", least=1, most=65535),
     of_network(
-        "RECURRENT", "Network", "bool", False, "Whether hidden layers are connected all to all, each with itself."
+        "NUM_HIDDEN", "Network", "int", 256, "Neurons in each hidden layer.", least=1, most=65535, per_layer=True
+    ),
+    of_network(
+        "RECURRENT",
+        "Network",
+        "bool",
+        False,
+        "Whether hidden layers are connected all to all, each with itself.",
+        per_layer=True,
     ),
     of_network("N_HID_LAYER", "Network", "int", 1, "Hidden layers, each fed by the one before.", least=1, most=100),
     of_network(
@@ -59,6 +75,7 @@ MODEL = (
         "LIF",
         "Hidden neurons, of models.NEURONS; hetLIF draws time constants around TAU_MEM and TAU_SYN for each.",
         choices=description.hidden_neurons,
+        per_layer=True,
     ),
     of_network(
         "OUTPUT_NEURON_TYPE",
@@ -103,6 +120,15 @@ MODEL = (
     *_weights("HIDDEN_OUTPUT", 0.2, 0.37, "from hidden to output neurons"),
     *_weights("HIDDEN_HIDDEN", 0.2, 0.37, "of recurrent connections"),
     *_weights("HIDDEN_HIDDENFWD", 0.02, 0.01, "from one hidden layer to the next"),
+    of_declarations(
+        "MASKS",
+        "Model",
+        "str",
+        None,
+        "File (.npz) with a boolean array (n_pre, n_post) for each synapse population of which not all synapses are "
+        "there, by its name (in_to_hid, ...), in place of those drawn.",
+        optional=True,
+    ),
     of_start(
         "WEIGHT_INIT",
         "Model",
@@ -156,6 +182,7 @@ MODEL = (
         "Probability with which a hidden spike is dropped in training: the neuron is reset, its spike goes nowhere.",
         least=0.0,
         below=1.0,
+        per_layer=True,
     ),
     of_loop(
         "HIDDEN_NOISE",
@@ -165,6 +192,7 @@ MODEL = (
         "Noise on hidden membranes in training: what 1 ms adds has this standard deviation.",
         "1/sqrt(ms)",
         least=0.0,
+        per_layer=True,
     ),
     of_learning(
         "REG_TYPE",
@@ -175,19 +203,51 @@ MODEL = (
         choices=tuple(models.REGULARISERS),
     ),
     of_learning(
-        "LBD_UPPER", "Model", "float", 0.000005, "Strength of regularisation for neurons above NU_UPPER.", least=0.0
+        "LBD_UPPER",
+        "Model",
+        "float",
+        0.000005,
+        "Strength of regularisation for neurons above NU_UPPER.",
+        least=0.0,
+        per_layer=True,
     ),
     of_learning(
-        "LBD_LOWER", "Model", "float", 0.001, "Strength of regularisation for neurons below NU_UPPER.", least=0.0
+        "LBD_LOWER",
+        "Model",
+        "float",
+        0.001,
+        "Strength of regularisation for neurons below NU_UPPER.",
+        least=0.0,
+        per_layer=True,
     ),
     of_learning(
-        "NU_UPPER", "Model", "float", 2.0, "Target of spikes per hidden neuron and trial.", "spikes", least=0.0
+        "NU_UPPER",
+        "Model",
+        "float",
+        2.0,
+        "Target of spikes per hidden neuron and trial.",
+        "spikes",
+        least=0.0,
+        per_layer=True,
     ),
     of_learning(
-        "RHO_UPPER", "Model", "float", 5000.0, "Thomas1's target of spikes per layer and trial.", "spikes", least=0.0
+        "RHO_UPPER",
+        "Model",
+        "float",
+        5000.0,
+        "Thomas1's target of spikes per layer and trial.",
+        "spikes",
+        least=0.0,
+        per_layer=True,
     ),
     of_learning(
-        "GLB_UPPER", "Model", "float", 1e-5, "Strength of Thomas1's regularisation above RHO_UPPER.", least=0.0
+        "GLB_UPPER",
+        "Model",
+        "float",
+        1e-5,
+        "Strength of Thomas1's regularisation above RHO_UPPER.",
+        least=0.0,
+        per_layer=True,
     ),
     of_loop(
         "REWIRE_SILENT",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from eventprop import description, models
 from eventprop.derivation.values import evaluate
 from eventprop.heterogeneity import DISTRIBUTIONS, draws_of
+from eventprop.parameters.layers import each_layer
 
 __all__ = ["check_neurons"]
 
@@ -20,21 +21,36 @@ Problems = list[str]
 
 def check_neurons(p: Mapping[str, Any]) -> Problems:
     """A line for each thing that is wrong, given keys that are right by themselves."""
-    hidden = description.hidden_neurons().get(p.get("HIDDEN_NEURON_TYPE", ""))
-    if hidden is None or not {"LOSS_TYPE", "OUTPUT_NEURON_TYPE", "N_HID_LAYER"} <= p.keys():
+    if not {"HIDDEN_NEURON_TYPE", "LOSS_TYPE", "OUTPUT_NEURON_TYPE", "N_HID_LAYER"} <= p.keys():
         return []
+    known = description.hidden_neurons()
+    hidden = [known[kind][0] for kind in each_layer(p["HIDDEN_NEURON_TYPE"], p["N_HID_LAYER"])]
     try:
         output = description.output_neuron(p["OUTPUT_NEURON_TYPE"], models.LOSSES[p["LOSS_TYPE"]])[0]
     except ValueError:
         return []  # told elsewhere
-    neurons = {f"hidden{i}": hidden[0] for i in range(p["N_HID_LAYER"])} | {"hidden": hidden[0], "output": output}
+    neurons = {f"hidden{i}": _Named.of(neuron) for i, neuron in enumerate(hidden)}
+    neurons |= {"hidden": _Named.of(*hidden), "output": _Named.of(output)}
     problems = [line for key in ("TRAIN_PARAMETERS", "HETEROGENEOUS") for line in _named(p, key, neurons)]
     problems += _drawn(p, neurons)
     problems += _bounded(p, neurons)
-    return problems or [*_at_start(p, hidden[0]), *_exact(p, hidden[0])]
+    different = {neuron.name: neuron for neuron in hidden}.values()
+    return problems or [line for neuron in different for line in (*_at_start(p, neuron), *_exact(p, neuron))]
 
 
-def _named(p: Mapping[str, Any], key: str, neurons: Mapping[str, models.Neuron]) -> Iterator[str]:
+class _Named(NamedTuple):
+    """What neurons are called, and the parameters that all of them have."""
+
+    name: str
+    parameters: dict[str, models.Parameter]
+
+    @classmethod
+    def of(cls, *neurons: models.Neuron) -> _Named:
+        common = {n: of for n, of in neurons[0].parameters.items() if all(n in other.parameters for other in neurons)}
+        return cls(" and ".join(dict.fromkeys(neuron.name for neuron in neurons)), common)
+
+
+def _named(p: Mapping[str, Any], key: str, neurons: Mapping[str, _Named]) -> Iterator[str]:
     """Populations and their parameters are there."""
     for population, given in p.get(key, {}).items():
         if population not in neurons:
@@ -51,7 +67,7 @@ def _named(p: Mapping[str, Any], key: str, neurons: Mapping[str, models.Neuron])
                 yield f"{key}: {neurons[population].name} neurons of {population} have no parameter {name!r}{hint}"
 
 
-def _drawn(p: Mapping[str, Any], neurons: Mapping[str, models.Neuron]) -> Problems:
+def _drawn(p: Mapping[str, Any], neurons: Mapping[str, _Named]) -> Problems:
     problems = []
     for population, given in p.get("HETEROGENEOUS", {}).items():
         if population not in neurons or not isinstance(given, list | tuple | Mapping):
@@ -81,7 +97,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
-def _bounded(p: Mapping[str, Any], neurons: Mapping[str, models.Neuron]) -> Problems:
+def _bounded(p: Mapping[str, Any], neurons: Mapping[str, _Named]) -> Problems:
     """Bounds are pairs; what is trained or drawn starts within them."""
     problems = []
     there = {name: of for neuron in neurons.values() for name, of in neuron.parameters.items()}

@@ -15,6 +15,7 @@ from eventprop.parameters.checks import check_together
 from eventprop.parameters.declaration import Defaults, Key, at_home, resolve
 from eventprop.parameters.delays import DELAYS
 from eventprop.parameters.general import EXPERIMENT, GENERAL, METHODS
+from eventprop.parameters.layers import values_of, with_layers
 from eventprop.parameters.learning import LEARNING
 from eventprop.parameters.model import LOSS, MODEL, NETWORK
 from eventprop.parameters.neurons import with_own_neurons
@@ -130,13 +131,15 @@ def resolve_benchmark(
         of_ones_own.register(p.get(kind, {}) if isinstance(p, Mapping) else {})
     resolved, problems = resolve(p, with_own_neurons(keys), aliases, dead, OF_OTHERS)
     resolved = at_home(resolved)
+    problems += with_layers(resolved, keys)
     problems += complete(resolved) if complete else []
     problems += check_together(resolved, num_channels(resolved) if callable(num_channels) else num_channels)
     problems += own(resolved) if own else []
     problems += [] if complete else _check_loss(resolved)
     if problems:
         raise ValueError("\n".join(problems))
-    resolved["NEURONS"] |= own_neurons.used(resolved["HIDDEN_NEURON_TYPE"])
+    for kind in values_of(resolved["HIDDEN_NEURON_TYPE"]):
+        resolved["NEURONS"] |= own_neurons.used(kind)
     if resolved["SPK_REC_STEPS"] is None:
         resolved["SPK_REC_STEPS"] = round(resolved["TRIAL_MS"] / resolved["DT_MS"])
     resolved["LOSSES"] |= own_losses.used(resolved["LOSS_TYPE"])

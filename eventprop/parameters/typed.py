@@ -6,6 +6,7 @@ import ast
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,13 +47,16 @@ def parse_value(text: str, key: Key | None = None) -> Any:
     """A value of the command line, by its key's kind where there is one; what is no such value stays text.
 
     Truth values and None in any case of letters; numbers as Python writes them; lists and dictionaries as JSON or
-    Python writes them; texts as they are, or in double quotes.
+    Python writes them; texts as they are, or in double quotes; lists by hidden layer with such values within.
     """
     word = text.strip().lower()
     if word in ("none", "null") and (key is None or key.kind != "str" or key.optional):
         return None
     if key is None:
         return _literal(text, _WORDS.get(word, text))
+    if key.per_layer and word.startswith("[") and word.endswith("]"):
+        one = replace(key, per_layer=False)
+        return [parse_value(entry.strip(" '"), one) for entry in text.strip()[1:-1].split(",") if entry.strip()]
     if key.kind == "str":
         quoted = _literal(text, text) if text.startswith('"') else text
         return quoted if isinstance(quoted, str) else text

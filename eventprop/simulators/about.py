@@ -69,6 +69,7 @@ def described(simulator: Simulator) -> str:
     """The object as a text of several lines; what is trained has a star."""
     data, network, p = simulator.data, simulator._network, simulator.p
     constants, weights, delays = simulator.time_constants(), simulator.weights(), simulator.delays()
+    there = {s.name: network.masks.get(s.name, np.ones(s.shape, bool)) for s in network.projections}
     layers = [("layer", "neurons", "type", "time constants (ms)", "spikes of a neuron in a trial")]
     activity = _activity(simulator)
     for q in network.populations:
@@ -77,9 +78,11 @@ def described(simulator: Simulator) -> str:
     synapses = [("synapses", "from", "to", "number", "weights", "delays (ms)")]
     for s in network.projections:
         late = _spread(delays[s.name]) + "*" * (s.name + DELAY in network.trained_shapes()) if s.name in delays else ""
-        drawn = _spread(weights[s.name]) + "*" * s.trained
-        synapses.append((s.name, s.source, s.target, f"{weights[s.name].size:,}", drawn, late))
+        drawn, number = _spread(weights[s.name][there[s.name]]) + "*" * s.trained, int(np.count_nonzero(there[s.name]))
+        sparse = f" of {there[s.name].size:,}" if s.name in network.masks else ""
+        synapses.append((s.name, s.source, s.target, f"{number:,}{sparse}", drawn, late))
     trained = sum(math.prod(shape) for shape in network.trained_shapes().values())
+    trained -= sum(int(np.count_nonzero(~there[s.name])) for s in network.projections if s.trained)
     threads = p["NUM_THREADS"] or "all"
     return "\n".join(
         [

@@ -93,8 +93,12 @@ def _of(record: type[_Record], p: Mapping[str, Any], **more: Any) -> _Record:
     return record(**{name: p[name.upper()] for name in names if name.upper() in p}, **more)
 
 
+def _is_numeric(value: Any) -> bool:
+    return all(isinstance(v, int | float) for v in (value if isinstance(value, list) else [value]))
+
+
 def _network(p: Mapping[str, Any]) -> NetworkSettings:
-    """Every number that has no field of its own is among the values."""
+    """Every number that has no field of its own is among the values, and so are lists of numbers."""
     own = {f.name for f in fields(NetworkSettings)}
-    numbers = {key.lower(): value for key, value in p.items() if isinstance(value, int | float)}
+    numbers = {key.lower(): value for key, value in p.items() if _is_numeric(value)}
     return _of(NetworkSettings, p, values={name: value for name, value in numbers.items() if name not in own})

@@ -13,6 +13,7 @@ import numpy as np
 from eventprop import models
 from eventprop.network import Network
 from eventprop.parameters.declaration import Key
+from eventprop.parameters.layers import values_of
 from eventprop.parameters.neurons import with_own_neurons
 from eventprop.training import checkpoint
 from eventprop.training.checkpoint import TrainingState
@@ -64,7 +65,8 @@ class Resuming:
         if not path.exists():
             found = checkpoint.load_flat(path, network)
             if found is not None:
-                return Loaded(TrainingState(**found, moments=no_moments(network), rate=LearningRate.start(rate)))
+                own: dict[str, Any] = {"moments": no_moments(network), "masks": dict(network.masks)}
+                return Loaded(TrainingState(**found, **own, rate=LearningRate.start(rate)))
             if missing_is_new:
                 return Loaded()
         if self.p["NEURONS"]:
@@ -91,10 +93,11 @@ class Resuming:
         Raises:
             ValueError: the checkpoint is of a neuron that is declared otherwise.
         """
-        kind, theirs = self.p["HIDDEN_NEURON_TYPE"], saved.get("NEURONS") or {}
-        if saved.get("HIDDEN_NEURON_TYPE") == kind and theirs.get(kind) != self.p["NEURONS"].get(kind):
-            differing = _difference(theirs.get(kind, {}), self.p["NEURONS"].get(kind, {}))
-            raise ValueError(f"{path} is of another neuron {kind!r}: {differing}")
+        theirs, there = saved.get("NEURONS") or {}, list(values_of(saved.get("HIDDEN_NEURON_TYPE")))
+        for kind, ours in self.p["NEURONS"].items():
+            if kind in there and kind in values_of(self.p["HIDDEN_NEURON_TYPE"]) and theirs.get(kind) != ours:
+                differing = _difference(theirs.get(kind, {}), ours)
+                raise ValueError(f"{path} is of another neuron {kind!r}: {differing}")
 
     def _check_data(self, path: Path, saved: Mapping[str, Any]) -> None:
         """A run goes on with the data that it began with, where these have a fingerprint.

@@ -148,7 +148,7 @@ class Simulator(Starting):
         """
         drawn = {**p, "MODEL_SEED": self.p["MODEL_SEED"]}
         network, settings = self.network(drawn), Records.of(p)
-        state, path, _ = Resuming(p, self.keys).load(p["NAME"], network, settings.loop.rate)
+        state, path, _ = loaded = Resuming(p, self.keys).load(p["NAME"], network, settings.loop.rate)
         if trained and (not (self._current or self._given) if state is None else path is not None and not state.epoch):
             where = "" if path is None else f" (no epoch of {path} is complete)"
             raise ValueError(
@@ -158,9 +158,10 @@ class Simulator(Starting):
         weights = self._current or self._given if state is None else state.weights
         weights = weights or self._start(drawn).initial_weights(self.p["MODEL_SEED"])
         own = self._current_time_constants or self._given_time_constants if state is None else state.time_constants
+        network = self._with_masks_of(loaded, network, drawn, trained=True)
         checked = network.check_weights(weights), network.check_time_constants(with_own(network, own))
         if plain:
-            network = self.network(drawn, plain=True)
+            network = replace(self.network(drawn, plain=True), masks=network.masks)
         return engine_with(replace(settings.backend, pipeline=False), network, *checked, ranks)
 
     def _train(
@@ -236,6 +237,7 @@ class Simulator(Starting):
         loop = settings.loop
         if loop.rewire_silent or not (loaded.state or self._given):
             network = self._start(p)
+        network = self._with_masks_of(loaded, network, p, trained=False)
         state = loaded.state or self._fresh(loop, network)
         if done := is_done(state.history, p["EARLY_STOPPING"]):
             loop = replace(loop, n_epoch=state.epoch)
@@ -331,7 +333,8 @@ class Simulator(Starting):
             for q in network.populations
         }
         rate = LearningRate.start(loop.rate)
-        return TrainingState(weights=weights, moments=no_moments(network), rate=rate, time_constants=own)
+        masks = dict(network.masks)
+        return TrainingState(weights=weights, moments=no_moments(network), rate=rate, time_constants=own, masks=masks)
 
     def _test(self, p: dict[str, Any], evaluation: Subset, training: Subset | None = None) -> RunResult:
         """One pass over ``evaluation`` without learning; one line in the results file, no checkpoint.

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from eventprop import backends
+from eventprop import backends, masks
 from eventprop.data.splits import everything, reduce_classes
 from eventprop.network import Network
 from eventprop.simulators.inspection import Inspection
 from eventprop.simulators.records import Records
+from eventprop.simulators.resuming import Loaded
 from eventprop.training import fluctuation
 
 __all__ = ["Starting"]
@@ -19,7 +20,24 @@ __all__ = ["Starting"]
 class Starting(Inspection):
     """The part of a simulator that knows how its weights begin."""
 
-    _started: tuple[Any, Network] | None = None
+    def _with_masks_of(self, loaded: Loaded, network: Network, p: Mapping[str, Any], *, trained: bool) -> Network:
+        """The network with the synapses that a loaded state is of.
+
+        Args:
+            trained: whether weights that this object has trained are taken where nothing was loaded, with theirs.
+
+        Raises:
+            ValueError: ``MASKS`` or ``set_masks`` ask for others than the state's.
+        """
+        if loaded.state is None:
+            return replace(network, masks=self._network.masks) if trained and self._current else network
+        asked = network.masks if p["MASKS"] else {name: network.masks[name] for name in self._given_masks}
+        if not masks.are_equal(asked, {name: there for name, there in loaded.state.masks.items() if name in asked}):
+            raise ValueError(
+                f"{loaded.path or 'what is loaded'} has other synapses than MASKS or set_masks ask for; without these "
+                "it goes on with its own"
+            )
+        return replace(network, masks=loaded.state.masks)
 
     def _start(self, p: Mapping[str, Any]) -> Network:
         """The network of resolved parameters, with initial weights as ``WEIGHT_INIT`` has them.

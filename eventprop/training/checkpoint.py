@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import files, models
+from eventprop.masks import Masks
 from eventprop.network import DELAY, PRECISIONS, Network, flat_file, synaptic
 from eventprop.reports.results import Place
 from eventprop.training import journal
@@ -33,7 +34,7 @@ from eventprop.training.schedule import LearningRate
 __all__ = ["Live", "TrainingState", "checkpoint_path", "load", "load_flat", "save", "save_flat", "trained_epochs"]
 
 _FORMAT = 4  # 1 had no time constants: they were those of p; 2 had history and collected arrays in it, and no journal
-_WITHOUT_LIVE = 3  # what is written where no average is evaluated
+_PLAIN = 3  # what is written where there are neither averages nor masks
 _FLAT_TIME_CONSTANTS = {"tau_mem": "taum", "tau_syn": "tausyn", "tau_b": "taub"}
 _DELAY_KEYS = "the keys ..._DELAY_MAX, and DELAY_PER"
 
@@ -70,6 +71,7 @@ class TrainingState:
         mark: where history, collected and recorded arrays are kept; None where they are not.
         live: what training goes on with, where that is not ``weights`` and ``time_constants``.
         done: share of the run's epochs that was over before the last update; not saved.
+        masks: which synapses are there, of synapse populations that lack some.
     """
 
     weights: dict[str, np.ndarray]
@@ -87,6 +89,7 @@ class TrainingState:
     mark: Mark | None = None
     live: Live | None = None
     done: float = 0.0
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
 
     def held(self) -> list[TrainingState | Live]:
         """What has weights and time constants: itself and, where there is one, what training goes on with."""
@@ -105,7 +108,7 @@ def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix
         saved: the run's parameters, kept with it.
     """
     meta = {
-        "format": _WITHOUT_LIVE if state.live is None else _FORMAT,
+        "format": _PLAIN if state.live is None and not state.masks else _FORMAT,
         "p": dict(saved),
         "rate": asdict(state.rate),
         "places": {name: asdict(place) for name, place in state.places.items()},
@@ -115,6 +118,7 @@ def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix
     if state.live is not None:
         meta["live"] = state.live.updates
     arrays: dict[str, np.ndarray] = {"meta": np.array(json.dumps(meta))}
+    arrays |= {f"mask/{name}": mask for name, mask in state.masks.items()}
     for prefix, held in zip(("", "live/"), state.held(), strict=False):
         arrays |= {f"{prefix}w/{name}": w for name, w in held.weights.items()}
         arrays |= {f"{prefix}tau/{q}/{n}": a for q, values in held.time_constants.items() for n, a in values.items()}
@@ -129,11 +133,8 @@ def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix
 def checksum(state: TrainingState) -> int:
     """CRC-32 of weights, time constants, live ones as well, and moments."""
     value = 0
-    for held in state.held():
-        for own in (held.weights, *held.time_constants.values()):
-            for array in own.values():
-                value = zlib.crc32(np.ascontiguousarray(array).data, value)
-    for array in (a for own in state.moments.values() for a in own.values()):
+    own = [values for held in state.held() for values in (held.weights, *held.time_constants.values())]
+    for array in (a for values in (*own, *state.moments.values()) for a in values.values()):
         value = zlib.crc32(np.ascontiguousarray(array).data, value)
     return value
 
@@ -209,7 +210,7 @@ def _state(meta: Any, arrays: Mapping[str, np.ndarray]) -> TrainingState:
     """
     if not isinstance(meta["format"], int) or not 1 <= meta["format"] <= _FORMAT:
         raise ValueError(f"it has format {meta['format']!r}, and this version reads 1 to {_FORMAT}")
-    groups: dict[str, dict[str, np.ndarray]] = {"w": {}, "m": {}, "v": {}, "tau": {}, "collected": {}}
+    groups: dict[str, dict[str, np.ndarray]] = {"w": {}, "m": {}, "v": {}, "tau": {}, "mask": {}, "collected": {}}
     live: dict[str, dict[str, np.ndarray]] = {"w": {}, "tau": {}}
     for name, array in arrays.items():
         where, name = (live, name.removeprefix("live/")) if name.startswith("live/") else (groups, name)
@@ -227,6 +228,7 @@ def _state(meta: Any, arrays: Mapping[str, np.ndarray]) -> TrainingState:
     tau = groups.pop("tau")
     return TrainingState(
         weights=groups.pop("w"),
+        masks=groups.pop("mask"),
         moments=groups,
         rate=LearningRate(**{name: _number(name, value) for name, value in meta["rate"].items()}),
         places={
@@ -341,6 +343,7 @@ def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -
     _check_finite(path, moments)
     for held in state.held() if to_train else [state]:
         _check_held(path, held, network)
+        _check_masks(path, state.masks, held.weights, network)
 
 
 def _check_held(path: Path, held: TrainingState | Live, network: Network) -> None:
@@ -369,6 +372,14 @@ def _check_delays(paths: Mapping[str, Path], weights: Mapping[str, np.ndarray], 
     for name, (_, delay) in network.delays.items():
         if problem := delay.problem(weights[name]):
             raise ValueError(f"{paths[name]}: {synaptic(name)} {problem} (check {_DELAY_KEYS})")
+
+
+def _check_masks(path: Path, masks: Masks, weights: Mapping[str, np.ndarray], network: Network) -> None:
+    """Masks fit this network, and weights are 0 where they say that no synapse is."""
+    try:
+        network.with_masks(masks).check_silent(weights)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]) -> None:

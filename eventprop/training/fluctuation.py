@@ -11,10 +11,10 @@ both are taken from the data here: with x_j(t) the potential that the spikes of 
 the distance of the threshold from rest. The variance is that over time and over neurons: of Poisson trains <x_j^2> is
 r int(e^2), as published, plus (r int(e))^2, by which neurons differ in their means; it is small where spikes are few.
 <> is over training samples and times, each with the weight sum_j x_j(t)^2 of what arrives, so that silence before,
-between and after spikes does not count. The engine itself measures the sums, with
-weights so small that nothing spikes: with delays, copies of the input and any neuron, of which it is the linear
-response. Layers follow each other from below, so that each is measured with the spikes that it will see; where a layer
-is silent all the same, or never is, its weights are scaled until it is neither.
+between and after spikes does not count. The engine itself measures the sums, with weights so small that nothing spikes:
+with delays, copies of the input and any neuron, of which it is the linear response, and of synapses that are there
+alone. Layers follow each other from below, so that each is measured with the spikes that it will see; where a layer is
+silent all the same, or never is, its weights are scaled until it is neither.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 
 from eventprop.backends import Engine
 from eventprop.data.spikes import SpikeSet
+from eventprop.masks import silenced
 from eventprop.network import Network, Population, Projection
 from eventprop.streams import stream
 from eventprop.training.potential import Probe, by_layer, distance, feeding, key_of, recurrent
@@ -82,6 +83,7 @@ def fluctuating(
     probe = Probe(engine, spikes, np.sort(chosen), batch)
     weights = network.initial_weights(seed)
     unit = {p.name: stream(seed, "weights", p.name).normal(0.0, 1.0, p.shape) for p in network.projections}
+    unit = network.living(unit)
     itself = [p for layer in network.hidden if (p := recurrent(network, layer)) is not None]
     weights |= {p.name: weights[p.name] * 0 for p in itself}
     found: dict[str, tuple[float, float]] = {}
@@ -94,15 +96,22 @@ def fluctuating(
         own = recurrent(network, population)
         if own is not None and below.name in found:
             above = network.populations[number + 1]
-            squares = _response(probe, above, feeding(network, above), weights, unit).squares
+            outgoing = feeding(network, above)
+            squares = _response(probe, above, outgoing, weights, unit).squares
+            squares *= _density(network, own) / _density(network, outgoing)
             share, (mean, sd) = s.fluctuation_recurrent, found[below.name]
             sd_own = s.fluctuation_std * distance(population) * np.sqrt(share / squares) if squares > 0.0 else 0.0
             found |= {below.name: _rounded(mean, sd * np.sqrt(1.0 - share)), own.name: _rounded(0.0, sd_own)}
-            weights |= {p.name: _drawn(weights, unit, p, *found[p.name]) for p in (below, own)}
+            weights |= {p.name: _drawn(network, weights, unit, p, *found[p.name]) for p in (below, own)}
     projections = tuple(
         replace(p, mean=found[p.name][0], sd=found[p.name][1]) if p.name in found else p for p in network.projections
     )
     return replace(network, projections=projections)
+
+
+def _density(network: Network, p: Projection) -> float:
+    """Which share of a projection's synapses is there."""
+    return float(network.masks[p.name].mean()) if p.name in network.masks else 1.0
 
 
 def _rounded(mean: float, sd: float) -> tuple[float, float]:
@@ -110,9 +119,9 @@ def _rounded(mean: float, sd: float) -> tuple[float, float]:
     return float(f"{mean:.4g}"), float(f"{sd:.4g}")
 
 
-def _drawn(weights: Weights, unit: Weights, p: Projection, mean: float, sd: float) -> np.ndarray:
+def _drawn(network: Network, weights: Weights, unit: Weights, p: Projection, mean: float, sd: float) -> np.ndarray:
     """Initial weights of that mean and standard deviation, as :meth:`Network.initial_weights` draws them."""
-    return (mean + sd * unit[p.name]).astype(weights[p.name].dtype)
+    return silenced((mean + sd * unit[p.name]).astype(weights[p.name].dtype), network.masks.get(p.name))
 
 
 def _response(probe: Probe, population: Population, p: Projection, weights: Weights, unit: Weights) -> _Response:
@@ -124,12 +133,13 @@ def _response(probe: Probe, population: Population, p: Projection, weights: Weig
         other = {**weights, p.name: (small * w).astype(weights[p.name].dtype)}
         return [(v - rest) / small for v in probe.potentials(population, other)]
 
+    there = silenced(np.ones(p.shape), probe.network.masks.get(p.name))
     # Over neurons, whose weights are independent, the mean of the squared potential is sum_j x_j^2 at each time.
     squares = np.concatenate([np.square(v, dtype=np.float64).mean(axis=2) for v in potentials(unit[p.name])])
     total = squares.sum()
     if not total > 0.0:
         return _Response(0.0, 0.0, 0.0)
-    sums = np.concatenate([v.mean(axis=2, dtype=np.float64) for v in potentials(np.ones(p.shape))])
+    sums = np.concatenate([v.mean(axis=2, dtype=np.float64) for v in potentials(there)])
     mean = float((squares * sums).sum() / total)
     return _Response(mean, float((squares * (sums - mean) ** 2).sum() / total), float((squares**2).sum() / total))
 
@@ -152,7 +162,7 @@ def _awake(
     way = 0
     for _ in range(_TRIES):
         mean, sd = _rounded(mean, sd)
-        weights[p.name] = _drawn(weights, unit, p, mean, sd)
+        weights[p.name] = _drawn(probe.network, weights, unit, p, mean, sd)
         found = 0 if not population.model.threshold else _misfit(probe, population, weights)
         if found == 0 or way == -found:
             break

@@ -1,7 +1,8 @@
 """Rewiring: hidden neurons that were silent for a whole epoch get other feed-forward weights.
 
 New weights come from the distribution that the projection's first weights came from, or the old ones are lifted by a
-constant. Recurrent weights, weights onto other neurons and the optimiser's moments stay as they are.
+constant. Recurrent weights, weights onto other neurons and the optimiser's moments stay as they are, and so do synapses
+that are not there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from eventprop.masks import silenced
 from eventprop.network import Network
 from eventprop.streams import stream
 
@@ -33,11 +35,11 @@ def rewire(
         for projection in network.projections:
             if projection.target != layer.name or projection.source == layer.name or not columns.size:
                 continue
-            w = weights[projection.name].copy()
+            w, mask = weights[projection.name].copy(), network.masks.get(projection.name)
             if lift != 0.0:
                 w[:, columns] += np.float32(lift)
             else:
                 random = stream(seed, "rewiring", projection.name, epoch)
                 w[:, columns] = random.normal(projection.mean, projection.sd, (w.shape[0], columns.size))
-            rewired[projection.name] = w
+            rewired[projection.name] = silenced(w, mask)
     return rewired

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,8 @@ class LoopSettings:
     rate: RateSettings
     adam: AdamSettings
     pdrop_input: float = 0.0
-    pdrop_hidden: float = 0.0
-    hidden_noise: float = 0.0
+    pdrop_hidden: float | Sequence[float] = 0.0
+    hidden_noise: float | Sequence[float] = 0.0
     grad_clip: float = 0.0
     average_weights: float = 0.0
     ema_which: str = "validation"

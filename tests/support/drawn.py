@@ -44,6 +44,12 @@ def rounded(values: Array) -> Array:
     return np.asarray(values).astype(np.float32).astype(np.float64)
 
 
+def layers_of(rows: int, sizes: tuple[int, ...], *values: Any) -> list[tuple[Any, ...]]:
+    """By layer, how many sources and neurons it has, and its entry of each value that is a tuple with one for each."""
+    each = (own if isinstance(own, tuple) else (own,) * len(sizes) for own in values)
+    return list(zip((rows, *sizes[:-1]), sizes, *each, strict=True))
+
+
 def random_layer(
     rng: np.random.Generator,
     sources: int,

@@ -10,31 +10,32 @@ import numpy as np
 
 from eventprop.backends.cpu.engine import CpuEngine
 from tests.support import grid_numpy, oracle
-from tests.support.drawn import Events, random_layer, rounded
+from tests.support.drawn import Events, layers_of, random_layer, rounded
 from tests.support.oracle import Layer
 from tests.support.small import PARAMETERS, Case, flat, gradients_of, relative
 
 
 def few_spikes_case(
     seed: int,
-    kind: str = "hetLIF",
+    kind: str | tuple[str, ...] = "hetLIF",
     loss: str = "sum",
     *,
     sizes: tuple[int, ...] = (4,),
-    recurrent: bool = True,
+    recurrent: bool | tuple[bool, ...] = True,
     v_reset: float = 0.0,
     grid_ms: int = 1,
     **options: Any,
 ) -> Case:
     """A random network for the oracle: 6 inputs with 2 spikes each at multiples of ``grid_ms``, a few hidden spikes, 3
-    outputs, 60 ms. All kinds of neurons have trained time constants, those of "LIF" are the same for all neurons."""
+    outputs, 60 ms; ``kind`` and ``recurrent`` of all layers or of each. All kinds of neurons have trained time
+    constants, those of "LIF" are the same for all neurons."""
     rng = np.random.default_rng(seed)
     own, spiking = kind != "LIF", loss in grid_numpy.SPIKING_LOSSES
     rows = 6 * options.get("copies", 1)
     hidden: list[Layer] = []
-    for sources, size in zip((rows, *sizes), sizes, strict=False):
-        w_rec = rounded(rng.normal(0.0, 0.6 / np.sqrt(size), (size, size))) if recurrent else None
-        adapts = {"tau_b": rounded(rng.uniform(25, 50, size)), "b_incr": 0.15, "b_init": 0.1} if kind == "ALIF" else {}
+    for sources, size, of, again in layers_of(rows, sizes, kind, recurrent):
+        w_rec = rounded(rng.normal(0.0, 0.6 / np.sqrt(size), (size, size))) if again else None
+        adapts = {"tau_b": rounded(rng.uniform(25, 50, size)), "b_incr": 0.15, "b_init": 0.1} if of == "ALIF" else {}
         mean, sd = (1.4 * 6 / rows, 0.4) if not hidden else (5.0 / sources, 1.5 / np.sqrt(sources))
         hidden.append(random_layer(rng, sources, size, mean, sd, own, w_rec=w_rec, v_reset=v_reset, **adapts))
     mean, sd = (6.0 / sizes[-1], 1.5 / np.sqrt(sizes[-1])) if spiking else (0.0, 2.0 / np.sqrt(sizes[-1]))

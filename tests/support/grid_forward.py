@@ -30,6 +30,8 @@ _NODES, _WEIGHTS = 0.5 * (_NODES + 1.0), 0.5 * _WEIGHTS  # for the interval [0, 
 class Regularisation:
     """Strengths and targets of the spike count regularisation, "simple" by default, "Thomas1" with a `glb_upper`.
 
+    Of all hidden layers, or as tuples with one for each.
+
     Args:
         lbd_upper, lbd_lower: strength for counts above the target, and for all others.
         nu_upper: target count of each hidden neuron.
@@ -38,19 +40,20 @@ class Regularisation:
         counts: by hidden layer, (neuron,) counts to use in place of the sample's own, such as a mean over the batch.
     """
 
-    lbd_upper: float = 0.0
-    lbd_lower: float = 0.0
-    nu_upper: float = 0.0
-    rho_upper: float = np.inf
-    glb_upper: float = 0.0
+    lbd_upper: Any = 0.0
+    lbd_lower: Any = 0.0
+    nu_upper: Any = 0.0
+    rho_upper: Any = np.inf
+    glb_upper: Any = 0.0
     counts: Sequence[Array] | None = None
 
-    def jump(self, counts: Array) -> Array:
+    def jump(self, counts: Array, layer: int = 0) -> Array:
         """(neuron,) what lambda_v loses at each spike of a layer with these counts, for a batch of one."""
-        excess = counts.sum() - self.rho_upper
-        common = self.glb_upper * excess / len(counts) if excess > 0 else 0.0
-        strength = np.where(counts > self.nu_upper, self.lbd_upper, self.lbd_lower)
-        return common + strength * (counts - self.nu_upper)
+        given = (self.lbd_upper, self.lbd_lower, self.nu_upper, self.rho_upper, self.glb_upper)
+        upper, lower, nu, rho, glb = (own[layer] if isinstance(own, tuple) else own for own in given)
+        excess = counts.sum() - rho
+        common = glb * excess / len(counts) if excess > 0 else 0.0
+        return common + np.where(counts > nu, upper, lower) * (counts - nu)
 
 
 @dataclass(frozen=True)

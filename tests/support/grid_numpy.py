@@ -275,7 +275,7 @@ def _hidden_drive(
     """What enters the adjoints of a hidden layer, given the errors that its targets sent."""
     reg = regularisation or Regularisation()
     counts = record.counts[f"hidden{number}"] if reg.counts is None else np.asarray(reg.counts[number], np.float64)
-    return _Drive(np.zeros(errors.shape), errors, np.zeros(errors.shape[1]), reg.jump(counts) / batch)
+    return _Drive(np.zeros(errors.shape), errors, np.zeros(errors.shape[1]), reg.jump(counts, number) / batch)
 
 
 def backward(

@@ -18,7 +18,7 @@ from eventprop.derivation import derived
 from eventprop.network import DELAY, Delay, Network, Population, Projection, Randomness
 from tests.support import grid_numpy, oracle
 from tests.support.counter_random import is_dropped, normal
-from tests.support.drawn import Events, Stamps, random_layer, rounded, spike_set, timed_spike_set
+from tests.support.drawn import Events, Stamps, layers_of, random_layer, rounded, spike_set, timed_spike_set
 from tests.support.expected import Expected
 from tests.support.oracle import Array, Layer
 
@@ -76,7 +76,7 @@ class Case:
         dt_ms: the step.
         loss: its name.
         taus: time constants of the engine's neurons: "trained", "own" (one for each neuron) or "shared".
-        regulariser, strengths: its name and parameters.
+        regulariser, strengths: its name and parameters, of all layers or as tuples of each.
         min_denominator: None for no bound.
         frozen: synapse populations that are not trained.
         told: what outputs are compared with in the place of labels, as the loss takes it.
@@ -91,7 +91,7 @@ class Case:
     loss: str
     taus: str = "trained"
     regulariser: str = "none"
-    strengths: Mapping[str, float] = field(default_factory=dict)
+    strengths: Mapping[str, Any] = field(default_factory=dict)
     min_denominator: float | None = 0.2
     frozen: tuple[str, ...] = ()
     copies: int = 1
@@ -345,7 +345,7 @@ def differences(expected: Expected, engine: CpuEngine, result: BatchResult) -> d
 
 def random_case(
     seed: int = 0,
-    kind: str = "hetLIF",
+    kind: str | tuple[str, ...] = "hetLIF",
     loss: str = "sum",
     *,
     sizes: tuple[int, ...] = (70,),
@@ -355,14 +355,14 @@ def random_case(
     steps: int = 120,
     dt_ms: float = 0.5,
     rate: float = 0.04,
-    recurrent: bool = True,
+    recurrent: bool | tuple[bool, ...] = True,
     v_reset: float = 0.0,
     **options: Any,
 ) -> Case:
     """A random network of neurons that spike about ten times, and inputs.
 
     Args:
-        kind: "LIF" (time constants shared, not trained), "hetLIF" or "ALIF" (own and trained).
+        kind: "LIF" (time constants shared, not trained), "hetLIF" or "ALIF" (own and trained); one, or each layer's.
         sizes: of the hidden layers.
         n: samples.
         rate: probability of a spike of a channel in a step.
@@ -372,9 +372,9 @@ def random_case(
     own, spiking = kind != "LIF", loss in grid_numpy.SPIKING_LOSSES
     hidden = []
     rows = n_in * options.get("copies", 1)
-    for sources, size in zip((rows, *sizes), sizes, strict=False):
-        w_rec = rounded(rng.normal(0.0, 4.0 / np.sqrt(size), (size, size))) if recurrent else None
-        adapts = {"tau_b": rounded(rng.uniform(25, 60, size)), "b_incr": 0.15, "b_init": 0.1} if kind == "ALIF" else {}
+    for sources, size, of, again in layers_of(rows, sizes, kind, recurrent):
+        w_rec = rounded(rng.normal(0.0, 4.0 / np.sqrt(size), (size, size))) if again else None
+        adapts = {"tau_b": rounded(rng.uniform(25, 60, size)), "b_incr": 0.15, "b_init": 0.1} if of == "ALIF" else {}
         mean, sd = (1.2, 1.5) if not hidden else (0.05, 3.5 / np.sqrt(sources))
         mean, sd = mean * n_in / rows, sd * np.sqrt(n_in / rows)
         hidden.append(random_layer(rng, sources, size, mean, sd, own, own, w_rec=w_rec, v_reset=v_reset, **adapts))
@@ -391,4 +391,4 @@ def random_case(
 def _hidden_dropout(random: Randomness, sample: int) -> grid_numpy.Dropped | None:
     if not random.hidden_dropout:
         return None
-    return lambda layer, step, n: is_dropped(random.hidden_dropout, random.hidden_seed, sample, layer, step, n)
+    return lambda layer, *at: is_dropped(random.of_layer(layer)[0], random.hidden_seed, sample, layer, *at)

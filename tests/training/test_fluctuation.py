@@ -59,21 +59,24 @@ def test_potentials_start_as_wanted(mean: float, sd: float) -> None:
     assert found == pytest.approx((mean, sd), abs=0.12 * max(mean, sd))
 
 
-@pytest.mark.parametrize(("n", "rate"), [(1000, 0.001), (100, 0.02)])
-def test_of_poisson_spikes_it_is_the_published_formula(n: int, rate: float) -> None:
+@pytest.mark.parametrize(("n", "rate", "share"), [(1000, 0.001, 1.0), (100, 0.02, 1.0), (2000, 0.001, 0.5)])
+def test_of_poisson_spikes_it_is_the_published_formula(n: int, rate: float, share: float) -> None:
     """m n r int(e), and s^2 n r int(e^2) with what neurons differ in, which hardly counts at the lower rate; int(e) =
-    tau_syn, int(e^2) = tau_syn^2 / 2 / (tau_syn + tau_mem) of LIF neurons (Rossbroich et al. 2022)."""
+    tau_syn, int(e^2) = tau_syn^2 / 2 / (tau_syn + tau_mem) of LIF neurons (Rossbroich et al. 2022). Of sparse synapses
+    n is the number of those of a neuron."""
     rng, trial = np.random.default_rng(1), 600.0
     counts = rng.poisson(rate * trial, (60, n))
     X = [{"x": np.repeat(np.arange(n), c), "t": rng.uniform(0, trial, c.sum())} for c in counts]
     data = X, np.arange(60) % 2
-    mn = model({"TRIAL_MS": trial}, data=data)
+    mn = model({"TRIAL_MS": trial, "INPUT_HIDDEN_P": share}, data=data)
+    n = round(n * share)
     below = mn._start(mn.p).projections[0]
     published = 1 / np.sqrt(n * rate * TAU_SYN**2 / 2 / (TAU_SYN + TAU_MEM))
     between = (rate * TAU_SYN) ** 2 / (rate * TAU_SYN**2 / 2 / (TAU_SYN + TAU_MEM))
     assert below.mean == 0.0 and below.sd == pytest.approx(published / np.sqrt(1 + between), rel=0.07)
     assert (abs(float(below.sd / published) - 1.0) < 0.07) is (rate < 0.01)
-    mn = model({"TRIAL_MS": trial, "FLUCTUATION_MEAN": 0.5}, data=data)
+    mn = model({"TRIAL_MS": trial, "FLUCTUATION_MEAN": 0.5, "INPUT_HIDDEN_P": share}, data=data)
+    assert mn.weights()["in_to_hid"].astype(bool).mean() == pytest.approx(share, abs=0.02)
     assert mn._start(mn.p).projections[0].mean == pytest.approx(0.5 / (n * rate * TAU_SYN), rel=0.07)
 
 
@@ -96,6 +99,8 @@ def test_part_of_the_variance_is_the_layers_own() -> None:
     assert ours.sd / below.sd == pytest.approx(np.sqrt(0.7), rel=1e-3) and own.sd > 0.0
     none = model({"RECURRENT": True, "FLUCTUATION_RECURRENT": 0.0})
     assert none._start(none.p).projections[1].sd == 0.0
+    sparse = model({"RECURRENT": True, "FLUCTUATION_RECURRENT": 0.3, "HIDDEN_HIDDEN_P": 0.25})
+    assert sparse._start(sparse.p).projections[1].sd == pytest.approx(2.0 * own.sd, rel=0.05)
 
 
 def test_what_is_told_gives_the_same_weights_as_keys(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,16 +31,18 @@ int engine_row_spare() { return int(Panels::stride_of(0) / eventprop::P); }
 int engine_threads(const Engine *e) { return e->pool.size(); }
 
 // Layer `layer` counts the hidden ones from 0; the read-out comes last. parameters: [parameter][n].
-[[gnu::cold]] int engine_layer(Engine *e, int layer, int n, const double *parameters, double dt) {
+// kind: which of the models of hidden layers it has.
+[[gnu::cold]] int engine_layer(Engine *e, int layer, int kind, int n, const double *parameters, double dt) {
     return guarded([&] {
-        const bool hidden = layer < int(e->hidden.size());
         auto &l = layer_of(e, layer);
+        l.kind = kind;
         l.n = n;
         l.dt = dt;
         l.n_panels = eventprop::panels(n);
-        l.parameters.assign(parameters, parameters + size_t(n) * (hidden ? Hidden::n_parameters : Output::n_parameters));
-        hidden ? l.compute<Hidden>() : l.compute<Output>();
-        e->count_terms(l);
+        e->with_model(l, [&](auto model) {
+            l.parameters.assign(parameters, parameters + size_t(n) * decltype(model)::n_parameters);
+            e->compute<decltype(model)>(l);
+        });
     });
 }
 // The layer's next trained parameter, in the order in which the model has them: [panel][P] each, from `least` to `most`.
@@ -58,13 +60,15 @@ int engine_threads(const Engine *e) { return e->pool.size(); }
 [[gnu::cold]] int engine_loss(Engine *e, int number, int n, const double *parameters, int first, int last) {
     return guarded([&] { e->set_loss(number, parameters, n, {first, last}); });
 }
-// w, g, m, v: [panel][n_pre + spare][P]
-void engine_weights(Engine *e, int layer, int recurrent, int n_pre, int trained, real *w, real *g, real *m, real *v) {
+// w, g, m, v and, unless all synapses are there, which are: [panel][n_pre + spare][P]
+void engine_weights(Engine *e, int layer, int recurrent, int n_pre, int trained, const uint8_t *there, real *w, real *g, real *m,
+                    real *v) {
     auto &x = weights_of(e, layer, recurrent);
     const size_t stride = Panels::stride_of(n_pre);
     x.w = {w, stride}; x.g = {g, stride}; x.m = {m, stride}; x.v = {v, stride};
     x.n_pre = n_pre;
     x.trained = trained;
+    x.there = there;
     x.present = true;
 }
 #if DELAYS
@@ -82,10 +86,14 @@ int engine_delays(Engine *e, int layer, int recurrent, int trained, int shared, 
 }
 #endif
 int engine_take_delays(Engine *e) { return guarded([&] { e->take_delays(); }); }
+// parameters: [hidden layer][n]
 [[gnu::cold]] int engine_regulariser(Engine *e, int number, int n, const double *parameters) {
     return guarded([&] {
         e->regulariser_number = number;
-        e->regulariser.assign(parameters, parameters + n);
+        for (auto &l : e->hidden) {
+            l.regulariser.assign(parameters, parameters + n);
+            parameters += n;
+        }
     });
 }
 int engine_run(Engine *e, const BatchView *batch) { return guarded([&] { e->run(*batch); }); }
@@ -127,8 +135,8 @@ int engine_update(Engine *e, const double *parameters, double factor) {
     const auto &slot = e->slots[i];
     const auto &trace = read_out ? slot.output : slot.layers[layer];
     const eventprop::Layer &l = read_out ? e->output : e->hidden[layer];
-    const int forward_rows = read_out ? Output::n_state : Hidden::n_state;
-    const int rows = backward ? (read_out ? Output::n_adjoint : Hidden::n_adjoint) : forward_rows;
+    int rows = 0;
+    e->with_model(l, [&](auto model) { rows = backward ? decltype(model)::n_adjoint : decltype(model)::n_state; });
     const real *from = backward ? trace.adjoints.data : trace.states.data;
     for (int k = 0; k < e->K; ++k)
         for (int j = 0; j < l.n; ++j)

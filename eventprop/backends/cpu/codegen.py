@@ -24,17 +24,18 @@ from eventprop.backends.cpu.codegen_text import cpp, lane_loop, switch, values_o
 from eventprop.network import Network, Population
 from eventprop.snippets import names_in
 
-__all__ = ["generate", "trained_in_any"]
+__all__ = ["generate", "kind_of", "trained_in_any"]
 
 
 def _regulariser(hidden: Struct) -> str:
+    """What regularisers do to neurons of one kind of hidden layer."""
     bodies = []
     for regulariser in models.REGULARISERS.values():
         code = regulariser.jump
         adjoint = "".join(f"        real &{v} = {a}[lane];\n" for v, a in hidden.adjoint.items() if v in names_in(code))
         bodies.append(f"{values_of(regulariser.parameters, 'q', code)}{adjoint}        {cpp(code)}\n" if code else "")
     return (
-        "struct Regulariser {\n"
+        f"template <> struct Regulariser<{hidden.struct}> {{\n"
         + switch(
             "void jump(int which, const real *q, real *a, int lane, real spike_count, real layer_count, "
             "real num_neurons, real batch)",
@@ -60,15 +61,41 @@ def _optimiser(optimiser: models.Optimiser) -> str:
     )
 
 
+def kinds_of(layers: Sequence[Population]) -> list[list[Population]]:
+    """Hidden layers by the model of their neurons, in the order of their first ones: those of one model share code."""
+    kinds: list[list[Population]] = []
+    for layer in layers:
+        own = next((kind for kind in kinds if kind[0].model == layer.model), None)
+        if own is None:
+            kinds.append(own := [])
+        own.append(layer)
+    return kinds
+
+
+def kind_of(network: Network, population: Population) -> tuple[int, list[Population]]:
+    """Number of a population's kind, and all layers of that kind; outputs are one of their own."""
+    found = (kind for kind in enumerate(kinds_of(network.hidden)) if any(q is population for q in kind[1]))
+    return next(found, (0, [population]))
+
+
+def _choice(kinds: Sequence[Struct]) -> str:
+    """The function that calls another with the struct of a hidden layer, which is of kind number ``kind``."""
+    cases = "".join(f"        case {i}: return f({kind.struct}());\n" for i, kind in enumerate(kinds[1:], 1))
+    return (
+        "template <class F> inline decltype(auto) of_kind(int kind, F &&f) {\n"
+        f"    switch (kind) {{\n{cases}        default: return f({kinds[0].struct}());\n    }}\n}}\n"
+    )
+
+
 def _of_all(layers: Sequence[Population]) -> Population:
-    """A population that has for each neuron, and trains, what any of the hidden layers does: they share their code."""
+    """A population that has for each neuron, and trains, what any of these layers does: they share their code."""
     first = layers[0]
     own = {n: next((q.parameters[n] for q in layers if n in q.per_neuron), v) for n, v in first.parameters.items()}
     return replace(first, parameters=own, trained=trained_in_any(layers))
 
 
 def trained_in_any(layers: Sequence[Population]) -> tuple[str, ...]:
-    """Parameters that any of the hidden layers trains, in the order of their model."""
+    """Parameters that any of these layers trains, in the order of their model."""
     return tuple(n for n in layers[0].model.parameters if any(n in q.trained for q in layers))
 
 
@@ -79,7 +106,8 @@ def generate(network: Network, real: str = "float") -> str:
         real: "float" or "double".
     """
     kind = {"grid": Struct, "exact": ExactStruct, "substep": SubstepStruct}[network.spike_timing]
-    hidden = kind("Hidden", apart(_of_all(network.hidden)))
+    kinds = kinds_of(network.hidden)
+    hidden = [kind(f"Hidden{i or ''}", apart(_of_all(layers))) for i, layers in enumerate(kinds)]
     output = kind("Output", apart(network.output))
     return (
         "#include <cmath>\n"
@@ -93,10 +121,12 @@ def generate(network: Network, real: str = "float") -> str:
         "#else\n#define VECTOR_BYTES 16\n#endif\n"
         "namespace eventprop { constexpr int P = VECTOR_BYTES == 64 ? 64 : 32; }  // lanes of a panel\n"
         "using eventprop::P;\n\n"
-        + hidden.text()
+        + "".join(struct.text() for struct in hidden)
         + output.text()
         + readout(losses_of(network), output)
-        + _regulariser(hidden)
+        + "template <class Model> struct Regulariser;\n"
+        + "".join(map(_regulariser, hidden))
+        + _choice(hidden)
         + _optimiser(models.ADAM)
         + '#include "api.hpp"\n'
     )

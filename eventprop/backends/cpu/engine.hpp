@@ -1,7 +1,7 @@
 // Eventprop, one sample per task: forward sweep, spike log, reverse sweep; then gradients, gathered over the samples.
 //
-// Included by generated code that defines `real`, the neuron models (Hidden, Output), `Readout`, `Regulariser`,
-// `Optimiser` and whether spike times are exact. Neurons are kept in panels of P lanes: a population's arrays are
+// Included by generated code that defines `real`, the neuron models (Hidden and others of hidden layers, Output), which of them
+// a kind of hidden layers has (`of_kind`), `Readout`, `Regulariser`, `Optimiser` and whether spike times are exact. Neurons are kept in panels of P lanes: a population's arrays are
 // [panel][row][P], so that one panel's weights stay in the inner caches while many spikes are gathered, and neuron
 // updates are plain loops over lanes that the compiler turns into vector code.
 #pragma once
@@ -29,7 +29,7 @@ public:
     Delays input;
     std::vector<Layer> hidden;
     Layer output;
-    std::vector<real> loss_parameters, regulariser;
+    std::vector<real> loss_parameters;
     std::vector<real> weight_of_step, slope_of_step;  // the loss's weight at x = k / K, and its change per ms until the next
     Window window;                        // steps that count for the loss; the weight of others is 0
     Objects<Slot> slots;
@@ -58,7 +58,7 @@ public:
 #if EXACT_TIMES
         timed = ARRIVALS || b.at;
 #endif
-        if (b.noise > 0 && !normal) normal = std::make_unique<Normal>();
+        if (!normal && std::any_of(b.noise, b.noise + hidden.size(), [](double x) { return x > 0; })) normal = std::make_unique<Normal>();
         if (!b.learn || b.stage == BatchView::FORWARD) {
             pool.run(b.n, [&](int i, int thread) { forward(b, i, scratch[thread]); });
             return;
@@ -80,7 +80,7 @@ public:
                 w->by_target.resize(size_t(l.n_panels) * P * w->n_pre);
                 pool.run(l.n_panels, [&](int p, int) { sort_by_target(*w, p); });
 #elif !EXACT_TIMES
-                &l == &output ? tabulate_delays<Output>(l, *w) : tabulate_delays<Hidden>(l, *w);
+                with_model(l, [&](auto model) { tabulate_delays<decltype(model)>(l, *w); });
 #endif
             }
         });
@@ -99,7 +99,25 @@ public:
             if (given) std::copy_n(given + piece.offset, piece.size, piece.at);
             else sums.finish(piece);
         });
+        silence();
         share_gradients();
+    }
+    // Synapses that are not there have no gradient, so that their weights, which are 0, stay so.
+    void silence() {
+        bool sparse = false;
+        each_layer([&](const Layer &l) { sparse |= l.forward.there || l.recurrent.there; });
+        if (!sparse) return;
+        const auto tasks = row_tasks();
+        pool.run(int(tasks.size()), [&](int i, int) {
+            const auto &[w, p, first, rows] = tasks[i];
+            if (!w->there) return;
+            const uint8_t *there = w->there + p * w->w.stride + size_t(first) * P;
+            for (Panels g : {w->g, w->dg}) {
+                if (!g.data) continue;
+                real *at = g.at(p, first);
+                for (int j = 0, n = rows * P; j < n; ++j) at[j] = there[j] ? at[j] : real(0);
+            }
+        });
     }
     // Let a block that is not complete, as the last one of a batch need not be, be one of the nodes.
     [[gnu::cold]] void close_block() {
@@ -185,26 +203,30 @@ public:
 
     // The model's constants from the values of the trained parameters.
     [[gnu::cold]] void take_trained(Layer &l) {
-        const bool read_out = &l == &output;
-        for (size_t i = 0; i < l.trained.size(); ++i) {
-            if (!l.trained[i].w) continue;
-            const int row = read_out ? Output::trained_index[i] : Hidden::trained_index[i];
-            std::copy(l.trained[i].w, l.trained[i].w + l.n, l.parameters.begin() + size_t(row) * l.n);
-        }
-        read_out ? l.compute<Output>() : l.compute<Hidden>();
-        count_terms(l);
+        with_model(l, [&](auto model) {
+            using Model = decltype(model);
+            for (size_t i = 0; i < l.trained.size(); ++i) {
+                if (!l.trained[i].w) continue;
+                const int row = Model::trained_index[i];
+                std::copy(l.trained[i].w, l.trained[i].w + l.n, l.parameters.begin() + size_t(row) * l.n);
+            }
+            compute<Model>(l);
+        });
     }
 
-    // After constants have been computed.
-    template <class Model = Output> void count_terms(Layer &l) {
+    // Calls `f` with the model of a layer's neurons.
+    template <class F> void with_model(const Layer &l, F &&f) {
+        if (&l == &output) f(Output());
+        else of_kind(l.kind, f);
+    }
+
+    // Constants from the parameters, and what follows from them.
+    template <class Model> [[gnu::cold]] void compute(Layer &l) {
+        l.compute<Model>();
 #if SUBSTEPS
-        if constexpr (Model::spiking)
-            if (&l == &output) tabulate_series<Model>(l);
-        if (&l != &output) tabulate_series<Hidden>(l);
+        if constexpr (Model::spiking) tabulate_series<Model>(l);
 #elif EXACT_TIMES
-        &l == &output ? tabulate<Output>(l) : tabulate<Hidden>(l);
-#else
-        (void)l;
+        tabulate<Model>(l);
 #endif
     }
 #if EXACT_TIMES
@@ -350,10 +372,10 @@ private:
     Draws draws_of(const BatchView &b, int i, int layer) const {
         Draws d;
         const uint32_t sample = uint32_t(b.first + i);
-        d.dropout = b.hidden_dropout > 0;
+        d.dropout = b.hidden_dropout[layer] > 0;
         d.dropout_key = key_of(b.hidden_seed, sample, layer);
-        d.dropout_limit = limit_of(b.hidden_dropout);
-        d.noise = real(b.noise * std::sqrt(hidden[layer].dt));
+        d.dropout_limit = limit_of(b.hidden_dropout[layer]);
+        d.noise = real(b.noise[layer] * std::sqrt(hidden[layer].dt));
         d.noise_key = key_of(b.noise_seed, sample, layer);
         d.normal = normal.get();
         return d;
@@ -365,8 +387,10 @@ private:
         const SpikeLists *source = &arriving(slot);
         float *counts = b.counts + size_t(i) * total_hidden();
         for (size_t l = 0; l < hidden.size(); ++l) {
-            sweep_layer<Hidden>(hidden[l], *source, l == 0, l ? one_copy(hidden[l - 1].n) : input, slot.layers[l],
-                                draws_of(b, i, int(l)), b.learn, t);
+            of_kind(hidden[l].kind, [&](auto model) {
+                sweep_layer<decltype(model)>(hidden[l], *source, l == 0, l ? one_copy(hidden[l - 1].n) : input, slot.layers[l],
+                                             draws_of(b, i, int(l)), b.learn, t);
+            });
             source = &slot.layers[l].spikes;
             for (int j = 0; j < hidden[l].n; ++j) counts[j] = float(source->id_start[j + 1] - source->id_start[j]);
             counts += hidden[l].n;
@@ -482,7 +506,10 @@ private:
         LayerTrace &theirs = last ? slot.output : slot.layers[l + 1];
         real *transport = transport_of(above, theirs, t).data;
         if (last) errors_from_above<Output::n_inputs>(trace, above, transport, theirs.rows, K);
-        else errors_from_above<Hidden::n_inputs>(trace, above, transport, theirs.rows, K);
+        else
+            of_kind(above.kind, [&](auto model) {
+                errors_from_above<decltype(model)::n_inputs>(trace, above, transport, theirs.rows, K);
+            });
         if (last && Readout::has_cusps(which)) add_cusps(output, slot.error.data(), slot.readout.data, which, trace, K);
     }
 #endif
@@ -600,7 +627,8 @@ private:
     __attribute__((noinline)) void backward(const BatchView &b, int i, Scratch &t) {
         Slot &slot = slots[i];
         for (size_t l = 0; l < hidden.size(); ++l) {
-            clear_collected(slot.layers[l], hidden[l].n_panels, Hidden::n_collect);
+            const int n_collect = of_kind(hidden[l].kind, [](auto model) { return int(decltype(model)::n_collect); });
+            clear_collected(slot.layers[l], hidden[l].n_panels, n_collect);
             slot.layers[l].error.assign(slot.layers[l].spikes.id.size(), real(0));
         }
         clear_collected(slot.output, output.n_panels, Output::n_collect);
@@ -609,7 +637,7 @@ private:
         for (size_t l = hidden.size(); l-- > 0;) {
             errors_of(slot, l, t);
             counts -= hidden[l].n;
-            reverse_hidden(b, l, slot, counts, t);
+            of_kind(hidden[l].kind, [&](auto model) { reverse_hidden<decltype(model)>(b, l, slot, counts, t); });
         }
     }
 
@@ -640,16 +668,16 @@ private:
         reverse_layer<Model>(output, hidden.size(), slot, t, [](real *, uint32_t, int) {});
     }
 
-    void reverse_hidden(const BatchView &b, size_t number, Slot &slot, const float *counts, Scratch &t) {
+    template <class Model> void reverse_hidden(const BatchView &b, size_t number, Slot &slot, const float *counts, Scratch &t) {
         const Layer &l = hidden[number];
         LayerTrace &trace = slot.layers[number];
-        clear_adjoint(l, Hidden::n_adjoint, t);
+        clear_adjoint(l, Model::n_adjoint, t);
         trace.rows = trace.spikes.last() + 1;   // before the last spike's jump, seen backwards, all adjoints are 0
         float sum = 0;
         for (int j = 0; j < l.n; ++j) sum += counts[j];
-        reverse_layer<Hidden>(l, number, slot, t, [&](real *x, uint32_t s, int lane) {
-            Regulariser::jump(regulariser_number, regulariser.data(), x, lane, real(counts[trace.spikes.id[s]]), real(sum),
-                              real(l.n), real(b.batch));
+        reverse_layer<Model>(l, number, slot, t, [&](real *x, uint32_t s, int lane) {
+            Regulariser<Model>::jump(regulariser_number, l.regulariser.data(), x, lane, real(counts[trace.spikes.id[s]]), real(sum),
+                                     real(l.n), real(b.batch));
         });
     }
 
@@ -770,24 +798,38 @@ private:
         }
 #if ARRIVALS
         if (trace == &slot.output) gather_arrivals<Output>(output, slot, *trace, *source, p, w, g, dg);
-        else gather_arrivals<Hidden>(hidden[trace - slot.layers.data()], slot, *trace, *source, p, w, g, dg);
+        else
+            with_layer(*trace, slot, [&](auto model, const Layer &l) {
+                gather_arrivals<decltype(model)>(l, slot, *trace, *source, p, w, g, dg);
+            });
         return;
 #elif EXACT_TIMES
         if (!from_input) {
             if (trace == &slot.output) gather_exact<Output>(output, *trace, recurrent, *source, p, g);
-            else gather_exact<Hidden>(hidden[trace - slot.layers.data()], *trace, recurrent, *source, p, g);
+            else
+                with_layer(*trace, slot, [&](auto model, const Layer &l) {
+                    gather_exact<decltype(model)>(l, *trace, recurrent, *source, p, g);
+                });
             return;
         }
 #endif
-        const int n = trace == &slot.output ? output.n : hidden[trace - slot.layers.data()].n;
-        trace == &slot.output ? gather_steps<Output::n_inputs>(*trace, *source, delays, n, p, w, g, fresh, t)
-                              : gather_steps<Hidden::n_inputs>(*trace, *source, delays, n, p, w, g, fresh, t);
+        if (trace == &slot.output) gather_steps<Output::n_inputs>(*trace, *source, delays, output.n, p, w, g, fresh, t);
+        else
+            with_layer(*trace, slot, [&](auto model, const Layer &l) {
+                gather_steps<decltype(model)::n_inputs>(*trace, *source, delays, l.n, p, w, g, fresh, t);
+            });
 #if !EXACT_TIMES
         if (trace == &slot.output && w.delayed && w.delays_trained && Readout::has_cusps(which))
-            for (int j = p * P; j < std::min(n, (p + 1) * P); ++j)
+            for (int j = p * P; j < std::min(output.n, (p + 1) * P); ++j)
                 each_at_cusp(output, j, slot.error.data(), slot.readout.data, which, *source, K,
                              [&](uint32_t s, real share) { delay_sum(w, source->id[s], j % P, t.sums) += share; });
 #endif
+    }
+
+    // Calls `f` with the model of the hidden layer whose trace this is, and with the layer.
+    template <class F> void with_layer(const LayerTrace &trace, const Slot &slot, F &&f) {
+        const Layer &l = hidden[&trace - slot.layers.data()];
+        of_kind(l.kind, [&](auto model) { f(model, l); });
     }
 
     template <int inputs>

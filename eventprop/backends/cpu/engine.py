@@ -13,7 +13,7 @@ import numpy as np
 
 from eventprop import models
 from eventprop.backends import BatchResult, by_kind
-from eventprop.backends.cpu.codegen import generate, trained_in_any
+from eventprop.backends.cpu.codegen import generate, kind_of, trained_in_any
 from eventprop.backends.cpu.codegen_loss import losses_of
 from eventprop.backends.cpu.compiler import load_library
 from eventprop.backends.cpu.interface import (
@@ -26,9 +26,11 @@ from eventprop.backends.cpu.interface import (
     aligned_zeros,
     check,
     declare,
+    rows,
     steps_per_step,
     vector,
 )
+from eventprop.backends.cpu.panels import Panels
 from eventprop.choice import meaning
 from eventprop.data import presentation
 from eventprop.data.spikes import SpikeSet
@@ -69,7 +71,7 @@ class CpuEngine:
         wanted = num_threads or available_threads()
         self._lib = load_library(generate(network, real))
         declare(self._lib, bool(network.delays))
-        self._panel, self._spare = self._lib.engine_panel(), self._lib.engine_row_spare()
+        self._panels = Panels(self._lib.engine_panel(), self._lib.engine_row_spare())
         self.block: int = self._lib.engine_block_samples()
         self._fine = steps_per_step(network)
         self._handle = self._lib.engine_create(
@@ -95,7 +97,7 @@ class CpuEngine:
         self._layers = {population.name: number for number, population in enumerate(network.populations)}
         self._trained: dict[str, dict[str, np.ndarray]] = {}
         for population in network.populations:
-            for name in trained_in_any([population] if population is network.output else network.hidden):
+            for name in trained_in_any(kind_of(network, population)[1]):
                 if name in population.trained:
                     self._trained[f"{population.name}.{name}"] = self._place_trained(population, name)
                 else:
@@ -108,8 +110,8 @@ class CpuEngine:
         window = (step * self._fine for step in network.counted)
         check(self._lib.engine_loss(self._handle, number, values.size, address(values), *window))
         number = list(models.REGULARISERS).index(network.regulariser.name)
-        values = vector(network.regulariser_parameters, network.regulariser)
-        check(self._lib.engine_regulariser(self._handle, number, values.size, address(values)))
+        values = rows(network)
+        check(self._lib.engine_regulariser(self._handle, number, values.shape[1], address(values)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """An engine that is copied or unpickled is a new one, with the same weights, time constants and moments."""
@@ -126,12 +128,12 @@ class CpuEngine:
         rows = [np.broadcast_to(current[n], population.size) for n in population.model.parameters]
         values = np.array(rows, dtype=np.float64)
         dt_ms = self.network.dt_ms / self._fine
-        number = self._layers[population.name]
-        check(self._lib.engine_layer(self._handle, number, population.size, address(values), dt_ms))
+        number, (kind, _) = self._layers[population.name], kind_of(self.network, population)
+        check(self._lib.engine_layer(self._handle, number, kind, population.size, address(values), dt_ms))
 
     def _place_trained(self, population: Population, name: str) -> dict[str, np.ndarray]:
         """Arrays of a trained time constant, ``(size,)`` and what fills its last panel."""
-        padded = -(-population.size // self._panel) * self._panel
+        padded = -(-population.size // self._panels.lanes) * self._panels.lanes
         arrays = {role: aligned_zeros((padded,), self._dtype) for role in _ROLES}
         addresses = (address(arrays[role]) for role in _ROLES)
         bounds = self.network.bounds_of(name)
@@ -139,10 +141,8 @@ class CpuEngine:
         return arrays
 
     def _empty(self, projection: Projection) -> dict[str, np.ndarray]:
-        """Arrays of a projection in the engine's layout, ``(panel, n_pre + spare, lane)``."""
-        n_pre, n_post = projection.shape
-        shape = (-(-n_post // self._panel), n_pre + self._spare, self._panel)
-        return {role: aligned_zeros(shape, self._dtype) for role in _ROLES}
+        """Arrays of a projection in the engine's layout."""
+        return {role: self._panels.zeros(projection.shape, self._dtype) for role in _ROLES}
 
     def _where(self, projection: Projection) -> tuple[Any, ...]:
         """How the engine's functions know a projection."""
@@ -150,7 +150,10 @@ class CpuEngine:
 
     def _place(self, projection: Projection) -> dict[str, np.ndarray]:
         arrays, n_pre = self._empty(projection), projection.shape[0]
-        addresses = (address(arrays[role]) for role in _ROLES)
+        if (mask := self.network.masks.get(projection.name)) is not None:
+            arrays["there"] = self._panels.zeros(projection.shape, np.dtype(np.uint8))
+            self._panels.write(arrays["there"], mask)
+        addresses = (address(arrays.get(role)) for role in ("there", *_ROLES))
         self._lib.engine_weights(*self._where(projection), n_pre, int(projection.trained), *addresses)
         return arrays
 
@@ -161,18 +164,12 @@ class CpuEngine:
         return arrays
 
     def _read(self, role: str) -> dict[str, np.ndarray]:
-        result = {}
-        for name, (n_pre, n_post) in self.network.synaptic_shapes().items():
-            packed = self._arrays[name][role][:, :n_pre]
-            result[name] = packed.transpose(1, 0, 2).reshape(n_pre, -1)[:, :n_post].copy()
-        return result
+        shapes = self.network.synaptic_shapes()
+        return {name: self._panels.read(self._arrays[name][role], shape) for name, shape in shapes.items()}
 
     def _write(self, role: str, values: Mapping[str, np.ndarray]) -> None:
-        for name, (n_pre, n_post) in self.network.synaptic_shapes().items():
-            packed = self._arrays[name][role]
-            padded = np.zeros((n_pre, packed.shape[0] * self._panel), dtype=self._dtype)
-            padded[:, :n_post] = values[name]
-            packed[:, :n_pre] = padded.reshape(n_pre, -1, self._panel).transpose(1, 0, 2)
+        for name in self.network.synaptic_shapes():
+            self._panels.write(self._arrays[name][role], values[name])
 
     def weights(self) -> dict[str, np.ndarray]:
         return self._read("w")
@@ -214,7 +211,7 @@ class CpuEngine:
 
     def set_optimiser_state(self, state: Mapping[str, Mapping[str, np.ndarray]]) -> None:
         for role in models.ADAM.state:
-            self._write(role, state[role])
+            self._write(role, self.network.living(state[role]))
             for name, arrays in self._trained.items():
                 arrays[role][: state[role][name].size] = state[role][name]
 
@@ -272,6 +269,7 @@ class CpuEngine:
         record: Collection[tuple[str, str]] | None,
     ) -> Batch:
         """What the engine is told of a batch, but for its samples."""
+        self._random = np.array([random.of_layer(number) for number in range(len(self.network.hidden))]).T.copy()
         return Batch(
             offsets=address(spikes.offsets),
             steps=address(spikes.steps),
@@ -283,8 +281,8 @@ class CpuEngine:
             hidden_seed=random.hidden_seed,
             noise_seed=random.noise_seed,
             input_dropout=random.input_dropout,
-            hidden_dropout=random.hidden_dropout,
-            noise=random.noise,
+            hidden_dropout=address(self._random[0]),
+            noise=address(self._random[1]),
             loss_scale=self.network.loss_scale,
             label_smoothing=self.network.label_smoothing if learn else 0.0,
         )

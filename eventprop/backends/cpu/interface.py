@@ -22,6 +22,7 @@ __known_ = [
     "aligned_zeros",
     "check",
     "declare",
+    "rows",
     "steps_per_step",
     "vector",
 ]
@@ -46,8 +47,8 @@ class Batch(ctypes.Structure):
         ("hidden_seed", ctypes.c_uint32),
         ("noise_seed", ctypes.c_uint32),
         ("input_dropout", ctypes.c_double),
-        ("hidden_dropout", ctypes.c_double),
-        ("noise", ctypes.c_double),
+        ("hidden_dropout", ctypes.c_void_p),
+        ("noise", ctypes.c_void_p),
         ("batch", ctypes.c_double),
         ("loss_scale", ctypes.c_double),
         ("label_smoothing", ctypes.c_double),
@@ -110,8 +111,8 @@ def declare(lib: ctypes.CDLL, delays: bool) -> None:
         ("engine_create", p, [i, i, i, i, i, i, i]),
         ("engine_destroy", None, [p]),
         ("engine_threads", i, [p]),
-        ("engine_layer", i, [p, i, i, p, d]),
-        ("engine_weights", None, [p, i, i, i, i, p, p, p, p]),
+        ("engine_layer", i, [p, i, i, i, p, d]),
+        ("engine_weights", None, [p, i, i, i, i, p, p, p, p, p]),
         *((("engine_delays", i, [p, i, i, i, i, d, p, p, p, p]),) if delays else ()),
         ("engine_trained", i, [p, i, p, p, p, p, d, d]),
         ("engine_take_trained", i, [p]),
@@ -169,6 +170,12 @@ def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 def vector(values: Mapping[str, float], declared: models.Loss | models.Regulariser) -> np.ndarray:
     """Values of the declared parameters, in their order."""
     return np.array([values[n] for n in declared.parameters], dtype=np.float64)
+
+
+def rows(network: Network) -> np.ndarray:
+    """Values of the regulariser's parameters, ``(hidden layer, parameter)``."""
+    found = [[values[n] for n in network.regulariser.parameters] for values in network.regularisation]
+    return np.array(found, dtype=np.float64)
 
 
 def steps_per_step(network: Network) -> int:

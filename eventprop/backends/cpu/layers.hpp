@@ -21,6 +21,7 @@ struct Weights {
     Panels w{}, g{}, m{}, v{};
     int n_pre = 0;
     bool trained = false, present = false;
+    const uint8_t *there = nullptr;       // which synapses are there, as weights lie; null for all
 
     Panels d{}, dg{}, dm{}, dv{};
 #if DELAYS
@@ -98,9 +99,10 @@ struct NodeConstants {
 // A population and the synapses into it.
 struct Layer {
     [[gnu::cold, gnu::noinline]] ~Layer() {}  // not wherever one may go; likewise below
-    int n = 0, n_panels = 0;
+    int n = 0, n_panels = 0, kind = 0;    // which model its neurons have, of those of hidden layers
     double dt = 0;
     std::vector<double> parameters;       // [parameter][n]
+    std::vector<real> regulariser;        // parameters of the regulariser
     std::vector<real> constants;          // of the model, [constant]; those of the first neuron where they differ
     Buffer lanes;                         // constants that differ between neurons, [panel][lane row][P]
     Weights forward, recurrent;
@@ -245,7 +247,8 @@ struct BatchView {                        // the spike set and the samples of it
     enum Stage { WHOLE, FORWARD, BACKWARD };
     int32_t n, learn, stage, record;      // stage: which of the two sweeps are made
     uint32_t input_seed, hidden_seed, noise_seed;
-    double input_dropout, hidden_dropout, noise;
+    double input_dropout;
+    const double *hidden_dropout, *noise; // [hidden layer]
     double batch, loss_scale, label_smoothing;
     float *scores;                        // [n][outputs]
     double *loss;                         // [n]

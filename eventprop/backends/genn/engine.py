@@ -109,6 +109,8 @@ class GennEngine:
                 group.set_dynamic_param_value("most", most)
         self._seconds = dict.fromkeys(("input", "trials", "updates"), 0.0) if timing and not alone else {}
         self.set_time_constants(network.initial_time_constants())
+        for name, mask in network.masks.items():
+            pushed(made.synapses[name].vars["there"], np.ravel(mask).astype(np.uint8))
 
     # Weights, time constants, moments
 
@@ -214,9 +216,9 @@ class GennEngine:
         return {role: {name: moment(role, name, s) for name, s in shapes.items()} for role in models.ADAM.state}
 
     def set_optimiser_state(self, state: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-        for name, group in self._made.learning.items():
-            for role in models.ADAM.state:
-                pushed(group.vars[role], np.ravel(state[role][name]))
+        for role in models.ADAM.state:
+            for name, values in self.network.living({n: state[role][n] for n in self._made.learning}).items():
+                pushed(self._made.learning[name].vars[role], np.ravel(values))
 
     # Batches
 

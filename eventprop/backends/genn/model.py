@@ -94,6 +94,7 @@ class GennModel:
                 [q.name, q.model.name, q.size, list(q.per_neuron), list(q.trained)] for q in network.populations
             ],
             "synapses": [[p.name, p.trained] for p in network.projections],
+            "masks": sorted(network.masks),
             "delays (steps at most)": [
                 [name, delay.trained, largest(delay, network)] for name, (_, delay) in network.delays.items()
             ],
@@ -159,6 +160,8 @@ class GennModel:
             variables += [
                 (n, kind, pygenn.VarAccess.READ_ONLY) for n, kind in (("delay", "scalar"), ("late", "uint16_t"))
             ]
+        if p.name in self.network.masks:
+            variables += [("there", "uint8_t", pygenn.VarAccess.READ_ONLY)]
         variables += [(n, "scalar", pygenn.VarAccess.READ_WRITE) for n in collecting]
         source, target = self.populations[p.source], self.populations[p.target]
         events = {
@@ -246,8 +249,9 @@ class GennModel:
     def _learn_synapses(self, name: str, p: Projection, gradient: str, value: str) -> None:
         group, reference = self.synapses[p.name], self._pygenn.create_wu_var_ref
         late = reference(group, "late") if value == "delay" else None
+        there = reference(group, "there") if p.name in self.network.masks else None
         self.collected[name] = group, gradient
-        self._learn(name, reference(group, value), reference, bounded=value == "delay", late=late)
+        self._learn(name, reference(group, value), reference, bounded=value == "delay", late=late, there=there)
 
     def _learn_time_constant(self, population: str, name: str) -> None:
         group, reference = self.populations[population], self._pygenn.create_var_ref
@@ -255,20 +259,23 @@ class GennModel:
         self.collected[full] = group, f"d_{name}"
         self._learn(full, reference(group, name), reference, bounded=True)
 
-    def _learn(self, name: str, value: Any, reference: Any, *, bounded: bool, late: Any = None) -> None:
-        """Custom updates that sum a gradient and make a step of the optimiser, after which ``late`` has whole steps."""
+    def _learn(
+        self, name: str, value: Any, reference: Any, *, bounded: bool, late: Any = None, there: Any = None
+    ) -> None:
+        """Custom updates that sum a gradient, where ``there`` says so, and make a step of the optimiser, after which
+        ``late`` has whole steps."""
         pygenn, adam = self._pygenn, models.ADAM
         mode, access = pygenn.VarAccessMode, pygenn.CustomUpdateVarAccess
         reduce = pygenn.create_custom_update_model(
             "reduce",
-            var_refs=[("gradient", "scalar", mode.READ_WRITE)],
+            var_refs=[("gradient", "scalar", mode.READ_WRITE)]
+            + ([] if there is None else [("there", "uint8_t", mode.READ_ONLY)]),
             vars=[("reduced", "scalar", access.REDUCE_BATCH_SUM)],
-            update_code="reduced = gradient; gradient = 0.0;",
+            update_code=f"reduced = {'gradient' if there is None else 'there ? gradient : 0.0'}; gradient = 0.0;",
         )
+        added = {"gradient": reference(*self.collected[name])} | ({} if there is None else {"there": there})
         plain = name.replace(".", "_")
-        reduced = self.genn.add_custom_update(
-            f"{plain}_reduce", "Reduce", reduce, {}, {"reduced": 0.0}, {"gradient": reference(*self.collected[name])}
-        )
+        reduced = self.genn.add_custom_update(f"{plain}_reduce", "Reduce", reduce, {}, {"reduced": 0.0}, added)
         names = [*adam.parameters, "factor", *(["least", "most"] if bounded else [])]
         rounding, fixed, kept = "", {}, {}
         if late is not None:

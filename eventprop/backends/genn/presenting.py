@@ -90,15 +90,16 @@ class Presenter:
 
     def _show_keys(self, places: np.ndarray, random: Randomness) -> None:
         for number, layer in enumerate(self.network.hidden):
+            dropout, noise = random.of_layer(number)
             for name, seed, used in (
-                ("dropout_key", random.hidden_seed, random.hidden_dropout > 0),
-                ("noise_key", random.noise_seed, random.noise > 0),
+                ("dropout_key", random.hidden_seed, dropout > 0),
+                ("noise_key", random.noise_seed, noise > 0),
             ):
                 if used:
                     self.memory.array(layer.name, name)[: places.size] = keys_of(seed, places, number)
                     self.memory.push(layer.name, name)
-            self.memory.set_dynamic(layer.name, "dropout_limit", limit_of(random.hidden_dropout))
-            self.memory.set_dynamic(layer.name, "noise_amplitude", random.noise * np.sqrt(self.network.dt_ms))
+            self.memory.set_dynamic(layer.name, "dropout_limit", limit_of(dropout))
+            self.memory.set_dynamic(layer.name, "noise_amplitude", noise * np.sqrt(self.network.dt_ms))
 
     def _write_bits(self, slots: np.ndarray, steps: np.ndarray, channels: np.ndarray) -> None:
         """A bit for each channel, step and sample."""

@@ -145,7 +145,7 @@ class Hidden(Spiking):
         self.dynamic |= {"dropout_limit": "uint32_t", "noise_amplitude": "scalar"}
         self.arrays |= dict.fromkeys(("dropout_key", "noise_key"), ("uint32_t", layout.batch))
         self.arrays["normal"] = ("scalar", 2048)
-        self.constants |= network.regulariser_parameters
+        self.constants |= network.regularisation[[q.name for q in network.hidden].index(population.name)]
         used = names_in(network.regulariser.jump)
         if "spike_count" in used:
             self.has(("spike_count",), access="READ_ONLY" if network.average_counts else "READ_WRITE")
