@@ -255,9 +255,8 @@ def _by_population(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.n
 
 def _number(name: str, value: Any) -> Any:
     """``value``, a number that is finite and, but for some, not negative."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}")
-    if value < 0 and name not in _MAY_BE_NEGATIVE:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or (value < 0 and name not in _MAY_BE_NEGATIVE):
         raise ValueError(f"{name} is {value!r}")
     return value
 

@@ -8,7 +8,7 @@
 
 namespace eventprop {
 
-constexpr int GROUP = 4;                  // targets whose gradients are collected at once; of drive, two groups are
+constexpr int GROUP = 4;                  // targets that are worked on at once
 typedef real pair __attribute__((vector_size(2 * sizeof(real))));
 typedef real quad __attribute__((vector_size(GROUP * sizeof(real))));
 
@@ -134,8 +134,7 @@ void delayed_drive(const SpikeLists &spikes, Delays source, int rows, const Weig
     }
 }
 
-// Adds the sums of pairs [row][input][GROUP][2], at arrivals at the targets of a group, to `sums`, where the group's begin. A
-// function of its own, since its inner loop needs all registers.
+// Adds the sums of pairs [row][input][GROUP][2], at arrivals at the targets of a group, to `sums`, where the group's begin.
 template <int inputs>
 __attribute__((noinline)) void gather_group(const SpikeLists &spikes, Delays source, const real *pairs, const real *weights,
                                             const uint16_t *steps, real *sums, real *delay_sums) {
@@ -165,7 +164,8 @@ template <int inputs>
 void gather_delayed(const SpikeLists &spikes, Delays source, size_t given, const real *gradient, const real *transport, const Weights &w,
                     int n, int p, real *sums, Buffer &b) {
     constexpr int AHEAD = 16;             // rows
-    const size_t rows = rows_of(spikes, source, w), size = rows * inputs * 2 * GROUP, panel = size_t(w.n_pre) * P;
+    const size_t rows = rows_of(spikes, source, w), panel = size_t(w.n_pre) * P;
+    const size_t size = ((rows + 1) / 4 * 4 + 2) * inputs * 2 * GROUP;  // no power of two, which would fill a few sets of the cache
     b.reserve(P / GROUP * size);
     given = std::min(given, rows);
     real *to = b.data;                    // one load has both parts
