@@ -23,7 +23,8 @@ where ``tau_mem dV/dt`` (``denominator``) was recorded at the spike; an adaptive
 A weight collects ``-tau_syn lambda_I`` of its target at each spike of its source: the derivative of the loss by it.
 ``min_denominator`` bounds ``denominator`` from below: at a grazing crossing it tends to 0 and the gradient to infinity.
 
-A neuron of one's own is another entry of :data:`NEURONS`, in a script or a file for ``--models``. Times are in ms.
+A neuron of one's own is another entry of :data:`NEURONS`, a loss of one's own one of :data:`LOSSES`, in a script or a
+file for ``--models``. Times are in ms.
 
 Snippets of losses and the optimiser are GeNNCode in the subset that is also C++. They may use the parameters, constants
 and variables declared beside them, those of the output neuron, ``dt`` (ms), and
@@ -32,11 +33,14 @@ and variables declared beside them, those of the output neuron, ``dt`` (ms), and
     spike_count  spikes of this neuron in the trial (or their mean over the batch)
     layer_count  spikes of all ``num_neurons`` neurons of its layer in the trial
     batch        number of samples over which the loss is averaged
-    step, steps  number of the step (from 0), and of all steps of a trial
+    step         number of the step (from 0)
+    steps        number of the steps that count for the loss: of a trial, or of LOSS_WINDOW
     x            time since the start of the trial, in units of its duration (0 to 1)
     trial        duration of a trial (ms)
     traffic      the input's spikes, smoothed: each adds 0.01 / tau_accumulator, which decays with tau_accumulator
-    error        one-hot label minus softmax of the scores, for this output, divided by ``batch``
+    error        minus the derivative of the loss by this output's score (or by its V at the step) divided by ``batch``:
+                 one-hot label minus softmax, or what ``compare`` gives
+    y, target    what of an output is compared, and with what
     label        1 for the output of the sample's class, else 0
     t            time of the output's first spike since the start of the trial (ms)
 """
@@ -47,10 +51,11 @@ import importlib
 import sys
 from dataclasses import replace
 
-from eventprop.declarations import Loss, Neuron, Neurons, Optimiser, Parameter, Regulariser
+from eventprop.declarations import Neuron, Neurons, Optimiser, Parameter, Regulariser
+from eventprop.losses import Loss, Losses
 
-__all__ = ["ADAM", "ALIF", "LI", "LIF", "LOSSES", "NEURONS", "ON_BOARD", "REGULARISERS", "Loss", "Neuron", "Optimiser"]
-__all__ += ["Parameter", "Regulariser"]
+__all__ = ["ADAM", "ALIF", "LI", "LIF", "LOSSES", "LOSSES_ON_BOARD", "NEURONS", "ON_BOARD", "REGULARISERS", "Loss"]
+__all__ += ["Neuron", "Optimiser", "Parameter", "Regulariser"]
 
 _TAU_MEM = Parameter(20.0, "ms", "Membrane time constant.", above=0.0)
 _TAU_SYN = Parameter(5.0, "ms", "Synaptic time constant.", above=0.0)
@@ -265,6 +270,17 @@ def _sum_loss(name: str, weight: str, parameters: tuple[str, ...] = ()) -> Loss:
     )
 
 
+def _mean_square_error(name: str, sentence: str, *, per_step: bool = False) -> Loss:
+    return replace(
+        _sum_loss(name, "1.0"),
+        target="value",
+        compare="(y - target) * (y - target)",
+        slope="2.0 * (y - target)",
+        per_step=per_step,
+        sentence=sentence,
+    )
+
+
 def _first_spike_loss(name: str, parameters: tuple[str, ...], penalty: str, slope: str, at_end: str) -> Loss:
     return Loss(
         name=name,
@@ -279,9 +295,8 @@ def _first_spike_loss(name: str, parameters: tuple[str, ...], penalty: str, slop
 # Whether V falls after its maximum, seen one step later.
 _FALLS = "falls = step == max_step + 1.0 ? (Isyn < max_V ? 1.0 : 0.0) : falls;"
 
-LOSSES: dict[str, Loss] = {
-    loss.name: loss
-    for loss in (
+LOSSES = Losses(
+    *(
         _sum_loss("sum", "1.0"),
         _sum_loss("sum_weigh_linear", "1.0 - x"),
         _sum_loss("sum_weigh_exp", "exp(-x)"),
@@ -316,10 +331,15 @@ LOSSES: dict[str, Loss] = {
             "alpha / tau_1 * exp(t / tau_1)",
             "alpha / tau_1 * exp(trial / tau_1)",
         ),
+        _mean_square_error("mse", "Mean square error of the time averages of the voltages."),
+        _mean_square_error("mse_steps", "Mean square error of the voltages at each step.", per_step=True),
     )
-}
-"""Losses by name. Cross-entropies of the softmax over (weighted) time averages of the output voltages, over their
-maxima, over minus the first spike times, and the time average of the voltages' own cross-entropy."""
+)
+"""Losses by name; another one is ``LOSSES["mine"] = Loss(...)``. Cross-entropies of the softmax over (weighted) time
+averages of the output voltages, over their maxima, over minus the first spike times, and the time average of the
+voltages' own cross-entropy; mean square errors of voltages."""
+
+LOSSES_ON_BOARD = tuple(LOSSES)
 
 REGULARISERS: dict[str, Regulariser] = {
     regulariser.name: regulariser
@@ -345,9 +365,10 @@ REGULARISERS: dict[str, Regulariser] = {
 
 ADAM = Optimiser(
     name="Adam",
-    parameters=("rate", "beta1", "beta2", "rest1", "rest2", "epsilon", "correction1", "correction2"),
+    parameters=("rate", "beta1", "beta2", "rest1", "rest2", "epsilon", "correction1", "correction2", "shrink"),
     state=("m", "v"),
     update=(
+        "value -= shrink * value; "
         "m = beta1 * m + rest1 * gradient; "
         "v = beta2 * v + rest2 * gradient * gradient; "
         "value -= rate * (m * correction1) / (sqrt(fmax(v, 1.2e-38) * correction2) + epsilon);"
@@ -355,7 +376,8 @@ ADAM = Optimiser(
 )
 """Adam (Kingma & Ba 2015). At update s = 1, 2, ...: rest = 1 - beta and correction = 1/(1 - beta^s), for both of its
 averages; single precision has too few digits to take 1 - beta from beta. v is bounded from below by the least number
-that single precision has in full, so that without epsilon there is no update where all gradients were 0."""
+that single precision has in full, so that without epsilon there is no update where all gradients were 0. shrink is the
+rate times the decay of weights, which Adam's averages know nothing of (AdamW, Loshchilov & Hutter 2019); 0 for none."""
 
 if __name__ == "models":  # the package's instance is the only one, also for whoever imports this file by its own name
     sys.modules[__name__] = importlib.import_module("eventprop.models")

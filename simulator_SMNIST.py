@@ -16,6 +16,7 @@ from typing import Any
 
 from eventprop.data import smnist
 from eventprop.data.dataset import Dataset
+from eventprop.data.kept_arrays import cache_prefix
 from eventprop.parameters import declaration as parameters
 from eventprop.parameters import smnist as smnist_parameters
 from eventprop.simulators.digits import DigitSimulator
@@ -38,7 +39,8 @@ class SMNIST_model(DigitSimulator):
 
     def load_data(self, p: Mapping[str, Any]) -> Dataset:
         code, true_times = smnist_parameters.code_of(p), p["INPUT_TIMES"] == "true"
-        return smnist.load_smnist(p["DATA_DIR"], code, p["DT_MS"], p["TRIAL_MS"], true_times)
+        cache = cache_prefix(p["DATA_DIR"], "SMNIST") if p["WRITE_TO_DISK"] else None
+        return smnist.load_smnist(p["DATA_DIR"], code, p["DT_MS"], p["TRIAL_MS"], true_times, cache)
 
 
 p = SMNIST_model.defaults()

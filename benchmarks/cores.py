@@ -5,26 +5,52 @@ gradients gathered; sums, the norm, Adam. For each number of threads the engine 
 cores there are, and each task's time on a processor is taken. Threads take tasks in order: from that follows when a
 loop would be over on as many cores, and what the longest way through the step is, with what lies between its loops.
 What cores share, memory and clock rates, is not part of that: beside it stands what was measured, on the cores that are
-there. Data as in speed.py. Run: python benchmarks/cores.py [--threads 1 2 4 8 16 32] [--batch 32] [--loops]
+there; there is a speed-up for as many threads as there are cores. Data as in speed.py. Less than a minute.
+Run: python benchmarks/cores.py [--threads 1 2 4 8 16 32] [--batch 32] [--loops] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import heapq
+import json
 import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from speed import KINDS, SIZES, firing_weights, network_of, spike_data, time_step
 
 from eventprop.backends.cpu.engine import CpuEngine
 from eventprop.backends.cpu.tasks import task_times
-from eventprop.data.spikes import SpikeSet
 
 FIRST, LAST = ("clear gradients",), ("sums of blocks", "norm", "Adam")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of the table: times of a training step on a number of threads.
+
+    Attributes:
+        tasks: how many tasks its loops have.
+        work_ms: of processors, all together.
+        way_ms: the longest way through the step on as many cores, the model's time.
+        step_ms: measured on the cores that are there: median, and ``least_ms``.
+        modelled: the model's speed-up over one thread; ``measured``: the true one, None with more threads than cores.
+    """
+
+    neurons: int
+    threads: int
+    tasks: int
+    work_ms: float
+    way_ms: float
+    step_ms: float
+    least_ms: float
+    modelled: float
+    measured: float | None
 
 
 def time_of_loop(tasks: Sequence[float], threads: int) -> float:
@@ -58,51 +84,86 @@ def median_tasks(steps: list[list[np.ndarray]]) -> list[np.ndarray]:
     return [np.median(np.stack(loop), axis=0) for loop in zip(*steps, strict=True)]
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
-    options.add_argument("--batch", type=int, default=32)
-    options.add_argument("--kind", default="LIF", choices=[k for k in KINDS if "delays" not in k])
-    options.add_argument("--repeats", type=int, default=5)
-    options.add_argument("--loops", action="store_true", help="also each loop: tasks, all and longest")
-    given = options.parse_args()
-    print(f"batches of {given.batch}, {given.kind}, {len(os.sched_getaffinity(0))} cores here")
-    for neurons, steps in SIZES:
-        data = spike_data(max(64, given.batch), steps, np.random.default_rng(0))
-        print(f"\n{neurons} neurons   threads  tasks  work ms  longest way ms  cores used  measured ms/sample")
-        between = 0.0
-        for threads in [1, *(t for t in given.threads if t > 1)]:
-            engine = CpuEngine(network_of(neurons, steps, **KINDS[given.kind]), threads)
-            firing_weights(engine, data, np.random.default_rng(1), 0.0)
+def rows_of(neurons: int, steps: int, threads: Sequence[int], given: argparse.Namespace) -> list[Row]:
+    """Lines of the table for one size, printed as they are made; ``threads`` begins with 1."""
+    data = spike_data(max(64, given.batch), steps, np.random.default_rng(0))
+    cores, between = len(os.sched_getaffinity(0)), 0.0
+    rows: list[Row] = []
+    print(f"\n{neurons} neurons   threads  tasks  work ms  way ms  step ms (least)  speed-up: modelled  measured")
+    for count in threads:
+        engine = CpuEngine(network_of(neurons, steps, **KINDS[given.kind]), count)
+        firing_weights(engine, data, np.random.default_rng(1), 0.0)
 
-            def step(number: int, engine: CpuEngine = engine, data: SpikeSet = data) -> float:
-                return time_step(engine, data, 0.0, number, given.batch)
+        def step(number: int, engine: CpuEngine = engine) -> float:
+            return time_step(engine, data, 0.0, number, given.batch) * given.batch
 
-            measured = [step(number) for number in range(given.repeats)]
-            tasks = median_tasks(
-                [task_times(engine, lambda n=n, step=step: step(n)).loops for n in range(given.repeats)]
+        measured = [step(number) for number in range(given.repeats + 2)][2:]
+        tasks = median_tasks([task_times(engine, lambda n=n, step=step: step(n)).loops for n in range(5)])
+        if count == 1:
+            between = time_between(engine, step, 5)
+        work = between + sum(float(t.sum()) for t in tasks)
+        way = between + sum(time_of_loop(t.tolist(), count) for t in tasks)
+        median, least = statistics.median(measured), min(measured)
+        alone = rows[0] if rows else None
+        rows.append(
+            Row(
+                neurons,
+                count,
+                sum(map(len, tasks)),
+                work * 1e3,
+                way * 1e3,
+                median,
+                least,
+                alone.way_ms / 1e3 / way if alone else 1.0,
+                None if count > cores else alone.step_ms / median if alone else 1.0,
             )
-            if threads == 1:
-                between = time_between(engine, step, given.repeats)
-            report(tasks, threads, between, statistics.median(measured[1:]), given.loops)
+        )
+        print_row(rows[-1])
+        if given.loops:
+            print_loops(tasks, between)
+    return rows
 
 
-def report(tasks: list[np.ndarray], threads: int, between: float, measured: float, loops: bool) -> None:
-    """A line of the table; ``between`` in seconds, ``measured`` in ms a sample."""
-    work = between + sum(float(t.sum()) for t in tasks)
-    way = between + sum(time_of_loop(t.tolist(), threads) for t in tasks)
-    count = sum(map(len, tasks))
+def print_row(row: Row) -> None:
+    measured = "-" if row.measured is None else f"{row.measured:.1f}"
     print(
-        f"{threads:21d} {count:6d} {work * 1e3:8.2f} {way * 1e3:15.2f} {work / way:11.1f} {measured:19.3f}", flush=True
+        f"{row.threads:21d} {row.tasks:6d} {row.work_ms:8.2f} {row.way_ms:7.2f} {row.step_ms:8.2f}",
+        f"({row.least_ms:.2f})".rjust(8) + f" {row.modelled:18.1f} {measured:>9s}",
+        flush=True,
     )
-    if not loops:
-        return
+
+
+def print_loops(tasks: list[np.ndarray], between: float) -> None:
+    """Each loop of a step: its tasks, all and the longest; ``between`` in seconds."""
     print(f"    {'between loops':22s} {between * 1e3:20.3f} ms")
     for name, loop in zip(names_of(len(tasks)), tasks, strict=True):
         print(
             f"    {name:22s} {len(loop):5d} tasks {loop.sum() * 1e3:8.3f} ms, longest {loop.max() * 1e3:7.3f},",
             f"{loop.max() / loop.sum():5.1%} of it",
         )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
+    options.add_argument("--batch", type=int, default=32)
+    options.add_argument("--kind", default="LIF", choices=[k for k in KINDS if "delays" not in k])
+    options.add_argument("--repeats", type=int, default=12, help="steps that are measured, after two that warm up")
+    options.add_argument("--loops", action="store_true", help="also each loop: tasks, all and longest")
+    options.add_argument("--json", type=Path, help="also write the numbers to this file")
+    given = options.parse_args()
+    cores = len(os.sched_getaffinity(0))
+    print(f"batches of {given.batch}, {given.kind}, {cores} cores here")
+    threads = sorted({1, *given.threads})
+    rows = [row for neurons, steps in SIZES for row in rows_of(neurons, steps, threads, given)]
+    if given.json:
+        table = {
+            "cores": cores,
+            "kind": given.kind,
+            "batch": given.batch,
+            "rows": [dataclasses.asdict(r) for r in rows],
+        }
+        given.json.write_text(json.dumps(table, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ from eventprop.terminal import prepare
 DOCS = Path(__file__).parents[1] / "docs"
 ARCHITECTURES = ((1, 0), (2, 0), (1, 2))  # hidden layers, delayed copies of the input
 FAMILIES = tuple(Family(n, *a, spiking=s) for n in NEURONS for a in ARCHITECTURES for s in (False, True))
-LOSSES = (*oracle.VOLTAGE_LOSSES, *oracle.SPIKE_LOSSES)
+LOSSES = (*(loss for loss in oracle.VOLTAGE_LOSSES if loss not in oracle.VALUE_LOSSES), *oracle.SPIKE_LOSSES)
 ON_GRID_ONLY = ("avg_xentropy", "max")
 GRID_MS, EXACT_MS = (1.0, 0.5, 0.25, 0.1, 0.05), (5.0, 2.0, 1.0)
 COLUMNS = (*(("grid", dt) for dt in GRID_MS), *(("exact", dt) for dt in EXACT_MS))

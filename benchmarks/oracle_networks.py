@@ -65,7 +65,11 @@ class Family:
     @property
     def losses(self) -> tuple[str, ...]:
         """Losses that fit the outputs."""
-        return oracle.SPIKE_LOSSES if self.spiking else oracle.VOLTAGE_LOSSES
+        return (
+            oracle.SPIKE_LOSSES
+            if self.spiking
+            else tuple(n for n in oracle.VOLTAGE_LOSSES if n not in oracle.VALUE_LOSSES)
+        )
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "QIF": {"HIDDEN_NEURON_TYPE": "QIF"},
     "AdEx": {"HIDDEN_NEURON_TYPE": "AdEx"},
     "Izhikevich": {"HIDDEN_NEURON_TYPE": "Izhikevich"},
+    "LIF, line of ten delayed copies": {"N_INPUT_DELAY": 10, "INPUT_DELAY": 30.0},
     "LIF, trained delays of input": _delays("INPUT_HIDDEN"),
     "LIF, trained recurrent delays": _delays("HIDDEN_HIDDEN"),
     "LIF, substep": {"SPIKE_TIMING": "substep"},
@@ -68,12 +69,14 @@ KINDS: dict[str, dict[str, Any]] = {
 TARGETS = {(256, 1): 1.0, (256, 2): 0.5, (1024, 1): 8.5, (1024, 2): 5.4}
 
 
-def spike_data(samples: int, num_steps: int, rng: np.random.Generator) -> SpikeSet:
-    """Random spikes, one at most per channel and step."""
-    cells = [np.sort(rng.choice(700 * CHANNELS, SPIKES, replace=False)) for _ in range(samples)]
+def spike_data(
+    samples: int, num_steps: int, rng: np.random.Generator, spikes: int = SPIKES, within: int = 700
+) -> SpikeSet:
+    """Random spikes, one at most per channel and step, in the steps before ``within``."""
+    cells = [np.sort(rng.choice(within * CHANNELS, spikes, replace=False)) for _ in range(samples)]
     flat = np.concatenate(cells)
     return SpikeSet(
-        offsets=np.arange(samples + 1, dtype=np.int64) * SPIKES,
+        offsets=np.arange(samples + 1, dtype=np.int64) * spikes,
         steps=(flat // CHANNELS).astype(np.uint16),
         channels=(flat % CHANNELS).astype(np.uint16),
         num_channels=CHANNELS,
@@ -81,17 +84,19 @@ def spike_data(samples: int, num_steps: int, rng: np.random.Generator) -> SpikeS
     )
 
 
-def firing_weights(engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, dropout: float) -> float:
-    """Scale the input weights until hidden neurons fire about 9 times; the rate that was reached."""
+def firing_weights(
+    engine: CpuEngine, data: SpikeSet, rng: np.random.Generator, dropout: float, wanted: float = 9.0
+) -> float:
+    """Scale the input weights until hidden neurons fire about ``wanted`` times; the rate that was reached."""
     weights = engine.network.initial_weights(1)
     base = rng.normal(0.02, 0.03, weights["in_to_hid"].shape).astype(np.float32)
-    low, high = 0.2, 100.0
+    low, high = 0.2 / engine.network.copies, 100.0
     for _ in range(16):
         scale = math.sqrt(low * high)
         engine.set_weights({**weights, "in_to_hid": scale * base})
         counts = engine.run(data, np.arange(8), None, randomness=Randomness(input_dropout=dropout)).spike_counts
         rate = float(counts.mean())
-        low, high = (scale, high) if rate < 9 else (low, scale)
+        low, high = (scale, high) if rate < wanted else (low, scale)
     return rate
 
 

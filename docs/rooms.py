@@ -47,7 +47,13 @@ ROOMS = (
         ),
     ),
     Room("simulator_*.py", "one benchmark each: its data, its splits", ("simulator_*.py",), 0.0, 0.5),
-    Room("eventprop/scans/", "many runs from one file", ("eventprop/scans/*",), 0.5, 1.0),
+    Room(
+        "eventprop/scans/, reproduce/",
+        "many runs from one file; published numbers again",
+        ("eventprop/scans/*", "eventprop/reproduce/*"),
+        0.5,
+        1.0,
+    ),
     Room(
         "eventprop/simulators/",
         "the object that users hold; recipes; the list of benchmarks, each imported when it is asked for",
@@ -81,14 +87,14 @@ ROOMS = (
     Room(
         "models.py",
         "neurons, losses, optimiser as declared",
-        ("models.py", "eventprop/models.py", "eventprop/own_neurons.py"),
+        ("models.py", "eventprop/models.py", "eventprop/own_neurons.py", "eventprop/own_losses.py"),
         0.5,
         1.0,
     ),
     Room(
         "eventprop/derivation/, declarations.py",
         "step, adjoints, jump from equations",
-        ("eventprop/derivation/*", "eventprop/declarations.py", "eventprop/grammar.py"),
+        ("eventprop/derivation/*", "eventprop/declarations.py", "eventprop/losses.py", "eventprop/grammar.py"),
         0.5,
         1.0,
     ),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from eventprop import cli, info, runs, scans
+from eventprop import cli, info, reproduce, runs, scans
 from eventprop.certificate import command as certificate
 from eventprop.choice import meaning
 from eventprop.description import named_neurons
@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("keys", help="every key of every benchmark, as Markdown (docs/keys.md)")
     scan = commands.add_parser("scan", help="many runs that differ in some keys, from one TOML file (docs/scans.md)")
     scans.add_arguments(scan)
+    again = commands.add_parser("reproduce", help="run the published numbers again and compare (docs/results.md)")
+    reproduce.add_arguments(again)
     check = commands.add_parser("check", help="whether the gradients of a neuron are right, shown on random networks")
     certificate.add_arguments(check)
     show = commands.add_parser(
@@ -61,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from eventprop.scans import command
 
         return command.main(options)
+    if options.command == "reproduce":
+        from eventprop.reproduce import command as reproducing
+
+        return reproducing.main(options)
     if options.command == "show":
         return show_neuron(options)
     if options.command == "export":

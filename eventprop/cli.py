@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import ending, own_neurons, texts
+from eventprop import ending, own_losses, own_neurons, texts
 from eventprop.backends.cpu.compiler import CompilerError
 from eventprop.parameters import declaration as parameters
 from eventprop.parameters.shared import ALIASES, OF_OTHERS
@@ -133,7 +133,7 @@ def _parser(script: str, benchmark: Benchmark) -> argparse.ArgumentParser:
         "--models",
         metavar="FILE.py",
         action="append",
-        help='a Python file with neurons of your own: models.NEURONS["mine"] = Neuron(...)',
+        help='a Python file with neurons or losses of your own: models.NEURONS["mine"] = Neuron(...)',
     )
     parser.add_argument("--list-recipes", action="store_true", help="list the recipes and stop")
     return parser
@@ -170,6 +170,7 @@ def _settings(options: argparse.Namespace, benchmark: Benchmark) -> tuple[str, d
         read[options.params] = _read_params(Path(options.params))
         p |= read[options.params]
     own_neurons.register(p["NEURONS"])
+    own_losses.register(p["LOSSES"])
     p |= parameters.parse_settings(words, benchmark.keys, {**OF_OTHERS, **ALIASES})
     declared = next(key for key in benchmark.keys if key.name == "METHOD").check(p["METHOD"])
     p["METHOD"] = mode or declared or modes[0]

@@ -1,4 +1,5 @@
-"""The words in which :mod:`models` declares neurons, losses, regularisers and the optimiser.
+"""The words in which :mod:`models` declares neurons, regularisers and the optimiser; :mod:`eventprop.losses` has those
+of losses.
 
 A neuron is what its paper prints: state, equations, threshold, reset. What follows from that for a step, an adjoint, a
 jump and the gradients of parameters is derived by :mod:`eventprop.derivation`.
@@ -13,7 +14,7 @@ from typing import Any
 
 from eventprop.grammar import check_name, parsed
 
-__all__ = ["METHODS", "Loss", "Neuron", "Neurons", "Optimiser", "Parameter", "Regulariser"]
+__all__ = ["METHODS", "Neuron", "Neurons", "Optimiser", "Parameter", "Regulariser"]
 
 
 @dataclass(frozen=True)
@@ -180,52 +181,6 @@ def _check_step(neuron: Neuron, who: str) -> None:
             raise ValueError(
                 f"{who}: adjoints of {x} must be a name and a parameter, or no text, got {name!r}, {scale!r}"
             )
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A loss: how an output is read during the trial, and what that gives to its adjoint.
-
-    The loss of a sample is ``-log softmax(score)[label]``, and the largest score is the prediction. The impulse at a
-    step is the derivative of the score by V at that step, so for given spikes the gradient of the read-out is exact.
-
-    Attributes:
-        weight: factor with which the output's V counts at time ``x``.
-        state: read-out variables and their value at the start of a trial.
-        read: reads V at the start of a step; ``weight`` is given, ``Isyn`` is what was left by the step before.
-        finish: what is left to do after the last step, by names as in ``read``.
-        score: the class score at the end of the trial; of spiking outputs, by ``t``, which is ``trial + 1`` for one
-            that never spiked.
-        impulse: change of the output's adjoints at the start of each step, in the backward pass.
-        per_step: whether softmax and label are compared at each step, of the voltages, and not at the end, of the
-            scores; the loss is then the mean over the steps, and ``error`` that of the step.
-        cusp: derivative of the loss by the time of a hidden spike that arrives at step ``max_step`` and turns the rise
-            of this output's V into a fall; where there is one, the maximum moves with that spike.
-        first_spike: derivative of the loss by the time of the output's first spike; it enters R of that spike.
-        penalty: what is added to the loss for the label's output, by ``t``, which is ``trial`` if it never spiked.
-        phantom: change of the adjoints, at the end of the trial, of the label's output if it never spiked.
-        reference_scale: what published gradients of this loss are divided by: "tau_mem", "trial" or nothing.
-    """
-
-    name: str
-    parameters: tuple[str, ...] = ()
-    weight: str = "1.0"
-    state: Mapping[str, str] = field(default_factory=dict)
-    read: str = ""
-    finish: str = ""
-    score: str = ""
-    impulse: str = ""
-    per_step: bool = False
-    cusp: str = ""
-    first_spike: str = ""
-    penalty: str = "0.0"
-    phantom: str = ""
-    reference_scale: str = ""
-
-    @property
-    def spiking(self) -> bool:
-        """Whether the outputs spike."""
-        return bool(self.first_spike)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from eventprop import masks, models
 from eventprop.choice import meaning
 from eventprop.derivation import derived
+from eventprop.derivation.losses import complete
 from eventprop.heterogeneity import GAMMA, drawn, draws_of
 from eventprop.network import (
     LARGEST_PARAMETER,
@@ -35,6 +36,7 @@ __all__ = [
     "hidden_neurons",
     "named_neurons",
     "output_neuron",
+    "steps_of",
 ]
 
 TIMES = ("tau_mem", "tau_syn")
@@ -92,7 +94,9 @@ class NetworkSettings:
     hidden_neuron_type: str | Sequence[str]
     output_neuron_type: str
     loss_type: str
+    loss_window: Sequence[float] | None
     loss_scale: str
+    label_smoothing: float
     reg_type: str
     avg_snsum: bool
     model_seed: int
@@ -118,10 +122,10 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
     """The network that ``s`` asks for.
 
     Args:
-        plain: without what training adds to the loss's own gradient: regularisation, the bound of the jump's
-            denominator and the scale of the read-out's drive; every weight and time constant has its gradient.
+        plain: without what training adds to the loss's own gradient: regularisation, smoothed labels, the bound of the
+            jump's denominator and the scale of the read-out's drive; every weight and time constant has its gradient.
     """
-    loss = meaning("LOSS_TYPE", s.loss_type, models.LOSSES)
+    loss = complete(meaning("LOSS_TYPE", s.loss_type, models.LOSSES))
     regulariser = meaning("REG_TYPE", "none" if plain else s.reg_type, models.REGULARISERS)
     copies = s.n_input_delay + 1
     kinds = [
@@ -149,8 +153,10 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
         loss_scale=meaning("LOSS_SCALE", "true" if plain else s.loss_scale, LOSS_SCALES)(
             loss, s.values["tau_mem"], s.trial_ms
         ),
+        label_smoothing=0.0 if plain else s.label_smoothing,
         dt_ms=s.dt_ms,
         num_steps=round(s.trial_ms / s.dt_ms),
+        window=None if s.loss_window is None else steps_of(s.loss_window, s.dt_ms, s.trial_ms),
         loss_parameters={name: s.values[name] for name in loss.parameters},
         copies=copies,
         delay_steps=round(s.input_delay / s.dt_ms) if copies > 1 else 0,
@@ -160,6 +166,12 @@ def describe(s: NetworkSettings, num_input: int, num_output: int, *, plain: bool
         precision=s.precision,
         masks=_masks(s, projections),
     )
+
+
+def steps_of(window: Sequence[float], dt_ms: float, trial_ms: float) -> tuple[int, int]:
+    """The first of the steps that begin in a window of a trial (ms), and the one after the last."""
+    first, last = (int(np.ceil(end / dt_ms - 1e-6)) for end in window)
+    return first, min(last, round(trial_ms / dt_ms))
 
 
 def _trained_times(s: NetworkSettings, neuron: models.Neuron, plain: bool) -> list[str]:

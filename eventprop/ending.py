@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from eventprop.data.splits import Subset
+from eventprop.data.targets import are_classes
+from eventprop.reports.measures import measure_of
 from eventprop.reports.pictures import attempt
 from eventprop.simulators.simulator import Simulator
 
@@ -26,14 +28,14 @@ def tell(simulator: Simulator, p: Mapping[str, Any], mode: str, result: Any) -> 
     """
     if mode == "cross_validate":
         accuracies = np.array(result[0])
-        trained, left_out = accuracies.mean(axis=0)
-        print(f"mean over {len(accuracies)} folds: training {trained:.1%}, left out {left_out:.1%}")
+        trained, left_out = map(measure_of(simulator.history[-1]).text, accuracies.mean(axis=0))
+        print(f"mean over {len(accuracies)} folds: training {trained}, left out {left_out}")
     else:
         _accuracy(simulator, p, mode)
     if not p["WRITE_TO_DISK"]:
         return
     folder = Path(p["OUT_DIR"])
-    if simulator.evaluated is not None and mode != "cross_validate":
+    if simulator.evaluated is not None and mode != "cross_validate" and are_classes(simulator.evaluated[0].labels):
         subset, outcome = simulator.evaluated
         with attempt(path := folder / f"{p['NAME']}_raster.{p['PICTURE_FORMAT']}"):
             _raster(simulator, p, subset, path)
@@ -49,32 +51,34 @@ def tell(simulator: Simulator, p: Mapping[str, Any], mode: str, result: Any) -> 
 
 
 def _accuracy(simulator: Simulator, p: Mapping[str, Any], mode: str) -> None:
-    """Accuracy of the last epoch, of what was measured."""
-    what = "test" if mode == "train_test" else "validation"
+    """Accuracy, or mean square error, of the last epoch, of what was measured."""
+    what, last = "test" if mode == "train_test" else "validation", simulator.history[-1]
+    measure = measure_of(last)
+    words, name = f"{what} {measure.words}", measure.name
     if simulator.evaluated is not None:
         subset, outcome = simulator.evaluated
         if mode != "test":  # test() has said so itself
-            print(f"{what} accuracy {outcome.accuracy:.2%} of {len(outcome.labels)} samples")
-        _by_speaker(simulator, subset, outcome.predictions == outcome.labels)
+            print(f"{words} {measure.text(outcome.mean, 2)} of {len(outcome.labels)} samples")
+        _by_speaker(simulator, subset, outcome.measured)
         return
-    last = simulator.history[-1]
-    if not np.isnan(last["eval_accuracy"]):  # of an epoch that was done before
-        print(f"{what} accuracy {last['eval_accuracy']:.2%} in epoch {last['epoch'] + 1}")
+    if not np.isnan(last[f"eval_{name}"]):  # of an epoch that was done before
+        print(f"{words} {measure.text(last[f'eval_{name}'], 2)} in epoch {last['epoch'] + 1}")
     else:
         none = f"no {what} samples" + (" (N_VALIDATE=0)" if p.get("N_VALIDATE") == 0 else "")
-        print(f"{none}; training accuracy {last['train_accuracy']:.2%}")
+        print(f"{none}; training {measure.words} {measure.text(last[f'train_{name}'], 2)}")
 
 
-def _by_speaker(simulator: Simulator, subset: Subset, correct: np.ndarray) -> None:
-    """Accuracy on speakers that the training file has and on those that it has not."""
+def _by_speaker(simulator: Simulator, subset: Subset, measured: np.ndarray) -> None:
+    """What is measured on speakers that the training file has and on those that it has not."""
     if subset.part.speakers is None or simulator.data.train.speakers is None:
         return
     speakers = subset.part.speakers[subset.indices]
     known = np.isin(speakers, np.unique(simulator.data.train.speakers))
     if known.any() and not known.all():
+        text = measure_of(simulator.history[-1]).text
         print(
-            f"  speakers of the training file {correct[known].mean():.2%} of {known.sum()}, "
-            f"new speakers {correct[~known].mean():.2%} of {(~known).sum()}"
+            f"  speakers of the training file {text(measured[known].mean(), 2)} of {known.sum()}, "
+            f"new speakers {text(measured[~known].mean(), 2)} of {(~known).sum()}"
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from eventprop import models
 from eventprop.choice import meaning
 from eventprop.derivation import NeuronModel
-from eventprop.masks import Masks, checked, silenced
+from eventprop.masks import Masks, check_silent, checked, silenced
 from eventprop.streams import stream
 
 __all__ = ["TIME_CONSTANTS", "DELAY", "DELAY_SHARED", "Delay", "Network", "Population", "Projection", "Randomness"]
@@ -174,7 +174,9 @@ class Network:
             layers, or a list with one for each.
         average_counts: whether the regulariser sees spike counts averaged over the batch.
         loss_scale: factor on the read-out's drive in training (1: the plain derivative of the loss).
+        label_smoothing: share of the target that in training all classes have alike, and the label has not.
         dt_ms, num_steps: the time step and the steps of a trial.
+        window: the first of the steps that count for the loss, and the one after the last; None for all.
         copies, delay_steps: the input arrives ``copies`` times, each ``delay_steps`` after the one before.
         bounds, upper_bounds: of trained parameters, by name.
         spike_timing: "grid" (spikes at the ends of steps), "substep" (neurons are reset where they cross within a step,
@@ -195,12 +197,14 @@ class Network:
     dt_ms: float
     num_steps: int
     loss_parameters: Mapping[str, float] = field(default_factory=dict)
+    window: tuple[int, int] | None = None
     copies: int = 1
     delay_steps: int = 0
     bounds: Mapping[str, float] = field(default_factory=dict)
     upper_bounds: Mapping[str, float] = field(default_factory=dict)
     spike_timing: str = "grid"
     precision: str = "float"
+    label_smoothing: float = 0.0
     masks: Masks = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -211,6 +215,11 @@ class Network:
     def dtype(self) -> np.dtype:
         """Of weights, trained parameters and moments."""
         return np.dtype(PRECISIONS[self.precision])
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """The first of the steps that count for the loss, and the one after the last."""
+        return self.window or (0, self.num_steps)
 
     def bounds_of(self, name: str) -> tuple[float, float]:
         """Least and largest value of a trained parameter."""
@@ -290,16 +299,8 @@ class Network:
         for name, (_, delay) in self.delays.items():
             if problem := delay.problem(found[name]):
                 raise ValueError(f"{synaptic(name)} {problem}")
-        self.check_silent(found)
+        check_silent(found, self.masks)
         return found
-
-    def check_silent(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Raise ValueError unless weights are 0 where no synapse is; names the synapse population."""
-        for name, mask in self.masks.items():
-            if number := np.count_nonzero(weights[name][~mask]):
-                raise ValueError(
-                    f"{synaptic(name)} are not 0 at {number} synapses that are not there (..._P, MASKS or set_masks)"
-                )
 
     def check_time_constants(self, values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
         """``values`` complete, as arrays ``(size,)`` of the network's precision; a number stands for the same value in

@@ -1,4 +1,7 @@
-"""Neurons of one's own: registered in a script, by a file (``--models``), or by the settings of a run (``NEURONS``)."""
+"""Neurons of one's own: registered in a script, by a file (``--models``), or by the settings of a run (``NEURONS``).
+
+Such a file may declare losses as well (:mod:`eventprop.own_losses`).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ __all__ = ["load_file", "plain", "register", "used"]
 
 
 def load_file(path: str | Path) -> list[str]:
-    """Run a Python file that declares neurons, ``models.NEURONS["mine"] = Neuron(...)``; the names of those it added.
+    """Run a Python file that declares neurons or losses, ``models.NEURONS["mine"] = Neuron(...)``; the names of these.
 
     Raises:
         ValueError: it cannot be run, declares none, or declares one wrongly; names the file.
@@ -24,16 +27,20 @@ def load_file(path: str | Path) -> list[str]:
     """
     path = Path(path)
     read_text(path)  # the usual errors of a file that is not there or is no text
-    before = dict(models.NEURONS)
+    before: dict[str, dict[str, Any]] = {"NEURONS": dict(models.NEURONS), "LOSSES": dict(models.LOSSES)}
     try:
         runpy.run_path(str(path), run_name="models_of_ones_own")
     except OSError:
         raise
     except Exception as error:
         raise ValueError(f"{path}: {type(error).__name__ if not str(error) else error}{_line(error, path)}") from None
-    added = [name for name, neuron in models.NEURONS.items() if before.get(name) is not neuron]
+    there: dict[str, dict[str, Any]] = {"NEURONS": models.NEURONS, "LOSSES": models.LOSSES}
+    added = [name for of, now in there.items() for name, new in now.items() if before[of].get(name) is not new]
     if not added:
-        raise ValueError(f'{path} declares no neuron; models.NEURONS["name"] = Neuron(...) does')
+        raise ValueError(
+            f'{path} declares no neuron and no loss; models.NEURONS["name"] = Neuron(...) and models.LOSSES["name"] = '
+            "Loss(...) do"
+        )
     return added
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from eventprop import texts
 from eventprop.reports import provenance, summary
+from eventprop.reports.measures import measure_of
 from eventprop.reports.results import TABLE
 from eventprop.terminal import blame
 
@@ -43,24 +44,33 @@ class Run:
     def line(self) -> list[str]:
         """Its line in the table, by :data:`_COLUMNS`; empty where a file of an earlier version does not say it."""
         last = self.rows[-1]
-        told = summary.row([{n: float(row[n]) for n in _NUMBERS} for row in self.rows])
-        best = told["best_eval_accuracy"]
+        measure = measure_of(last)
+        name = measure.name
+        told = summary.row([{n: float(row[n]) for n in _numbers(row)} for row in self.rows])
+        best = told[f"best_eval_{name}"]
+
+        def text(value: float) -> str:
+            return "" if math.isnan(value) else measure.text(value, 2)
+
         processes = self.story.get("processes") or [{}]
         return [
             self.name,
             last["run"],
             *(last.get(column) or "" for column in provenance.COLUMNS),
             str(told["epochs"]),
-            _percent(told["train_accuracy"]),
-            _percent(told["eval_accuracy"]),
-            _percent(best),
+            text(told[f"train_{name}"]),
+            text(told[f"eval_{name}"]),
+            text(best),
             "" if math.isnan(best) else str(told["best_epoch"] + 1),
             f"{told['seconds']:.1f}",
             str(processes[0].get("started", "")).partition("+")[0],
         ]
 
 
-_NUMBERS = ("train_accuracy", "eval_accuracy", "seconds")
+def _numbers(row: Mapping[str, str]) -> tuple[str, ...]:
+    """Columns that hold numbers."""
+    name = measure_of(row).name
+    return f"train_{name}", f"eval_{name}", "seconds"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +133,7 @@ def _runs_of(text: str) -> Iterator[list[dict[str, str]]]:
     """
     rows: list[dict[str, str]] = []
     for row in csv.DictReader(io.StringIO(text), restval=""):
-        for name in _NUMBERS:
+        for name in _numbers(row):
             float(row[name])
         same = ("run", "method", "seed", "data_seed")
         if rows and (int(row["epoch"]) <= int(rows[-1]["epoch"]) or any(row.get(n) != rows[-1].get(n) for n in same)):
@@ -162,10 +172,6 @@ def _suffix(run: Run) -> str:
 def _value(value: Any) -> str:
     text = str(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
-
-
-def _percent(share: float) -> str:
-    return "" if math.isnan(share) else f"{share:.2%}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -20,11 +20,13 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _only_neurons_on_board() -> Iterator[None]:
+def _only_models_on_board() -> Iterator[None]:
     """What a test declares is gone after it."""
     yield
     for name in set(models.NEURONS) - set(models.ON_BOARD):
         del models.NEURONS[name]
+    for name in set(models.LOSSES) - set(models.LOSSES_ON_BOARD):
+        del models.LOSSES[name]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -19,12 +19,14 @@ from typing import Any
 
 import pytest
 
-from eventprop import cli, runs, scans
+from eventprop import cli, reproduce, runs, scans
 from eventprop.__main__ import main as tools
 from eventprop.certificate import command as certificate
 from eventprop.parameters.declaration import parse_settings
 from eventprop.parameters.shared import ALIASES
-from eventprop.simulators import recipes, registry
+from eventprop.reproduce import adding
+from eventprop.reproduce import command as reproducing
+from eventprop.simulators import measured, recipes, registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
@@ -155,9 +157,6 @@ def test_a_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert words[1].startswith(("benchmarks/", "docs/"))
         source = (ROOT / words[1]).read_text(encoding="utf-8")
         assert all(f'"{word}"' in source for word in words if word.startswith("--"))
-        named = re.findall(r"accuracy.py (\w+) (\w+)", command)
-        named += [("SHD", name) for name in re.findall(r"digits.py .*--recipe (\w+)", command)]
-        assert all(name == "none" or name in recipes.list_recipes(simulator) for simulator, name in named)
     else:
         assert words[0] in ("git", "cd", ".", "export"), "a command that no test knows"
 
@@ -199,6 +198,12 @@ def read_by_the_tools(words: list[str]) -> None:
         certificate.add_arguments(parser)
         file = parser.parse_args(words[1:]).models
         assert file is None or Path(file).exists()
+    elif words[0] == "reproduce":
+        parser = argparse.ArgumentParser()
+        reproduce.add_arguments(parser)
+        options = parser.parse_args(words[1:])
+        table = measured.read(recipes.results_file())
+        assert adding.added(table, options)[1] if options.add else reproducing.chosen(table, options.only)
     elif words[0] == "runs":
         parser = argparse.ArgumentParser()
         runs.add_arguments(parser)
@@ -272,6 +277,16 @@ def test_messages_that_are_explained_are_the_programs() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(TEXTS["README"].splitlines()) <= 150
+
+
+def test_accuracies_are_those_of_the_table() -> None:
+    """The pages' tables are made of ``recipes/results.toml``; if this fails: ``python docs/results.py``."""
+    results = loaded("results")
+    table = measured.read(recipes.results_file())
+    pages = {page: page.read_text(encoding="utf-8") for page in results.PAGES}
+    assert sum(text.count("<!-- docs/results.py: ") for text in pages.values()) == len(results.BLOCKS)
+    assert [page.name for page, text in pages.items() if results.renewed(text, table) != text] == []
+    assert all(f"`{name}`" in pages[ROOT / "docs" / "results.md"] for name in table.entries)
 
 
 def test_the_picture_of_the_rooms() -> None:

@@ -16,7 +16,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "the shell": (
         *("eventprop/__main__.py", "eventprop/cli.py", "eventprop/ending.py", "eventprop/info.py"),
         "eventprop/runs.py",
-        "eventprop/scans/*",
+        *("eventprop/scans/*", "eventprop/reproduce/*"),
     ),
     "the certificate": ("eventprop/certificate/*",),
     "simulators": ("eventprop/simulators/*",),
@@ -29,12 +29,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("eventprop/network.py", "eventprop/description.py", "eventprop/heterogeneity.py", "eventprop/masks.py"),
         "eventprop/data/*",
     ),
-    "models": ("models.py", "eventprop/models.py", "eventprop/own_neurons.py"),
+    "models": ("models.py", "eventprop/models.py", "eventprop/own_neurons.py", "eventprop/own_losses.py"),
     "derivation": ("eventprop/derivation/*",),
     "the ground": (
         *("eventprop/__init__.py", "eventprop/choice.py", "eventprop/files.py", "eventprop/streams.py"),
         *("eventprop/terminal.py", "eventprop/texts.py", "eventprop/declarations.py", "eventprop/grammar.py"),
-        *("eventprop/snippets.py", "eventprop/ranks.py"),
+        *("eventprop/snippets.py", "eventprop/ranks.py", "eventprop/losses.py"),
     ),
 }
 """From the top down. A module may import from its own room and from those below it."""

@@ -20,7 +20,7 @@ from eventprop.data.spikes import SpikeSet
 from eventprop.network import Network, Randomness
 from eventprop.ranks import Ranks
 
-__all__ = ["BatchResult", "Engine", "Settings", "build"]
+__all__ = ["BatchResult", "Engine", "Settings", "build", "by_kind"]
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,27 @@ class BatchResult:
         predictions: class with the largest score, ``(n,)``, the first of equal ones; -1 where the loss goes by first
             spikes and no output spiked.
         loss: loss of each sample, ``(n,)``; zeros where no labels were given.
+        measured: what is told of each sample, ``(n,)``: 1 or 0 for a class that is recognised or not, the share of the
+            steps whose label is, or the mean square error; not a number where no labels were given.
         spike_counts: spikes of every hidden neuron in each sample, ``(n, hidden neurons)``, layer after layer.
     """
 
     scores: np.ndarray
     predictions: np.ndarray
     loss: np.ndarray
+    measured: np.ndarray
     spike_counts: np.ndarray
+
+    @classmethod
+    def empty(cls, network: Network, n: int) -> BatchResult:
+        """The result of ``n`` samples, to be filled."""
+        return cls(
+            scores=np.zeros((n, network.output.size), np.float32),
+            predictions=np.zeros(n, np.int32),
+            loss=np.zeros(n),
+            measured=np.full(n, np.nan),
+            spike_counts=np.zeros((n, sum(h.size for h in network.hidden)), np.float32),
+        )
 
     def check(self, what: str = "samples", first: int = 0) -> None:
         """See that scores and losses are numbers; the largest of scores that are not would be class 0.
@@ -78,11 +92,18 @@ class Engine(Protocol):
         record: Collection[tuple[str, str]] | None = None,
         following: Batch | None = None,
     ) -> BatchResult:
-        """Present ``samples`` (numbers into ``spikes``) as one batch; with ``learn``, gradients are those of the
-        mean loss over this batch. ``first`` is the batch's position in the epoch, for the random streams. ``record``
-        names populations with variables that ``trace`` can be asked for afterwards; with it, even if it is empty,
-        ``spikes`` has all samples. ``following`` is what the next run presents, with the same randomness: its input is
-        made while a device works on this one."""
+        """Present ``samples`` (numbers into ``spikes``) as one batch.
+
+        Args:
+            labels: as the loss takes them: whole numbers, ``(n,)`` or ``(n, steps)``, or values, ``(n, outputs)`` or
+                ``(n, steps, outputs)``.
+            learn: whether gradients are taken, of the mean loss over this batch.
+            first: the batch's position in the epoch, for the random streams.
+            record: populations with variables that ``trace`` can be asked for afterwards; with it, even if it is empty,
+                ``spikes`` has all samples.
+            following: what the next run presents, with the same randomness: its input is made while a device works on
+                this one.
+        """
         ...
 
     def trace(self, population: str, variable: str) -> np.ndarray:
@@ -108,8 +129,8 @@ class Engine(Protocol):
         ...
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0, delay_rate: float = 0.0) -> None:
-        """One step of the optimiser with the gradients times ``factor``; trained time constants stay above their
-        bounds, delays, which have the rate ``delay_rate`` (ms), between theirs."""
+        """One step of the optimiser with the gradients times ``factor``; see :func:`by_kind`. Trained time constants
+        stay above their bounds, delays between theirs."""
         ...
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -147,6 +168,13 @@ class Engine(Protocol):
     def spike_times(self, index: int, population: str) -> tuple[np.ndarray, np.ndarray]:
         """As ``spikes``, with times since the start of the trial (ms): the ends of the steps, or the exact ones."""
         ...
+
+
+def by_kind(parameters: Mapping[str, float], delay_rate: float) -> dict[str, dict[str, float]]:
+    """The optimiser's parameters for "weights", for "neurons" (their time constants), which do not decay, and for
+    "delays", which do not either and have a rate of their own, ``delay_rate`` (ms)."""
+    neurons = {**parameters, "shrink": 0.0}
+    return {"weights": dict(parameters), "neurons": neurons, "delays": {**neurons, "rate": delay_rate}}
 
 
 @dataclass(frozen=True)

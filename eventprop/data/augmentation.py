@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
 from math import isqrt
 from typing import Any
@@ -18,7 +19,8 @@ import numpy as np
 
 from eventprop.data.spikes import SpikeSet
 
-__all__ = ["AUGMENTATIONS", "blend", "dilate", "gain", "in_order", "jitter", "merged", "shift", "shift_xy", "thin"]
+__all__ = ["AUGMENTATIONS", "blend", "cells", "dilate", "gain", "in_order", "jitter", "merged", "move_xy", "moves"]
+__all__ += ["shift", "shift_xy", "thin"]
 
 
 def _kept(spikes: SpikeSet, channels: np.ndarray, keep: np.ndarray) -> SpikeSet:
@@ -98,19 +100,46 @@ def shift(spikes: SpikeSet, most: float, rng: np.random.Generator) -> SpikeSet:
     return _kept(spikes, channels, channels < spikes.num_channels)
 
 
-def shift_xy(spikes: SpikeSet, most: int, rng: np.random.Generator) -> SpikeSet:
-    """Each sample of a camera moved by whole numbers of cells, drawn uniformly from ``-most`` to ``most`` for x and y.
+def cells(num_channels: int) -> tuple[int, int]:
+    """Side of the square whose cells the channels are, and how many each cell has: 1 for an image, 2 for a camera;
+    side 0 where they are of none."""
+    sides = ((isqrt(num_channels // each), each) for each in (1, 2))
+    return next(((side, each) for side, each in sides if each * side**2 == num_channels), (0, 1))
 
-    Channels are ``(side * y + x) * 2 + polarity``.
+
+def moves(n: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """By how much to move ``n`` samples in x and y: whole numbers, uniformly from ``-most`` to ``most``, ``(n, 2)``."""
+    return rng.integers(-most, most + 1, (n, 2))
+
+
+def shift_xy(spikes: SpikeSet, most: int, rng: np.random.Generator) -> SpikeSet:
+    """Each sample of a camera, or each image, moved by whole numbers of cells; see :func:`moves`."""
+    return move_xy(spikes, moves(len(spikes), most, rng))
+
+
+def move_xy(spikes: SpikeSet, by: np.ndarray) -> SpikeSet:
+    """Each sample moved by ``by`` cells in x and y, ``(samples, 2)``, each less than there are in a row.
+
+    Channels are ``side * y + x``, of a camera ``(side * y + x) * 2 + polarity``.
     """
-    side = isqrt(spikes.num_channels // 2)
-    moves = rng.integers(-most, most + 1, (len(spikes), 2))
-    channels, keep = np.empty_like(spikes.channels), np.empty(spikes.channels.size, bool)
-    for at, (dx, dy) in zip(_slices(spikes), moves.tolist(), strict=True):
-        y, x = np.divmod(spikes.channels[at].astype(np.int32) >> 1, side)
-        keep[at] = (x + dx >= 0) & (x + dx < side) & (y + dy >= 0) & (y + dy < side)
-        channels[at] = spikes.channels[at] + np.uint16(2 * (side * dy + dx) % 65536)  # what wraps around is not kept
-    return _kept(spikes, channels, keep)
+    (side, each), lengths = cells(spikes.num_channels), np.diff(spikes.offsets)
+    channels = spikes.channels + np.repeat((each * (by @ (1, side))).astype(np.uint16), lengths)
+    # Numbers below 0 wrap around, as sums do, to at least 2^16 - side, and a side is 256 at most.
+    both = by.astype(np.uint16).view(np.uint32).ravel()
+    places = _places(spikes.num_channels).take(spikes.channels, mode="clip").view(np.uint16)
+    places += np.repeat(both, lengths).view(np.uint16)
+    inside = places < side
+    if inside.all():
+        return replace(spikes, channels=channels)
+    return _kept(spikes, channels, inside[::2] & inside[1::2])
+
+
+@lru_cache(4)
+def _places(num_channels: int) -> np.ndarray:
+    """x and y of each channel's cell, 16 bits each, ``(channels,)`` uint32."""
+    side, each = cells(num_channels)
+    y, x = np.divmod(np.arange(num_channels) // each, max(side, 1))
+    return np.stack([x, y], axis=1).astype(np.uint16).view(np.uint32).ravel()
 
 
 def dilate(spikes: SpikeSet, factors: Sequence[float], rng: np.random.Generator) -> SpikeSet:

@@ -17,12 +17,15 @@ __all__ = ["Dataset", "Part"]
 class Part:
     """Training, validation or test samples.
 
-    ``labels`` are ``(n,)`` int32, ``speakers`` ``(n,)`` int32 or None.
+    ``labels`` are ``(n,)`` int32, or what else outputs are compared with (:mod:`eventprop.data.targets`); ``speakers``
+    ``(n,)`` int32 or None. ``moved`` makes spikes of some samples, whose numbers it is given, ``(m,)``, from images
+    that are moved by so many pixels in x and y, ``(m, 2)``; None where the spikes themselves can be moved.
     """
 
     spikes: SpikeSet
     labels: np.ndarray
     speakers: np.ndarray | None = None
+    moved: Callable[[np.ndarray, np.ndarray], SpikeSet] | None = None
 
 
 class Dataset:

@@ -22,7 +22,7 @@ from eventprop.data.dvs_files import Events, Recording
 from eventprop.data.extent import PER_MS, Extent, likely_unit, percent
 from eventprop.data.spikes import SpikeSet, bin_events, joined
 
-__all__ = ["SETS", "Source", "Window", "load", "missing", "read_part"]
+__all__ = ["SETS", "Source", "Window", "counted", "load", "missing", "read_part"]
 
 _LONGEST_MS = 60_000.0  # recordings take up to 18 s; longer ones are rather in another unit
 _SHORTEST = 0.01  # of the window; where recordings end before that, too
@@ -221,13 +221,17 @@ def _cut_off(extent: Extent, window: Window, when: str, units: Mapping[str, floa
     return f"{ends}, of a window {when}{unit}" if near else ""
 
 
+def counted(data_dir: Path, name: str) -> list[int]:
+    """How many recordings of each part are there."""
+    suffix = ".npy" if name == "DVSGesture" else ".bin"
+    places = [_place(data_dir, name, folder) for folder, _ in SETS[name].parts.values()]
+    return [sum(path.suffix.casefold() == suffix and not is_junk(path) for path in p.glob("*/*")) for p in places]
+
+
 def missing(data_dir: Path, name: str) -> list[str]:
     """The parts that are not there or not complete, in words."""
     lacking = []
-    for folder, full in SETS[name].parts.values():
-        place = _place(data_dir, name, folder)
-        suffix = ".npy" if name == "DVSGesture" else ".bin"
-        n = sum(path.suffix.casefold() == suffix and not is_junk(path) for path in place.glob("*/*"))
+    for (folder, full), n in zip(SETS[name].parts.values(), counted(data_dir, name), strict=True):
         if n < full:
             lacking.append(f"{name}/{folder}" + (f" ({n} of {full} recordings are there)" if n else ""))
     return lacking

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from eventprop.data.spikes import SpikeSet, bin_events
@@ -18,33 +20,50 @@ def latency_ms(values: np.ndarray, dt_ms: float, trial_ms: float, true_times: bo
     return np.asarray(values) * (trial_ms - 2.0 * margin) + margin
 
 
-def one_spike_each(times_ms: np.ndarray, dt_ms: float, trial_ms: float, true_times: bool = False) -> SpikeSet:
+def one_spike_each(
+    times_ms: np.ndarray, dt_ms: float, trial_ms: float, true_times: bool = False, levels: np.ndarray | None = None
+) -> SpikeSet:
     """One spike, at most, of each channel.
 
     On the grid a time that lies between two steps belongs to the later one, the first in which it has passed.
 
     Args:
-        times_ms: ``(samples, channels)``, not a number where a channel is silent.
+        times_ms: ``(samples, channels)``, not a number where a channel is silent; with ``levels`` the time of each of
+            them, ``(number of levels,)``.
         true_times: whether spikes have their true times.
+        levels: ``(samples, channels)`` whole numbers from 0, where times follow from few values.
 
     Returns:
         Set of as many samples.
     """
-    n, channels = times_ms.shape
     if true_times:
+        times_ms = times_ms if levels is None else times_ms[levels]
         there = np.isfinite(times_ms)
-        offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+        offsets, channels = np.concatenate([[0], np.cumsum(there.sum(axis=1))]), times_ms.shape[1]
         return bin_events(times_ms[there], np.nonzero(there)[1], offsets, channels, dt_ms, trial_ms, true_times=True)
+    n, channels = (times_ms if levels is None else levels).shape
     num_steps = round(trial_ms / dt_ms)
+    kind: type[Any] = np.int32 if _BLOCK * num_steps * channels < 2**31 else np.int64  # the narrower the faster
+
+    def steps_of(times: np.ndarray) -> np.ndarray:
+        """The step of each time, ``num_steps`` for none."""
+        step = np.ceil(times / dt_ms - 1e-6)
+        return np.where(step < num_steps - 1, step, num_steps).astype(kind)
+
     steps, ids, counts = [np.zeros(0, np.uint16)], [np.zeros(0, np.uint16)], np.zeros(n, np.int64)
+    by_level = None if levels is None else steps_of(times_ms)
     for first in range(0, n, _BLOCK):
-        block = np.ceil(times_ms[first : first + _BLOCK] / dt_ms - 1e-6)
-        sample, channel = np.nonzero(block < num_steps - 1)
-        at = block[sample, channel].astype(np.int64)
-        order = np.argsort((sample * num_steps + at) * channels + channel)
-        steps.append(at[order].astype(np.uint16))
-        ids.append(channel[order].astype(np.uint16))
-        counts[first : first + len(block)] = np.bincount(sample, minlength=len(block))
+        part = slice(first, first + _BLOCK)
+        at = steps_of(times_ms[part]) if by_level is None or levels is None else by_level[levels[part]]
+        there = at < num_steps
+        counts[part] = np.count_nonzero(there, axis=1)
+        place = np.flatnonzero(there).astype(kind)
+        sample = place // kind(channels)
+        cells = (sample * kind(num_steps) + at.ravel()[place]) * kind(channels) + (place - sample * kind(channels))
+        cells.sort()
+        rows = cells // kind(channels)
+        steps.append((rows % kind(num_steps)).astype(np.uint16))
+        ids.append((cells - rows * kind(channels)).astype(np.uint16))
     return SpikeSet(
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         steps=np.concatenate(steps),

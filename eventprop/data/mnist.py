@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,18 @@ from eventprop.data.dataset import Dataset, Part
 from eventprop.data.download import BROKEN, fetch, kind_of
 from eventprop.data.encoders import latency_ms, one_spike_each
 
-__all__ = ["CLASSES", "CLASS_NAMES", "FILES", "SIDE", "find", "load_mnist", "read_idx", "read_part", "spike_times"]
+__all__ = [
+    "CLASSES",
+    "CLASS_NAMES",
+    "FILES",
+    "SIDE",
+    "files_of",
+    "find",
+    "load_mnist",
+    "read_idx",
+    "read_part",
+    "spike_times",
+]
 
 _GZIP = b"\x1f\x8b"
 CLASSES, SIDE = 10, 28
@@ -30,14 +42,21 @@ FILES = {
 
 
 def load_mnist(data_dir: str | Path, dt_ms: float, trial_ms: float, true_times: bool = False) -> Dataset:
-    """The four files in ``<data_dir>/MNIST``, plain or compressed (.gz); tonic's tools download what is missing.
+    """The four files in ``<data_dir>/MNIST``, plain or compressed (.gz); tonic's tools download what is missing. Test
+    images become spikes when they are asked for.
 
     Raises:
         FileNotFoundError: names the missing file and where to get it.
         ValueError: names the file and what is wrong in it.
     """
-    train, test = (_load_part(Path(data_dir), part, dt_ms, trial_ms, true_times) for part in ("train", "t10k"))
-    return Dataset("MNIST", train, test, SIDE * SIDE, CLASSES, CLASS_NAMES)
+    by_grey = spike_times(np.arange(256), dt_ms, trial_ms, true_times).astype(np.float32)
+
+    def part(name: str) -> Callable[[], Part]:
+        images, labels = read_part(Path(data_dir), name)
+        return lambda: Part(one_spike_each(by_grey, dt_ms, trial_ms, true_times, images), labels)
+
+    train, test = part("train"), part("t10k")
+    return Dataset("MNIST", train(), test, SIDE * SIDE, CLASSES, CLASS_NAMES)
 
 
 def spike_times(grey: np.ndarray, dt_ms: float, trial_ms: float, true_times: bool = False) -> np.ndarray:
@@ -73,12 +92,6 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
 
 
-def _load_part(data_dir: Path, part: str, dt_ms: float, trial_ms: float, true_times: bool) -> Part:
-    images, labels = read_part(data_dir, part)
-    by_grey = spike_times(np.arange(256), dt_ms, trial_ms, true_times).astype(np.float32)
-    return Part(one_spike_each(by_grey[images], dt_ms, trial_ms, true_times), labels)
-
-
 def read_part(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Images, ``(n, 784)`` bytes, and labels, ``(n,)`` int32, of a pair of files that fit each other.
 
@@ -88,7 +101,7 @@ def read_part(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         FileNotFoundError, ValueError: as :func:`load_mnist`.
     """
-    paths = [_found(data_dir, f"{part}-{rest}") for rest in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    paths = files_of(data_dir, part)
     images, labels = read_idx(paths[0], 3), read_idx(paths[1], 1)
     if images.shape[1:] != (SIDE, SIDE):
         raise ValueError(f"{paths[0]} has images of {images.shape[1]} x {images.shape[2]} pixels, not {SIDE} x {SIDE}")
@@ -100,6 +113,15 @@ def read_part(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         number = int(labels.argmax())
         raise ValueError(f"{paths[1]}: label {labels[number]} of image {number} is not one of 0 to {CLASSES - 1}")
     return images.reshape(len(images), -1), labels.astype(np.int32)
+
+
+def files_of(data_dir: Path, part: str) -> tuple[Path, Path]:
+    """Where images and labels of a part are, which are downloaded if they are missing.
+
+    Raises:
+        FileNotFoundError: as :func:`load_mnist`.
+    """
+    return _found(data_dir, f"{part}-images-idx3-ubyte"), _found(data_dir, f"{part}-labels-idx1-ubyte")
 
 
 def find(data_dir: Path, name: str) -> Path | None:

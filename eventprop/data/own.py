@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from eventprop.data import kept, shd
+from eventprop.data import kept, shd, targets
 from eventprop.data.dataset import Dataset, Part
 from eventprop.data.extent import PER_MS, likely_unit, percent
 from eventprop.data.own_forms import Stated, flat_spikes
@@ -46,9 +46,9 @@ class Facts(NamedTuple):
     """What training data say.
 
     Attributes:
-        channels, classes: how many there are.
+        channels, classes: how many there are; of values as many outputs.
         end_ms: time of the last spike.
-        labels: of all training samples, those that may be put aside for testing among them.
+        labels: or other targets, of all training samples, those that may be put aside for testing among them.
         test_samples: how many test samples there are; None where they have to be put aside.
         fingerprint: another one for other training data.
     """
@@ -178,10 +178,12 @@ class OwnArrays:
         test = self.events("test", p) if "test" in self._raw else None
         if not train.times.size:
             raise ValueError(f"train: none of its {len(train.labels)} samples has a spike")
-        most = max(int(e.labels.max()) for e in (train, test) if e is not None and e.labels.size)
+        if test is not None and (problem := _unlike(train.labels, test.labels)):
+            raise ValueError(problem)
+        most = max(targets.outputs_of(e.labels) for e in (train, test) if e is not None)
         return Facts(
             channels=max(e.num_channels for e in (train, test) if e is not None),
-            classes=len(self.names) or most + 1,
+            classes=len(self.names) or most,
             end_ms=float(train.times.max()) * p["RESCALE_T"],
             labels=train.labels,
             test_samples=None if test is None else len(test.labels),
@@ -274,14 +276,22 @@ def _one_of(folder: Path, part: str) -> Path:
     return found[0]
 
 
+def _unlike(train: np.ndarray, test: np.ndarray) -> str:
+    """Why test samples have targets of another form than training samples; "" where they do not."""
+    if (train.ndim, train.shape[1:], train.dtype.kind) == (test.ndim, test.shape[1:], test.dtype.kind):
+        return ""
+    words = [f"{labels.dtype} of shape (n, {', '.join(map(str, labels.shape[1:]))})" for labels in (train, test)]
+    return f"test: targets are {words[1]}, and those of train are {words[0]}"
+
+
 def _binned(events: _Events, p: Mapping[str, Any], what: str) -> Part:
     """Events on the grid of ``p``, and a line where much of them is lost there."""
     if events.num_channels > p["NUM_INPUT"]:
         raise ValueError(f"{what} has {events.num_channels} channels, and there are NUM_INPUT={p['NUM_INPUT']}")
-    if events.labels.size and events.labels.max() >= p["NUM_CLASSES"]:
-        number = int(events.labels.argmax())
+    if targets.outputs_of(events.labels) > p["NUM_CLASSES"] and not targets.are_values(events.labels):
+        number = int(events.labels.argmax()) // events.labels[0].size
         raise ValueError(
-            f"{what}: label {events.labels[number]} of sample {number} is not one of 0 to {p['NUM_CLASSES'] - 1} "
+            f"{what}: label {events.labels.max()} of sample {number} is not one of 0 to {p['NUM_CLASSES'] - 1} "
             "(NUM_CLASSES)"
         )
     times, channels = events.times * p["RESCALE_T"], events.channels
@@ -333,19 +343,23 @@ def _with_test(name: str, train: Part, test: Part | None, p: Mapping[str, Any], 
         train, test = _chosen(train, rest), _chosen(train, chosen)
     elif p["N_TEST"] < len(test.labels):
         test = _chosen(test, put_aside(test.labels, p["N_TEST"], p["TEST_DATA_SEED"])[1])
+    what = f"output{'s' * (p['NUM_CLASSES'] > 1)}" if targets.are_values(train.labels) else "classes"
     print(
         f"{name}: {len(train.labels)} samples to train and validate with, {len(test.labels)} to test with, "
-        f"{p['NUM_INPUT']} channels, {p['NUM_CLASSES']} classes, TRIAL_MS={p['TRIAL_MS']:g}"
+        f"{p['NUM_INPUT']} channels, {p['NUM_CLASSES']} {what}, TRIAL_MS={p['TRIAL_MS']:g}"
     )
     return Dataset(name, train, test, p["NUM_INPUT"], p["NUM_CLASSES"], names)
 
 
 def put_aside(labels: np.ndarray, number: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the other samples, ascending, and of ``number`` that are drawn: of each class its share."""
-    order = stream(seed, "test").permutation(labels.size)
-    order = order[np.argsort(labels[order], kind="stable")]
-    chosen = np.sort(order[((np.arange(number) + 0.5) * labels.size / max(number, 1)).astype(np.int64)])
-    return np.setdiff1d(np.arange(labels.size), chosen), chosen
+    """Numbers of the other samples, ascending, and of ``number`` that are drawn: of each class its share, where samples
+    have one."""
+    n = len(labels)
+    order = stream(seed, "test").permutation(n)
+    if targets.are_classes(labels):
+        order = order[np.argsort(labels[order], kind="stable")]
+    chosen = np.sort(order[((np.arange(number) + 0.5) * n / max(number, 1)).astype(np.int64)])
+    return np.setdiff1d(np.arange(n), chosen), chosen
 
 
 def _chosen(part: Part, indices: np.ndarray) -> Part:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from eventprop.data import targets
+
 __all__ = ["Raw", "read_set"]
 
 _RIGHT = "(X, Y), (X, Y, groups), or a data set whose entries are (spikes, label)"
@@ -19,7 +21,7 @@ class Raw:
 
     Attributes:
         X: samples, of any form.
-        labels: ``(n,)`` int64, or text.
+        labels: ``(n,)`` int64, or text; or targets of another form, see :mod:`eventprop.data.targets`.
         groups: ``(n,)`` int32, by which samples may be left out; or None.
         names: of the classes; empty where they have none.
         sensor: width, height and polarities, where the set says so itself.
@@ -37,6 +39,8 @@ class Raw:
         Raises:
             ValueError: one is no name there.
         """
+        if self.labels.ndim > 1:
+            return self.labels
         if self.labels.dtype.kind != "U":
             return self.labels.astype(np.int32)
         number = {name: k for k, name in enumerate(names)}
@@ -47,7 +51,7 @@ class Raw:
 
 def read_set(given: Any, what: str) -> Raw:
     """``(X, Y)``, ``(X, Y, groups)``, or what has a length and gives ``(spikes, label)`` by number: data sets of tonic
-    and torch, and lists of such pairs.
+    and torch, and lists of such pairs. In the place of labels there may be other targets.
 
     Args:
         what: "train" or "test", for errors.
@@ -90,7 +94,8 @@ def _labels(Y: Any, n: int, what: str) -> np.ndarray:
         if len(Y) != n:
             raise ValueError(f"{what} has {n} samples, but {len(Y)} labels")
         return np.array(list(Y), np.str_)
-    return _numbers(Y, n, f"{what}: labels")
+    found = targets.read(Y, n, f"{what}: Y")
+    return _numbers(Y, n, f"{what}: labels") if found is None else found
 
 
 def _numbers(values: Any, n: int, what: str) -> np.ndarray:
@@ -106,7 +111,8 @@ def _numbers(values: Any, n: int, what: str) -> np.ndarray:
     wrong = (array < 0) | (array != np.floor(array)) | (array > np.iinfo(np.int32).max)
     if wrong.any():
         number = int(wrong.argmax())
-        raise ValueError(f"{what} must be whole numbers from 0; that of sample {number} is {array[number]:g}")
+        hint = "; values of outputs are floats of shape (n, outputs)" if array.dtype.kind == "f" else ""
+        raise ValueError(f"{what} must be whole numbers from 0; that of sample {number} is {array[number]:g}{hint}")
     return array.astype(np.int64)
 
 
@@ -122,4 +128,4 @@ def _names(classes: Any, labels: np.ndarray) -> tuple[str, ...]:
     if classes is None or isinstance(classes, str | Mapping) or not hasattr(classes, "__len__"):
         return ()
     names = tuple(c.decode() if isinstance(c, bytes) else str(c) for c in classes)
-    return names if len(names) > int(labels.max()) else ()
+    return names if labels.ndim == 1 and len(names) > int(labels.max()) else ()

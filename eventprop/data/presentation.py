@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from eventprop.data.augmentation import AUGMENTATIONS, blend, merged, thin
+from eventprop.data.augmentation import AUGMENTATIONS, blend, merged, move_xy, moves, thin
 from eventprop.data.spikes import SpikeSet
 from eventprop.data.splits import Subset
 from eventprop.streams import stream
 
 __all__ = ["Batch", "Preparation", "Presentation", "SampleSettings"]
 
-_THIN = "NORMALISE_SPIKE_NUMBER"
+_THIN, _MOVE = "NORMALISE_SPIKE_NUMBER", "random_shift_xy"
+_TOGETHER = 100_000  # spikes of batches that are made together
 
 
 @dataclass(frozen=True)
@@ -112,40 +113,65 @@ class Presentation:
 
     def batches(self, size: int) -> Iterator[Batch]:
         """One after the other, of ``size`` samples but for the last; each is made while the one before is used."""
-        starts = range(0, len(self), size)
-        if not (self._how.number is not None or (self._learn and self._how.augmentation)):
-            for first in starts:
+        how = self._how
+        if not (how.number is not None or (self._learn and how.augmentation)):
+            for first in range(0, len(self), size):
                 yield self._plain(first, size)
             return
+        alone = how.number is None and list(how.augmentation) == [_MOVE]
+        together = size * (max(1, int(_TOGETHER / (size * self._spikes_each()))) if alone else 1)
+        make, starts = self._moved if alone else self._changed, range(0, len(self), together)
         with ThreadPoolExecutor(1, "augmentation") as worker:
-            coming = worker.submit(self._changed, 0, size)
+            coming = worker.submit(make, 0, together, size)
             for first in starts:
-                batch = coming.result()
-                if first + size < len(self):
-                    coming = worker.submit(self._changed, first + size, size)
-                yield batch
+                spikes = coming.result()
+                if first + together < len(self):
+                    coming = worker.submit(make, first + together, together, size)
+                for number in range(0, len(spikes), size):
+                    labels = self.labels[first + number : first + min(number + size, together)]
+                    yield Batch(first + number, spikes, np.arange(number, number + labels.size), labels)
+
+    def _spikes_each(self) -> float:
+        """How many spikes a sample of the data set has, on average; 1 at least."""
+        spikes = self.subset.part.spikes
+        return max(1.0, float(spikes.offsets[-1]) / max(len(spikes), 1))
 
     def _plain(self, first: int, size: int) -> Batch:
         part = slice(first, first + size)
         return Batch(first, self.subset.part.spikes, self.subset.indices[self._order[part]], self.labels[part])
 
-    def _changed(self, first: int, size: int) -> Batch:
-        """A batch of samples of its own.
+    def _moved(self, first: int, n: int, size: int) -> SpikeSet:
+        """The ``n`` samples from ``first`` on, of whole batches, moved in x and y and not changed otherwise. Batches of
+        few spikes, one at a time, would take longer than an engine needs for them; each has its stream all the same."""
+        items, most = self._order[first : first + n], self._how.augmentation[_MOVE]
+        sizes = np.diff(np.append(np.arange(0, items.size, size), items.size)).tolist()
+        by = [moves(k, most, self._stream(_MOVE, number)) for number, k in enumerate(sizes, first // size)]
+        return self._at(self.subset.indices[items], np.concatenate(by))
+
+    def _at(self, indices: np.ndarray, by: np.ndarray) -> SpikeSet:
+        """The samples ``indices``, moved by ``by`` cells or pixels."""
+        part = self.subset.part
+        return move_xy(part.spikes.select(indices), by) if part.moved is None else part.moved(indices, by)
+
+    def _changed(self, first: int, n: int, size: int) -> SpikeSet:
+        """The ``n`` samples of a batch.
 
         The changes that ``AUGMENTATION`` names before "blend" are made to each of the samples that are blended, those
-        after it to the result.
+        after it to the result. Images that become spikes one pixel after the other are moved before they do.
         """
-        part = slice(first, first + size)
-        items = self._order[part]
+        items = self._order[first : first + n]
         own = np.flatnonzero(items < len(self.subset))
         blends = np.flatnonzero(items >= len(self.subset))
         parts = self._made[items[blends] - len(self.subset)].ravel()
         indices = self.subset.indices[np.concatenate([items[own], parts])]
-        spikes = self.subset.part.spikes.select(indices)
-        number = first // size
+        number, augmentation = first // size, dict(self._how.augmentation) if self._learn else {}
+        if self.subset.part.moved is not None and _MOVE in augmentation:
+            spikes = self._at(indices, moves(indices.size, augmentation.pop(_MOVE), self._stream(_MOVE, number)))
+        else:
+            spikes = self.subset.part.spikes.select(indices)
         if self._how.number is not None:
             spikes = thin(spikes, self._how.number, self._stream(_THIN, number))
-        for name, value in self._how.augmentation.items() if self._learn else ():
+        for name, value in augmentation.items():
             if name != "blend":
                 spikes = AUGMENTATIONS[name](spikes, value, self._stream(name, number))
             elif blends.size:
@@ -153,7 +179,7 @@ class Presentation:
                 made = blend(spikes.select(whole[own.size :]), value, self._stream(name, number))
                 back = np.argsort(np.concatenate([own, blends]))
                 spikes = merged([spikes.select(whole[: own.size]), made], back)
-        return Batch(first, spikes, np.arange(items.size), self.labels[part])
+        return spikes
 
     def _stream(self, name: str, number: int) -> np.random.Generator:
         phase = "training" if self._learn else "evaluation"

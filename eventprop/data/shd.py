@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import files
+from eventprop.data import kept_arrays
 from eventprop.data.dataset import Dataset, Part
 from eventprop.data.download import fetch
 from eventprop.data.extent import PER_SECOND, likely_unit, percent
@@ -108,19 +106,9 @@ def load_ssc(data_dir: str | Path, grid: Grid, cache: Path | None = None) -> Dat
 
 
 def cache_prefix(data_dir: str, name: str, buffer: str) -> Path:
-    """Prefix of the folders in which binned spikes are kept.
-
-    Of SSC it is ``buffer`` (``DATA_BUFFER_NAME``) where that is not left as it is. Else they are beside the files if
-    ``data_dir`` is the project's own (``./data``), or if some are there already; and in the user's cache folder if it
-    is another, which may belong to others.
-    """
-    if name == "SSC" and buffer != BUFFER:
-        return Path(buffer)
-    beside = Path(data_dir) / name / f"my{name}"
-    if os.path.abspath(data_dir) == os.path.abspath("data") or any(beside.parent.glob(f"{beside.name}_*/")):
-        return beside
-    folder = hashlib.sha256(os.fsencode(os.path.realpath(data_dir))).hexdigest()[:12]
-    return files.cache_folder() / "spikes" / folder / beside.name
+    """Prefix of the folders in which binned spikes are kept: of SSC ``buffer`` (``DATA_BUFFER_NAME``) where that is not
+    left as it is, else as :func:`eventprop.data.kept_arrays.cache_prefix`."""
+    return Path(buffer) if name == "SSC" and buffer != BUFFER else kept_arrays.cache_prefix(data_dir, name)
 
 
 def _reader(grid: Grid, cache: Path | None, speakers: bool = True) -> Read:

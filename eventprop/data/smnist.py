@@ -11,23 +11,39 @@ the pixel, the earlier.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
+from eventprop import files
 from eventprop.choice import meaning
 from eventprop.data import mnist
 from eventprop.data.dataset import Dataset, Part
+from eventprop.data.kept_arrays import ArrayCache, Found, Source, write_streams
 from eventprop.data.mnist import SIDE
 from eventprop.data.spikes import SpikeSet, bin_events, joined
 from eventprop.streams import stream
 
-__all__ = ["PIXELS", "Code", "encode", "load_smnist", "pixel_order", "row_events", "threshold_events", "thresholds"]
+__all__ = [
+    "PIXELS",
+    "Code",
+    "encode",
+    "encoded",
+    "load_smnist",
+    "pixel_order",
+    "row_events",
+    "threshold_events",
+    "thresholds",
+]
 
 PIXELS = SIDE * SIDE
 _BLOCK = 500  # images worked on at a time
+_LAYOUT = 1  # of what is kept, and of the codes; another number for another one
+_WORTH_KEEPING = 1_000_000  # bytes of a file of images
 
 Events = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Times (ms) and channels of all spikes, and how many each image has."""
@@ -70,27 +86,127 @@ class Code:
         return threshold_events(images, self.num_neurons, self.duplicate, self.pixel_ms)
 
 
-def load_smnist(data_dir: str | Path, code: Code, dt_ms: float, trial_ms: float, true_times: bool = False) -> Dataset:
-    """MNIST's files (see :func:`eventprop.data.mnist.read_part`) as spikes; the test file's when they are asked for."""
+def load_smnist(
+    data_dir: str | Path,
+    code: Code,
+    dt_ms: float,
+    trial_ms: float,
+    true_times: bool = False,
+    cache: Path | None = None,
+) -> Dataset:
+    """MNIST's files (see :func:`eventprop.data.mnist.read_part`) as spikes; the test file's when they are asked for.
+
+    Args:
+        cache: prefix of the folders in which spikes are kept, so that images become spikes once for each code and
+            grid; None to keep none, and all in memory. Those of image files below 1 MB are not kept.
+    """
+    kept = None if cache is None else ArrayCache(cache)
+    grid = dt_ms, trial_ms, true_times
 
     def part(name: str) -> Callable[[], Part]:
-        images, labels = mnist.read_part(Path(data_dir), name)
-        return lambda: Part(encode(images, code, dt_ms, trial_ms, true_times), labels)
+        paths = mnist.files_of(Path(data_dir), name)
+        if kept is None or paths[0].stat().st_size < _WORTH_KEEPING:
+            images, labels = mnist.read_part(Path(data_dir), name)
+            return lambda: Part(encode(images, code, *grid), labels)
+        source = Source(paths[0].name, name, _key(paths, code, *grid))
+        if (found := kept.find(source)) is not None:
+            return lambda: _kept_part(found, code, *grid)
+        return _keeping(kept, source, *mnist.read_part(Path(data_dir), name), code, *grid)
+
+    @functools.cache
+    def images() -> np.ndarray:  # read again if they are to be moved, and kept from then on
+        return mnist.read_part(Path(data_dir), "train")[0]
+
+    def moved(samples: np.ndarray, by: np.ndarray) -> SpikeSet:
+        return encode(shifted(images()[samples], by), code, dt_ms, trial_ms, true_times)
 
     train, test = part("train"), part("t10k")
-    return Dataset("SMNIST", train(), test, code.num_channels, mnist.CLASSES, mnist.CLASS_NAMES)
+    return Dataset("SMNIST", replace(train(), moved=moved), test, code.num_channels, mnist.CLASSES, mnist.CLASS_NAMES)
+
+
+def _key(paths: Sequence[Path], code: Code, dt_ms: float, trial_ms: float, true_times: bool) -> dict[str, Any]:
+    """Everything that enters the spikes of files."""
+    of_thresholds = {"num_neurons": code.num_neurons, "duplicate": code.duplicate}
+    return {
+        "layout": _LAYOUT,
+        "files": [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths],
+        "encoding": code.encoding,
+        **(of_thresholds if code.encoding == "thresholds" else {}),
+        "permute": code.permute,
+        **{"pixel_ms": float(code.pixel_ms), "dt_ms": float(dt_ms), "trial_ms": float(trial_ms)},
+        "true_times": true_times,
+    }
+
+
+def _keeping(
+    kept: ArrayCache,
+    source: Source,
+    images: np.ndarray,
+    labels: np.ndarray,
+    code: Code,
+    *grid: Any,
+) -> Callable[[], Part]:
+    """What makes a part of its images and keeps it, where that can be."""
+    some = encode(images[:_BLOCK], code, *grid)
+    size = sum(array.nbytes for array in some.arrays.values()) * len(images) // len(some)
+
+    def fill(streams: Mapping[str, IO[bytes]]) -> tuple[np.ndarray, None]:
+        lengths = [np.zeros(1, np.int64)]
+        for part in encoded(images, code, *grid):
+            for name, array in part.arrays.items():
+                streams[name].write(array.data)
+            lengths.append(np.diff(part.offsets))
+        return np.cumsum(np.concatenate(lengths)), None
+
+    def write(folder: Path) -> dict[str, Any]:
+        write_streams(folder, {name: array.dtype.type for name, array in some.arrays.items()}, fill)
+        files.write_array(folder / "labels.npy", labels)
+        return {}
+
+    def part() -> Part:
+        found = kept.make(source, write, size)
+        return Part(encode(images, code, *grid), labels) if found is None else _kept_part(found, code, *grid)
+
+    return part
+
+
+def _kept_part(found: Found, code: Code, dt_ms: float, trial_ms: float, true_times: bool) -> Part:
+    arrays = found.arrays
+    spikes = SpikeSet(
+        arrays["offsets"],
+        arrays["steps"],
+        arrays["channels"],
+        code.num_channels,
+        round(trial_ms / dt_ms),
+        arrays["at"] if true_times else None,
+    )
+    return Part(spikes, arrays["labels"])
 
 
 def encode(images: np.ndarray, code: Code, dt_ms: float, trial_ms: float, true_times: bool = False) -> SpikeSet:
     """Images, ``(n, 784)`` bytes, as spikes on the grid, several of a channel in one step as one; or at true times."""
-    order = pixel_order(code.permute)
+    return joined(encoded(images, code, dt_ms, trial_ms, true_times))
 
-    def block(first: int) -> SpikeSet:
+
+def encoded(
+    images: np.ndarray, code: Code, dt_ms: float, trial_ms: float, true_times: bool = False
+) -> Iterator[SpikeSet]:
+    """As :func:`encode`, some images at a time."""
+    order = pixel_order(code.permute)
+    for first in range(0, len(images), _BLOCK):
         times, ids, counts = code.events(images[first : first + _BLOCK, order])
         bounds = np.concatenate([[0], np.cumsum(counts)])
-        return bin_events(times, ids, bounds, code.num_channels, dt_ms, trial_ms, true_times=true_times)
+        yield bin_events(times, ids, bounds, code.num_channels, dt_ms, trial_ms, true_times=true_times)
 
-    return joined(block(first) for first in range(0, len(images), _BLOCK))
+
+def shifted(images: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Images, ``(n, 784)`` bytes, moved by as many pixels in x and y, ``(n, 2)``; what comes in is dark."""
+    most = int(np.abs(by).max(initial=0))
+    framed = np.pad(images.reshape(-1, SIDE, SIDE), ((0, 0), (most, most), (most, most)))
+    found = np.empty((len(images), SIDE, SIDE), images.dtype)
+    for image, frame, (dx, dy) in zip(found, framed, by.tolist(), strict=True):
+        image[:] = frame[most - dy : most - dy + SIDE, most - dx : most - dx + SIDE]
+    return found.reshape(len(images), PIXELS)
 
 
 def pixel_order(seed: int | None) -> np.ndarray:

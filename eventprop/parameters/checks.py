@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import json
 import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from eventprop import description, models
 from eventprop.backends.devices import problem_with
-from eventprop.choice import meaning
 from eventprop.masks import problems_of
+from eventprop.parameters.augmentations import check_augmentation
 from eventprop.parameters.declaration import LARGEST
 from eventprop.parameters.delays import check_delays
 from eventprop.parameters.layers import values_of
+from eventprop.parameters.loss_checks import check_loss
 from eventprop.parameters.neuron_checks import check_neurons
 
 __all__ = ["check_together"]
 
 _MOST_CHANNELS = 65535
-_LARGEST_SLOPE = 1e12  # of a penalty: the square of a gradient still fits single precision
 _LONGEST_STEP = 50.0  # in time constants: exp of it, and its products, fit single precision
 _LONGEST_NAME = 180  # bytes; file systems take 255, and the longest that is appended has some 60
 _NOT_IN_NAMES = ':*?"<>|'
@@ -40,10 +39,10 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     Args:
         num_channels: of the benchmark's input.
     """
-    problems = _check_steps(p) + _check_potentials(p) + _check_outputs(p) + _check_time_constants(p)
+    problems = _check_steps(p) + _check_potentials(p) + check_loss(p) + _check_time_constants(p)
     problems += _check_bounds(p) + _check_delay_line(p, num_channels) + _check_exact(p) + _check_data(p)
-    problems += _check_decay(p) + _check_penalty(p) + _check_learning(p)
-    problems += _check_alignment(p) + _check_augmentation(p.get("AUGMENTATION", {}), num_channels)
+    problems += _check_decay(p) + _check_learning(p)
+    problems += _check_alignment(p) + check_augmentation(p, num_channels)
     problem = problem_with(p.get("BACKEND", "auto"), p.get("SPIKE_TIMING", "grid"))
     problems += [problem] if problem else []
     if p.get("TENSORBOARD") and importlib.util.find_spec("tensorboardX") is None:
@@ -136,26 +135,6 @@ def _check_potentials(p: Mapping[str, Any]) -> Problems:
     return []
 
 
-def _check_outputs(p: Mapping[str, Any]) -> Problems:
-    """First-spike losses go with spiking outputs, all others with voltages."""
-    if not {"LOSS_TYPE", "OUTPUT_NEURON_TYPE"} <= p.keys():
-        return []
-    loss, outputs = p["LOSS_TYPE"], p["OUTPUT_NEURON_TYPE"]
-    problems, spiking = [], meaning("LOSS_TYPE", loss, models.LOSSES).spiking
-    if spiking and outputs == "hetLI":
-        problems.append(
-            f'OUTPUT_NEURON_TYPE="hetLI" never spikes, and LOSS_TYPE="{loss}" needs spikes; "LIF", or "LI", which this '
-            "loss makes spike, would be right"
-        )
-    if not spiking and outputs == "LIF":
-        with_spikes = " or ".join(f'"{name}"' for name, other in models.LOSSES.items() if other.spiking)
-        problems.append(
-            f'OUTPUT_NEURON_TYPE="LIF" spikes, and LOSS_TYPE="{loss}" reads voltages; "LI" or "hetLI", or LOSS_TYPE '
-            f"{with_spikes}, would be right"
-        )
-    return problems
-
-
 def _check_time_constants(p: Mapping[str, Any]) -> Problems:
     """One that is below the time step is a warning: the propagators are exact all the same."""
     if "DT_MS" not in p:
@@ -182,22 +161,6 @@ def _check_decay(p: Mapping[str, Any]) -> Problems:
     ]
 
 
-def _check_penalty(p: Mapping[str, Any]) -> Problems:
-    """The penalty of late first spikes, and its derivative, fit single precision to the end of a trial."""
-    loss = p.get("LOSS_TYPE")
-    if not {"TRIAL_MS", "ALPHA", "TAU_1"} <= p.keys() or p["ALPHA"] == 0.0:
-        return []
-    trial, alpha, tau, most = p["TRIAL_MS"], p["ALPHA"], p["TAU_1"], math.log(_LARGEST_SLOPE)
-    if loss == "first_spike_exp" and math.log(alpha) - math.log(tau) + trial / tau > most:
-        return [
-            f"TAU_1={tau:g} makes the penalty exp(TRIAL_MS / TAU_1) too large a number; {trial / 20.0:g} would do, "
-            "with an ALPHA of at most 1"
-        ]
-    if loss == "first_spike" and math.log(alpha) - 2.0 * math.log(0.01 * trial) > most:
-        return [f"ALPHA={alpha:g} is too large for a trial of TRIAL_MS={trial:g}; a smaller one would do"]
-    return []
-
-
 def _check_learning(p: Mapping[str, Any]) -> Problems:
     """The rate stays within its range to the last epoch; what is 0 or bounds a number by its size is no tiny number."""
     problems = [
@@ -205,6 +168,11 @@ def _check_learning(p: Mapping[str, Any]) -> Problems:
         for key in ("GRAD_CLIP", "MIN_DENOMINATOR")
         if 0.0 < p.get(key, 0.0) < 1.0 / LARGEST
     ]
+    if p.get("WEIGHT_DECAY", 0.0) * p.get("ETA", 0.0) >= 1.0:
+        problems.append(
+            f"WEIGHT_DECAY={p['WEIGHT_DECAY']:g} times ETA={p['ETA']:g} takes all of a weight off in an update; it "
+            f"must be below {1.0 / p['ETA']:g}"
+        )
     if not {"ETA", "ETA_DECAY", "N_EPOCH"} <= p.keys() or p["ETA"] == 0.0:
         return problems
     if math.log(p["ETA"]) + p["N_EPOCH"] * math.log(p["ETA_DECAY"]) > math.log(LARGEST):
@@ -285,7 +253,7 @@ def _check_exact(p: Mapping[str, Any]) -> Problems:
     problems = []
     if any(noise > 0.0 for noise in values_of(p.get("HIDDEN_NOISE", 0.0))):
         problems.append(f"HIDDEN_NOISE={p['HIDDEN_NOISE']} must be 0: a noisy potential has no closed form")
-    if p.get("LOSS_TYPE") in ("max", "avg_xentropy"):
+    if "LOSS_TYPE" in p and not models.LOSSES[p["LOSS_TYPE"]].within_steps:
         problems.append(f'LOSS_TYPE="{p["LOSS_TYPE"]}" has no closed form within a step')
     if _adaptive(p):
         problems += [
@@ -331,65 +299,3 @@ def _check_alignment(p: Mapping[str, Any]) -> Problems:
             f"RESCALE_T={p['RESCALE_T']:g} has no effect with ALIGN_MS, which stretches each sample; it must be 1"
         )
     return problems
-
-
-def _check_augmentation(augmentation: Mapping[str, Any], num_channels: int) -> Problems:
-    """Known kinds, each with a value of its form and range."""
-    problems = []
-    for name, value in augmentation.items():
-        if name not in _AUGMENTATIONS:
-            near = difflib.get_close_matches(name, _AUGMENTATIONS, 1, 0.4)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            problems.append(f"AUGMENTATION has {name!r}; there are: {', '.join(_AUGMENTATIONS)}{hint}")
-            continue
-        right, form = _AUGMENTATIONS[name]
-        if not right(value, num_channels):
-            problems.append(f'AUGMENTATION={{"{name}": {value!r}}} is not right: it takes {form.format(num_channels)}')
-    return problems
-
-
-def _number(value: Any, least: float, most: float = math.inf) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most and value < math.inf
-    )
-
-
-def _is_camera(num_channels: int) -> bool:
-    """Two channels for each cell of a square."""
-    return 2 * math.isqrt(num_channels // 2) ** 2 == num_channels
-
-
-def _gain(value: Any, num_channels: int) -> bool:
-    if not isinstance(value, list) or len(value) != 2 or not _number(value[1], 0.0, 3.0):
-        return False
-    return isinstance(value[0], int) and not isinstance(value[0], bool) and 2 <= value[0] <= num_channels
-
-
-def _dilation(value: Any, _: int) -> bool:
-    if not isinstance(value, list) or len(value) != 2 or not all(_number(v, 0.0) and v > 0.0 for v in value):
-        return False
-    return bool(value[0] <= value[1])
-
-
-_AUGMENTATIONS: dict[str, tuple[Callable[[Any, int], bool], str]] = {
-    "random_shift": (
-        lambda v, n: _number(v, 0.0, n - 1),
-        "the largest shift, a number of channels from 0 to one less than the {}",
-    ),
-    "random_shift_xy": (
-        lambda v, n: isinstance(v, int) and not isinstance(v, bool) and _is_camera(n) and 0 <= v < math.isqrt(n // 2),
-        "the largest shift in x and in y, a whole number of a camera's cells below how many there are in a row",
-    ),
-    "random_dilate": (_dilation, "the least and the largest factor on times, both positive, the smaller one first"),
-    "random_gain": (
-        _gain,
-        "[knots, s.d.]: at how many of the channels the gain is drawn, a whole number from 2 to {}, and the standard "
-        "deviation of its logarithm, from 0 to 3",
-    ),
-    "ID_jitter": (lambda v, n: _number(v, 0.0, n), "a standard deviation in channels, from 0 to {}"),
-    "blend": (
-        lambda v, _: isinstance(v, list) and bool(v) and all(_number(x, 0.0, 1.0) for x in v),
-        "a list of probabilities from 0 to 1, one for each of the samples that are blended",
-    ),
-    "NORMALISE_SPIKE_NUMBER": (lambda v, _: isinstance(v, bool), "True or False"),
-}

@@ -7,6 +7,7 @@ from typing import Any
 
 from eventprop.choice import meaning
 from eventprop.data import dvs
+from eventprop.parameters.augmentations import check_cells
 from eventprop.parameters.belonging import of_choice, of_spikes
 from eventprop.parameters.shared import LONG_TRIALS, METHODS, declare, resolve_benchmark
 
@@ -97,12 +98,7 @@ def _check_camera(p: Mapping[str, Any]) -> list[str]:
     problems = []
     if p.get("EVALUATION") == "user" and p.get("DATA_SET") == "NMNIST":
         problems.append('EVALUATION="user" is not for DATA_SET="NMNIST", which names no users; "random" would be right')
-    lines = [name for name in p.get("AUGMENTATION", {}) if name in ("random_shift", "ID_jitter", "blend")]
-    if lines:
-        problems.append(
-            f"AUGMENTATION={lines} moves channels along a line; random_shift_xy is for the cells of a camera"
-        )
-    return problems
+    return problems + check_cells(p)
 
 
 def source(name: str) -> dvs.Source:

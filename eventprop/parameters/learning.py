@@ -19,11 +19,41 @@ LEARNING = (
         "ms",
         least=0.0,
     ),
+    of_rate(
+        "ETA_SCHEDULE",
+        "Learning",
+        "str",
+        "constant",
+        "How the rate falls by itself: not at all, or by half a cosine, update by update, from epoch 0 to N_EPOCH.",
+        choices=("constant", "cosine"),
+    ),
+    of_rate(
+        "ETA_END", "Learning", "float", 0.0, "Share of the rate that the cosine comes down to.", least=0.0, most=1.0
+    ),
+    of_loop(
+        "AVERAGE_WEIGHTS",
+        "Learning",
+        "float",
+        0.0,
+        "Decay, by update, of a running average of all that is trained, which is evaluated and saved while training "
+        "goes on without it; 0.99 is over some 100 updates. 0 for none.",
+        least=0.0,
+        below=1.0,
+    ),
     of_adam("ADAM_BETA1", "Learning", "float", 0.9, "Adam's decay of the mean gradient.", least=0.0, below=1.0),
     of_adam(
         "ADAM_BETA2", "Learning", "float", 0.999, "Adam's decay of the mean squared gradient.", least=0.0, below=1.0
     ),
     of_adam("ADAM_EPS", "Learning", "float", 1e-8, "Adam's epsilon.", least=0.0),
+    of_adam(
+        "WEIGHT_DECAY",
+        "Learning",
+        "float",
+        0.0,
+        "Share of each trained weight, times the rate, that an update takes off, apart from Adam's averages (AdamW); 0 "
+        "for none.",
+        least=0.0,
+    ),
     of_rate(
         "LR_EASE_IN_FACTOR",
         "Learning",
@@ -73,6 +103,15 @@ LEARNING = (
         "Scale of gradients in training: reference divides the loss's by TAU_MEM (max: TRIAL_MS; first spikes: 1), as "
         "published strengths of regularisation expect; true takes them as they are.",
         choices=tuple(description.LOSS_SCALES),
+    ),
+    of_learning(
+        "LABEL_SMOOTHING",
+        "Learning",
+        "float",
+        0.0,
+        "Share of the target that all classes have alike in training, and the label has not; 0 for none.",
+        least=0.0,
+        below=1.0,
     ),
     of_learning("TRAIN_TAU", "Learning", "bool", False, "Whether tau_mem and tau_syn of hidden neurons are trained."),
     of_learning("TRAIN_TAU_B", "Learning", "bool", False, "Whether tau_b of ALIF neurons is trained."),

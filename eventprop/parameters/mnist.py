@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from eventprop.data.mnist import SIDE
+from eventprop.parameters.augmentations import check_cells
 from eventprop.parameters.belonging import of_choice
 from eventprop.parameters.shared import declare, resolve_benchmark
 
@@ -40,7 +42,6 @@ KEYS = declare(
         "TAU_1": 6.4,
         "ALPHA": 3e-3,
     },
-    without=("AUGMENTATION",),
 )
 
 OWNER = ("simulator_MNIST", "mnist_model")
@@ -49,4 +50,4 @@ OWNER = ("simulator_MNIST", "mnist_model")
 
 def resolve_mnist(p: Mapping[str, Any]) -> dict[str, Any]:
     """``p`` complete and checked, as a new dict; see :func:`eventprop.parameters.shared.resolve_benchmark`."""
-    return resolve_benchmark(p, KEYS, 28 * 28, owner=OWNER)
+    return resolve_benchmark(p, KEYS, SIDE * SIDE, own=check_cells, owner=OWNER)

@@ -267,7 +267,31 @@ MODEL = (
 
 
 LOSS = (
-    of_network("LOSS_TYPE", "Loss", "str", "sum_weigh_exp", "Loss function.", choices=tuple(models.LOSSES)),
+    of_network(
+        "LOSS_TYPE",
+        "Loss",
+        "str",
+        "sum_weigh_exp",
+        "Loss function, of models.LOSSES.",
+        choices=lambda: tuple(models.LOSSES),
+    ),
+    of_declarations(
+        "LOSSES",
+        "Loss",
+        "dict",
+        {},
+        "Declarations of losses of one's own by name; a run's saved settings have that of its LOSS_TYPE.",
+    ),
+    of_network(
+        "LOSS_WINDOW",
+        "Loss",
+        "range",
+        None,
+        "[from, to] in a trial: steps that begin there count for losses of voltages, others nothing; None for all.",
+        "ms",
+        optional=True,
+        least=0.0,
+    ),
     of_machine(
         "CUDA_VISIBLE_DEVICES",
         "Loss",
@@ -284,8 +308,8 @@ LOSS = (
         "dict",
         {},
         "Changes to training samples, drawn anew in each epoch, in this order: random_shift (channels) or, for "
-        "cameras, random_shift_xy (whole cells, in x and in y), random_dilate ([least, most] factor on times), "
-        "random_gain ([channels at which it is drawn, s.d. of its logarithm]), "
+        "cameras and images, random_shift_xy (whole cells or pixels, in x and in y), random_dilate ([least, most] "
+        "factor on times), random_gain ([channels at which it is drawn, s.d. of its logarithm]), "
         "ID_jitter (s.d. in channels), blend ([probability, ...]: samples of a class joined, until there are N_TRAIN); "
         "NORMALISE_SPIKE_NUMBER thins all samples to the shortest one's spikes.",
     ),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from eventprop import own_neurons
+from eventprop import models, own_losses, own_neurons
 from eventprop.parameters.checks import check_together
 from eventprop.parameters.declaration import Defaults, Key, at_home, resolve
 from eventprop.parameters.delays import DELAYS
@@ -127,23 +127,39 @@ def resolve_benchmark(
     """
     if isinstance(p, Defaults):
         p.check(owner)
-    own_neurons.register(p.get("NEURONS", {}) if isinstance(p, Mapping) else {})
+    for kind, of_ones_own in (("NEURONS", own_neurons), ("LOSSES", own_losses)):
+        of_ones_own.register(p.get(kind, {}) if isinstance(p, Mapping) else {})
     resolved, problems = resolve(p, with_own_neurons(keys), aliases, dead, OF_OTHERS)
     resolved = at_home(resolved)
     problems += with_layers(resolved, keys)
     problems += complete(resolved) if complete else []
     problems += check_together(resolved, num_channels(resolved) if callable(num_channels) else num_channels)
     problems += own(resolved) if own else []
+    problems += [] if complete else _check_loss(resolved)
     if problems:
         raise ValueError("\n".join(problems))
     for kind in values_of(resolved["HIDDEN_NEURON_TYPE"]):
         resolved["NEURONS"] |= own_neurons.used(kind)
     if resolved["SPK_REC_STEPS"] is None:
         resolved["SPK_REC_STEPS"] = round(resolved["TRIAL_MS"] / resolved["DT_MS"])
+    resolved["LOSSES"] |= own_losses.used(resolved["LOSS_TYPE"])
     if resolved["CHECKPOINT_BEST"] == "validation" and resolved["N_VALIDATE"] == 0:
         warnings.warn('CHECKPOINT_BEST="validation" with N_VALIDATE=0: train() has nothing to choose by', stacklevel=4)
     if resolved["ETA"] == 0.0:
         warnings.warn("ETA=0: nothing is learned", stacklevel=4)
+    if resolved["ETA_END"] != 0.0 and resolved["ETA_SCHEDULE"] != "cosine":
+        warnings.warn(f'ETA_END={resolved["ETA_END"]:g} has no effect without ETA_SCHEDULE="cosine"', stacklevel=4)
     if resolved["REWIRE_LIFT"] != 0.0 and not resolved["REWIRE_SILENT"]:
         warnings.warn(f"REWIRE_LIFT={resolved['REWIRE_LIFT']:g} has no effect without REWIRE_SILENT", stacklevel=4)
     return resolved
+
+
+def _check_loss(p: Mapping[str, Any]) -> list[str]:
+    """Benchmarks with data of their own have classes."""
+    loss = models.LOSSES.get(p.get("LOSS_TYPE", ""))
+    if loss is None or not loss.of_values:
+        return []
+    return [
+        f'LOSS_TYPE="{loss.name}" compares values, and this benchmark has classes; simulator_spikes takes values with '
+        "samples of one's own"
+    ]

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from eventprop import models
+from eventprop.data import targets
 from eventprop.data.own import Facts, OwnSource, put_aside, trial_of
 from eventprop.data.own_forms import UNITS
 from eventprop.parameters.belonging import of_choice, of_samples, of_spikes, of_steps
+from eventprop.parameters.loss_checks import check_targets
 from eventprop.parameters.shared import METHODS, declare, resolve_benchmark
 from eventprop.parameters.shd import OF_RECORDINGS
 
@@ -30,7 +33,8 @@ _OWN = (
         "Experiment",
         "float",
         None,
-        "Duration of a trial; later spikes are cut off. None: until TAU_MEM after the last spike of the training data.",
+        "Duration of a trial; later spikes are cut off. None: until TAU_MEM after the last spike of the training data; "
+        "with targets of each step, as long as these.",
         "ms",
         optional=True,
         above=0.0,
@@ -78,7 +82,7 @@ _OWN = (
         "Experiment",
         "int",
         None,
-        "Classes; None for as many as the data have names or labels for.",
+        "Outputs: classes, or values; None for as many as the data have names, labels or values for.",
         optional=True,
         least=1,
         most=65535,
@@ -142,6 +146,14 @@ KEYS = declare(
 OWNER = ("simulator_spikes", "spikes_model")
 """Module and class of the simulator."""
 
+_OF_CLASSES = (
+    "REDUCED_CLASSES",
+    "COLLECT_CONFUSION",
+    "REC_PREDICTIONS",
+    "BALANCE_TRAIN_CLASSES",
+    "BALANCE_EVAL_CLASSES",
+)
+
 _UNSEEN = Facts(1, 2, 1000.0, np.zeros(10, np.int32), 10, "")
 """What stands for data that are not there yet, where settings are checked without them."""
 
@@ -185,11 +197,13 @@ def _from_data(p: dict[str, Any], source: OwnSource | None) -> list[str]:
     facts = _UNSEEN if source is None else source.facts(p)
     p["NUM_INPUT"] = p["NUM_INPUT"] or facts.channels
     p["NUM_CLASSES"] = p["NUM_CLASSES"] or facts.classes
-    if p["TRIAL_MS"] is None:
-        p["TRIAL_MS"] = trial_of(facts.end_ms, p["DT_MS"], p["TAU_MEM"])
     labels = facts.labels
+    if p["TRIAL_MS"] is None and targets.of_steps(labels):
+        p["TRIAL_MS"] = labels.shape[1] * p["DT_MS"]
+    elif p["TRIAL_MS"] is None:
+        p["TRIAL_MS"] = trial_of(facts.end_ms, p["DT_MS"], p["TAU_MEM"])
     if p["N_TEST"] is None:
-        p["N_TEST"] = facts.test_samples or max(1, labels.size // 5)
+        p["N_TEST"] = facts.test_samples or max(1, len(labels) // 5)
     left = _left_to_train(p, facts)
     if p["N_VALIDATE"] is None:
         p["N_VALIDATE"] = left // 10
@@ -201,15 +215,28 @@ def _from_data(p: dict[str, Any], source: OwnSource | None) -> list[str]:
             f"{facts.fingerprint!r}; None takes them"
         ]
     p["DATA_FINGERPRINT"] = facts.fingerprint or p["DATA_FINGERPRINT"]
-    return []
+    return _check_targets(p, labels) if source is not None else []
+
+
+def _check_targets(p: Mapping[str, Any], labels: np.ndarray) -> list[str]:
+    """The loss compares with what the data have, and nothing is asked for that needs a class of each sample."""
+    steps = round(p["TRIAL_MS"] / p["DT_MS"])
+    problem = check_targets(models.LOSSES[p["LOSS_TYPE"]], labels, p["NUM_CLASSES"], steps)
+    problems = [problem] if problem else []
+    if targets.are_classes(labels):
+        return problems
+    asked = [key for key in _OF_CLASSES if p[key]] + (["AUGMENTATION blend"] if "blend" in p["AUGMENTATION"] else [])
+    return problems + [f"{key} needs a class of each sample, and the data has other targets" for key in asked]
 
 
 def _left_to_train(p: Mapping[str, Any], facts: Facts) -> int:
     """Samples of the training data that are of ``REDUCED_CLASSES`` and do not test."""
     labels = facts.labels
     if facts.test_samples is None:
-        if p["N_TEST"] >= labels.size:
-            raise ValueError(f"N_TEST={p['N_TEST']} leaves none of the {labels.size} samples to train with")
+        if p["N_TEST"] >= len(labels):
+            raise ValueError(f"N_TEST={p['N_TEST']} leaves none of the {len(labels)} samples to train with")
         labels = labels[put_aside(labels, p["N_TEST"], 0)[0]]  # which ones makes no difference to how many of a class
     classes = p["REDUCED_CLASSES"]
-    return int(labels.size if classes is None else np.isin(labels, classes).sum())
+    if classes is None or not targets.are_classes(labels):
+        return len(labels)
+    return int(np.isin(labels, classes).sum())

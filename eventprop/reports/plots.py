@@ -14,6 +14,7 @@ import numpy as np
 
 from eventprop.reports.drawing import BLUE, GREY, ORANGE, Picture, as_png, bare, save, show  # before matplotlib
 from eventprop.reports.maps import decision_map, first_spikes, points_by_class
+from eventprop.reports.measures import measure_of
 from eventprop.reports.neurons import delays, potential, time_constants, voltages
 
 from matplotlib.axes import Axes  # isort: skip
@@ -28,24 +29,25 @@ Spikes = tuple[np.ndarray, np.ndarray]
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], title: str = "", evaluated: str = "evaluation") -> Figure:
-    """Accuracy and loss by epoch, for training and evaluation; the legend has the last epoch's accuracies.
+    """Accuracy, or mean square error, and loss by epoch, for training and evaluation; the legend has the last epoch's.
 
     Args:
         history: one record per epoch, as in a simulator's ``history``.
     """
     figure = Picture(figsize=(9, 3.7), layout="constrained")
     axes = figure.subplots(1, 2)
-    epochs = np.array([r["epoch"] + 1 for r in history])
+    epochs, measure = np.array([r["epoch"] + 1 for r in history]), measure_of(history[-1])
     for what, name, colour in (("train", "training", GREY), ("eval", evaluated, BLUE)):
         loss = np.array([r[f"{what}_loss"] for r in history], float)
         if np.isfinite(loss).any():
-            accuracy = np.array([r[f"{what}_accuracy"] for r in history], float)
-            last = f" ({accuracy[-1]:.1%} in the last epoch)" if np.isfinite(accuracy[-1]) else ""
+            found = [measure.of(record, what) for record in history]
+            last = f" ({measure.text(found[-1])} in the last epoch)" if np.isfinite(found[-1]) else ""
             style = {"color": colour, "marker": "o", "markersize": 3}
-            axes[0].plot(epochs, accuracy, label=name + last, **style)
+            axes[0].plot(epochs, found, label=name + last, **style)
             axes[1].plot(epochs, loss, **style)
-    axes[0].set(ylim=(0, 1.02), ylabel="accuracy")
-    axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes[0].set(ylabel=measure.words, ylim=(0, 1.05 * axes[0].get_ylim()[1] if measure.falls else 1.02))
+    if not measure.falls:
+        axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     axes[1].set(ylabel="loss, mean of samples")
     axes[1].set_ylim(0, 1.05 * axes[1].get_ylim()[1])
     for ax in axes:

@@ -8,6 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from eventprop.reports.measures import measure_of
+
 __all__ = ["Progress"]
 
 
@@ -48,18 +50,20 @@ class Progress:
             yield item
             self._bar.update()
 
-    def running(self, correct: int, seen: int, loss: float) -> None:
-        """Accuracy and mean loss of the epoch so far."""
+    def running(self, measured: str, loss: float) -> None:
+        """What is measured, and the mean loss, of the epoch so far."""
         if not self._bar.disable:
-            self._bar.set_postfix_str(f"accuracy {correct / seen:.3f}, loss {loss / seen:.3f}", refresh=False)
+            self._bar.set_postfix_str(f"{measured}, loss {loss:.3f}", refresh=False)
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         """The line that stays."""
         number = str(record["epoch"] + 1).rjust(len(str(self.epochs)))
-        parts = [f"epoch {number}/{self.epochs}"]
+        parts, measure = [f"epoch {number}/{self.epochs}"], measure_of(record)
         for phase, label in (("train", "training"), ("eval", self.evaluated)):
             if record[f"{phase}_loss"] == record[f"{phase}_loss"]:
-                parts.append(f"{label} {record[f'{phase}_accuracy']:6.1%} (loss {record[f'{phase}_loss']:.3f})")
+                value, loss = measure.of(record, phase), record[f"{phase}_loss"]
+                words = f"{measure.words} {value:#.4g}" if measure.falls else f"{value:6.1%}"
+                parts.append(f"{label} {words} (loss {loss:.3f})")
         parts.append(f"{record['silent_neurons']} silent neurons{', rewired' if record.get('rewired') else ''}")
         parts.append(f"{record['seconds']:.1f} s")
         self.tell("  ".join(parts))

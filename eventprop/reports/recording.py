@@ -185,9 +185,11 @@ class Recorder:
                 self._add(f"spike_ID {self._name(population)}", ids.astype(np.int64))
 
     def _also(self, what: str, labels: np.ndarray, predictions: np.ndarray) -> None:
-        """Labels and predictions of a recorded trial, -1 where its batch is not full."""
+        """Labels, or what else outputs are compared with, and predictions of a recorded trial; where its batch is not
+        full -1, or not a number."""
         for kind, values in (("lbl", labels), ("pred", predictions)):
-            row = np.full((1, self.settings.n_batch), -1, np.int32)
+            empty = np.float32(np.nan) if values.dtype.kind == "f" else np.int32(-1)
+            row = np.full((1, self.settings.n_batch, *values.shape[1:]), empty)
             row[0, : len(values)] = values
             self._add(f"{kind} {what}", row)
 

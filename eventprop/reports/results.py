@@ -1,12 +1,12 @@
 """Results files: the classic blank-separated one, a CSV with named columns, confusion matrices, predictions.
 
-``<NAME>_results.txt`` has one line per epoch: epoch, training accuracy, training loss, evaluation accuracy,
-evaluation loss, with ``DEBUG_HIDDEN_N`` nine columns of activity for each hidden layer, and seconds since the run
-began. The CSV always has nine such columns, of all hidden neurons together, and says of each row which method, seeds,
-version and settings it is from; a file that began without these columns goes on without. Runs of one name follow each
-other in both files. After each epoch a line is appended; where a run goes on, its lines are first made what its history
-says, so that a run that was killed and resumed leaves what an unbroken one leaves. Lines of other runs are never
-touched. What was not measured is ``nan``.
+``<NAME>_results.txt`` has one line per epoch: epoch, training accuracy, training loss, evaluation accuracy, evaluation
+loss (of runs that compare values mean square errors in the place of accuracies), with ``DEBUG_HIDDEN_N`` nine columns
+of activity for each hidden layer, and seconds since the run began. The CSV always has nine such columns, of all hidden
+neurons together, and says of each row which method, seeds, version and settings it is from; a file that began without
+these columns goes on without. Runs of one name follow each other in both files. After each epoch a line is appended;
+where a run goes on, its lines are first made what its history says, so that a run that was killed and resumed leaves
+what an unbroken one leaves. Lines of other runs are never touched. What was not measured is ``nan``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import files
-from eventprop.reports import provenance
+from eventprop.reports import measures, provenance
 
 __all__ = ["ACTIVITY_COLUMNS", "COLUMNS", "NUMBERS", "TABLE", "Place", "RunFiles"]
 
@@ -58,13 +58,26 @@ class RunFiles:
         name: ``NAME``; both files are called after it.
         run: what the column "run" of the CSV says, e.g. "train" or "f3".
         activity: whether the classic file has the columns of ``DEBUG_HIDDEN_N``.
+        measure: what is told of each epoch.
+
+    Raises:
+        ValueError: the files have lines of runs of which something else is told.
     """
 
-    def __init__(self, folder: Path, name: str, run: str, activity: bool) -> None:
+    def __init__(
+        self, folder: Path, name: str, run: str, activity: bool, measure: measures.Measure = measures.ACCURACY
+    ) -> None:
         self.text = folder / f"{name}_results.txt"
         self.table = folder / f"{name}{TABLE}"
         self.run = run
         self.activity = activity
+        self.measure = measure
+        others = [other for other in measures.MEASURES if f"train_{other.name}" in self._heading()]
+        if others and measure not in others:
+            raise ValueError(
+                f"{self.table} has lines of runs that tell the {others[0].words}, and this one tells the "
+                f"{measure.words}; another NAME would be right"
+            )
 
     def begin(self, first: int = 0) -> dict[str, Place]:
         """A place behind all that is there, for a run whose records before ``first`` belong to another."""
@@ -119,7 +132,8 @@ class RunFiles:
         return (self.text, self._text_rows), (self.table, self._table_rows)
 
     def _text_rows(self, history: Sequence[Record], heading: bool) -> bytes:
-        names = ["epoch", "train_accuracy", "train_loss", "eval_accuracy", "eval_loss"]
+        name = self.measure.name
+        names = ["epoch", f"train_{name}", "train_loss", f"eval_{name}", "eval_loss"]
         layers = ACTIVITY_COLUMNS if self.activity else []
         rows = [
             [
@@ -135,6 +149,7 @@ class RunFiles:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         columns = _OF_OLD if self._is_of_old() else COLUMNS
+        columns = [c.replace(measures.ACCURACY.name, self.measure.name) for c in columns]
         if heading and history:
             writer.writerow(columns)
         for record in history:
@@ -143,9 +158,13 @@ class RunFiles:
 
     def _is_of_old(self) -> bool:
         """Whether the CSV has the columns of a file of an earlier version; it keeps them."""
+        return len(self._heading()) == len(_OF_OLD)
+
+    def _heading(self) -> list[str]:
+        """The columns of the CSV that is there; empty where there is none."""
         start = files.start_of(self.table, 4096) if self.table.exists() else b""
-        line = start.partition(b"\n")[0].rstrip(b"\r")
-        return line.count(b",") == len(_OF_OLD) - 1
+        line = start.partition(b"\n")[0].rstrip(b"\r").decode(errors="replace")
+        return line.split(",") if line else []
 
 
 def _size(path: Path) -> int:
@@ -185,8 +204,11 @@ def activity_columns(counts: np.ndarray, batch: int, silent: int) -> dict[str, f
     """
     totals = counts.sum(axis=1)
     starts = np.arange(0, len(counts), batch)
-    sizes = np.diff(np.append(starts, len(counts)))
-    per_neuron = np.add.reduceat(counts, starts, axis=0) / sizes[:, None]
+    sizes, whole = np.diff(np.append(starts, len(counts))), len(counts) - len(counts) % batch
+    sums = [counts[:whole].reshape(-1, batch, counts.shape[1]).sum(axis=1)]
+    if whole < len(counts):
+        sums.append(counts[whole:].sum(axis=0, keepdims=True))
+    per_neuron = np.concatenate(sums) / sizes[:, None]
     values = [f(a) for a in (totals, per_neuron) for f in (np.mean, np.std, np.min, np.max)]
     return dict(zip(ACTIVITY_COLUMNS, [*map(float, values), silent], strict=True))
 

@@ -11,35 +11,32 @@ from typing import Any
 import numpy as np
 
 from eventprop import files
+from eventprop.reports.measures import SQUARE_ERROR, measure_of
 
 __all__ = ["row", "write"]
 
 _ACCURACIES = ("train_accuracy", "eval_accuracy", "best_eval_accuracy", "eval_accuracy_at_best_training")
+_ERRORS = tuple(name.replace("accuracy", SQUARE_ERROR.name) for name in _ACCURACIES)
 
 
 def row(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Accuracies of a run by its history, not numbers where nothing was evaluated.
+    """Accuracies, or mean square errors, of a run by its history, not numbers where nothing was evaluated.
 
     The last epoch's; the best evaluation and its epoch, which is chosen by what it reports; and the evaluation in the
-    epoch of the best training accuracy, which is not. Epochs are numbered from 0, the first of equal ones counts.
+    epoch of the best training, which is not. Epochs are numbered from 0, the first of equal ones counts.
     """
-    evaluated = np.array([record["eval_accuracy"] for record in history], float)
-    trained = np.array([record["train_accuracy"] for record in history], float)
-    best, by_training = _largest(evaluated), _largest(trained)
+    measure = measure_of(history[-1])
+    evaluated, trained = ([measure.of(record, phase) for record in history] for phase in ("eval", "train"))
+    best, by_training, name = measure.best(evaluated), measure.best(trained), measure.name
     return {
         "epochs": len(history),
-        "train_accuracy": float(trained[-1]),
-        "eval_accuracy": float(evaluated[-1]),
-        "best_eval_accuracy": float("nan") if best is None else float(evaluated[best]),
+        f"train_{name}": trained[-1],
+        f"eval_{name}": evaluated[-1],
+        f"best_eval_{name}": float("nan") if best is None else evaluated[best],
         "best_epoch": "" if best is None else best,
-        "eval_accuracy_at_best_training": float("nan") if by_training is None else float(evaluated[by_training]),
+        f"eval_{name}_at_best_training": float("nan") if by_training is None else evaluated[by_training],
         "seconds": history[-1]["seconds"],
     }
-
-
-def _largest(values: np.ndarray) -> int | None:
-    """Index of the largest, the first of equal ones; None where nothing was measured."""
-    return None if np.isnan(values).all() else int(np.nanargmax(values))
 
 
 def write(path: Path, what: str, rows: Mapping[Any, Mapping[str, Any]]) -> None:
@@ -56,7 +53,7 @@ def write(path: Path, what: str, rows: Mapping[Any, Mapping[str, Any]]) -> None:
     for name, values in rows.items():
         writer.writerow([name, *(_short(values[column]) for column in columns)])
     for name, statistic in (("mean", np.mean), ("s.d.", lambda v: np.std(v, ddof=1) if len(v) > 1 else np.nan)):
-        values = {c: statistic([r[c] for r in rows.values()]) for c in columns if c in _ACCURACIES}
+        values = {c: statistic([r[c] for r in rows.values()]) for c in columns if c in (*_ACCURACIES, *_ERRORS)}
         writer.writerow([name, *(_short(values[column]) if column in values else "" for column in columns)])
     files.write_text(path, buffer.getvalue())
 

@@ -13,6 +13,8 @@ __all__ = ["EventLog"]
 _TAGS = {
     "train_accuracy": "accuracy/training",
     "eval_accuracy": "accuracy/evaluation",
+    "train_mse": "mean_square_error/training",
+    "eval_mse": "mean_square_error/evaluation",
     "train_loss": "loss/training",
     "eval_loss": "loss/evaluation",
     "learning_rate": "learning_rate",

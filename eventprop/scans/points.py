@@ -185,6 +185,8 @@ def prepare(scan: Scan, run: Run) -> Path:
     settings = {"simulator": scan.benchmark.name, "mode": scan.mode, "p": run.p}
     if scan.launcher:
         settings["launcher"] = list(scan.launcher)
+    if scan.measure:
+        settings["measure"] = list(scan.measure)
     if path.exists():
         found = texts.read_json(path)
         if not isinstance(found, dict) or not isinstance(found.get("p"), dict):

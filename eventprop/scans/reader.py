@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eventprop import models, own_neurons, texts
+from eventprop import models, own_losses, own_neurons, texts
 from eventprop.parameters import declaration as parameters
 from eventprop.parameters.declaration import Key
 from eventprop.scans.spec import CLUSTER_OPTIONS, Condition, Dimension, Scan, Study, assign
@@ -120,10 +120,10 @@ class _Reader:
                 own_neurons.load_file(self.path.parent / file)
             benchmark = registry.find(self.found.get("simulator", ""))
             base = parameters.defaults(benchmark.keys)
-            own = {
-                name: own_neurons.plain(models.NEURONS[name]) for name in models.NEURONS if name not in models.ON_BOARD
-            }
-            base["NEURONS"] = own if file else {}
+            if file:
+                own = {n: own_neurons.plain(of) for n, of in models.NEURONS.items() if n not in models.ON_BOARD}
+                losses = {n: own_losses.plain(of) for n, of in models.LOSSES.items() if n not in models.LOSSES_ON_BOARD}
+                base |= {"NEURONS": own, "LOSSES": losses}
             recipe = self._of_type("recipe", str, "")
             if recipe:
                 base = recipes.apply(base, recipes.load_recipe(recipe, benchmark.name))

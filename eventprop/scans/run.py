@@ -1,9 +1,9 @@
 """One run of a scan, in its own process: ``python -m eventprop.scans.run FOLDER``.
 
-The folder holds ``settings.json`` (simulator, mode, ``p``, maybe a launcher of several processes). ``status.json`` says
-how it stands: "waiting", "running", "finished" or "failed", with message and seconds. A run that is finished is left
-alone, one that was killed goes on from its checkpoint. The system takes a lock back from a dead process: so a run that
-is running is told from one that was killed.
+The folder holds ``settings.json`` (simulator, mode, ``p``, maybe a launcher of several processes and what is measured
+in the end). ``status.json`` says how it stands: "waiting", "running", "finished" or "failed", with message and seconds.
+A run that is finished is left alone, one that was killed goes on from its checkpoint. The system takes a lock back from
+a dead process: so a run that is running is told from one that was killed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from eventprop import files, texts
 from eventprop.ranks import Ranks, world
+from eventprop.reproduce import measure
 from eventprop.scans.points import NAME
 from eventprop.simulators import registry
 from eventprop.terminal import entry
@@ -142,6 +143,8 @@ def _do(folder: Path, threads: int | None, ranks: Ranks) -> int:
         p["NUM_THREADS"] = threads and max(1, threads // ranks.size)
         simulator = benchmark.load()(p)
         benchmark.modes()[settings["mode"]](simulator, p)
+        if "measure" in settings:
+            measure.after(folder, simulator, p, *settings["measure"])
     except KeyboardInterrupt:
         state, message = WAITING, "stopped; it goes on from its last epoch"
     except Exception as error:

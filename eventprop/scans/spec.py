@@ -68,6 +68,8 @@ class Scan:
         launcher: words in front of each run's command, such as those that start several processes by MPI.
         cluster: options of [cluster].
         study: None for a scan of all points.
+        measure: what is measured when a run has trained, and in which epoch, as the table of results has them; None
+            where that is left to the run's own files.
     """
 
     path: Path
@@ -84,6 +86,7 @@ class Scan:
     launcher: tuple[str, ...] = ()
     cluster: dict[str, Any] = field(default_factory=dict)
     study: Study | None = None
+    measure: tuple[str, str] | None = None
 
     @property
     def scanned(self) -> list[str]:

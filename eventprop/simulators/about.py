@@ -16,6 +16,7 @@ from eventprop.backends.devices import choose
 from eventprop.data.dataset import Dataset
 from eventprop.data.splits import Subset
 from eventprop.network import DELAY
+from eventprop.reports.measures import measure_of
 from eventprop.reports.provenance import machine
 from eventprop.training.trainer import Outcome
 
@@ -106,10 +107,11 @@ def _learned(simulator: Simulator) -> str:
     if not simulator.history:
         return "not trained"
     last, epochs = simulator.history[-1], len(simulator.history)
-    phases = (("train", "training"), ("eval", "evaluation"))
-    shown = [f"{what} {last[f'{key}_accuracy']:.1%}" for key, what in phases if not math.isnan(last[f"{key}_loss"])]
+    phases, measure = (("train", "training"), ("eval", "evaluation")), measure_of(last)
+    there = [(key, what) for key, what in phases if not math.isnan(last[f"{key}_loss"])]
+    shown = [f"{what} {measure.text(measure.of(last, key))}" for key, what in there]
     done = f"{epochs} epoch{'s' * (epochs > 1)}" if shown[0].startswith("training") else "tested"
-    return f"{done}, accuracy: {', '.join(shown)}"
+    return f"{done}, {measure.words}: {', '.join(shown)}"
 
 
 def _activity(simulator: Simulator) -> dict[str, str]:

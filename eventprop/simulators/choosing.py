@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+from eventprop.reports.measures import measure_of
 
 __all__ = ["is_done", "without_test_data"]
 
@@ -39,13 +39,12 @@ def without_test_data(p: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_done(history: Sequence[Mapping[str, Any]], patience: int | None) -> bool:
-    """Whether validation accuracy has not been better than its best for ``patience`` epochs (None: never).
+    """Whether validation has not been better than its best for ``patience`` epochs (None: never).
 
     It follows from the history alone, so that a run that is resumed ends where an unbroken one does.
     """
     if patience is None or not history:
         return False
-    accuracies = np.array([record["eval_accuracy"] for record in history], float)
-    if np.isnan(accuracies).all():
-        return False
-    return len(history) - 1 - int(np.nanargmax(accuracies)) >= patience
+    measure = measure_of(history[-1])
+    best = measure.best([measure.of(record, "eval") for record in history])
+    return best is not None and len(history) - 1 - best >= patience

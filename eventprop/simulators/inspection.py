@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from eventprop import backends, masks
+from eventprop import backends
+from eventprop.data import targets
 from eventprop.data.alignment import alignment_of
 from eventprop.data.clock import with_clock
 from eventprop.data.dataset import Dataset
@@ -19,9 +19,10 @@ from eventprop.data.spikes import SpikeSet, from_samples
 from eventprop.data.splits import Subset
 from eventprop.masks import Masks
 from eventprop.network import DELAY, Network, check_names
+from eventprop.parameters.loss_checks import check_targets
 from eventprop.ranks import Ranks
-from eventprop.simulators.records import network_of
-from eventprop.training.potential import key_of
+from eventprop.simulators.records import network_of, with_masks_of
+from eventprop.training.checkpoint import Live
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +35,9 @@ TimeConstants = dict[str, dict[str, np.ndarray]]
 class Prediction(NamedTuple):
     """Predicted class ``(n,)`` and read-out scores ``(n, classes)`` of each sample.
 
-    The class is -1 where the loss goes by first spikes and no output spiked.
+    The class is -1 where the loss goes by first spikes and no output spiked. Where outputs are compared with values
+    there are no classes (-1), and the scores are what is predicted: of losses of steps their averages, and
+    ``voltages`` has each.
     """
 
     classes: np.ndarray
@@ -78,7 +81,7 @@ class Inspection(ABC):
     _given_time_constants: TimeConstants | None = None
     _current_time_constants: TimeConstants | None = None
     _given_masks: Masks = MappingProxyType({})
-    _started: tuple[Any, Network] | None = None
+    _live: Live | None = None
 
     @abstractmethod
     def _for_run(self, p: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,17 +97,16 @@ class Inspection(ABC):
 
     def network(self, p: Mapping[str, Any], *, plain: bool = False) -> Network:
         network = network_of(p, self.data.num_channels, self.data.num_classes, plain=plain)
-        for q in network.projections:
-            if q.name in network.masks and not network.masks[q.name].any():
-                share = f"{key_of(q)}_P={p[f'{key_of(q)}_P']:g}"
-                raise ValueError(f"{share} leaves none of the {q.shape[0] * q.shape[1]} synapses of {q.name}")
-        given = masks.read(Path(p["MASKS"]), network.weight_shapes()) if p["MASKS"] else {}
-        return network.with_masks({**network.masks, **given, **self._given_masks})
+        return with_masks_of(p, network, self._given_masks)
 
-    def weights(self) -> dict[str, np.ndarray]:
+    def weights(self, live: bool = False) -> dict[str, np.ndarray]:
         """Weights by synapse population, float32 ``(n_pre, n_post)``: of the last training, else as set, else
-        as drawn from ``MODEL_SEED``."""
-        return {name: w.copy() for name, w in self._synaptic().items() if not name.endswith(DELAY)}
+        as drawn from ``MODEL_SEED``.
+
+        Args:
+            live: with ``AVERAGE_WEIGHTS``, whether those that training would go on with, and not their average.
+        """
+        return {name: w.copy() for name, w in self._synaptic(live).items() if not name.endswith(DELAY)}
 
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Use these weights from now on; training starts from them. Delays stay.
@@ -114,32 +116,10 @@ class Inspection(ABC):
         """
         self._set_synaptic("weights", weights, self.weights(), self.delays())
 
-    def masks(self) -> dict[str, np.ndarray]:
-        """Which synapses are there, boolean ``(n_pre, n_post)``, by synapse population, of those that lack some: of the
-        last training, else as set, else as ``MASKS`` has them or as drawn (``..._P``) from ``MODEL_SEED``."""
-        return {name: mask.copy() for name, mask in self._network.masks.items()}
-
-    def set_masks(self, given: Mapping[str, np.ndarray]) -> None:
-        """Let only these synapses be there from now on: the weights of all others are 0 and stay so in training.
-
-        Args:
-            given: boolean ``(n_pre, n_post)`` by synapse population, as :meth:`weights` names them, of some or all; an
-                array that is True everywhere brings all synapses back, those that were silent with a weight of 0.
-
-        Raises:
-            ValueError: a synapse population is unknown, or its mask has another shape or type, or is False everywhere.
-        """
-        new = self._network.with_masks(given).masks
-        network = replace(self._network, masks={**self._network.masks, **new})
-        synaptic = self._current or self._given
-        self._network, self._given_masks, self._started = network, {**self._given_masks, **new}, None
-        if synaptic is not None:
-            self._given_masks, self._given, self._current = network.masks, network.living(synaptic), None
-
-    def delays(self) -> dict[str, np.ndarray]:
+    def delays(self, live: bool = False) -> dict[str, np.ndarray]:
         """Delays in ms by synapse population, float32 ``(n_pre, n_post)``, of those that have some: as
         :meth:`weights`. With spikes on the grid what arrives goes by the nearest whole step."""
-        return {n.removesuffix(DELAY): d.copy() for n, d in self._synaptic().items() if n.endswith(DELAY)}
+        return {n.removesuffix(DELAY): d.copy() for n, d in self._synaptic(live).items() if n.endswith(DELAY)}
 
     def set_delays(self, delays: Mapping[str, np.ndarray]) -> None:
         """Use these delays (ms) from now on; training starts from them. Weights stay.
@@ -152,8 +132,10 @@ class Inspection(ABC):
             raise ValueError("this network has no delays; it has some where one of the keys ..._DELAY_MAX is above 0")
         self._set_synaptic("delays", delays, self.weights(), self.delays())
 
-    def _synaptic(self) -> dict[str, np.ndarray]:
+    def _synaptic(self, live: bool = False) -> dict[str, np.ndarray]:
         """Weights and, as ``<synapse population>.delay``, delays."""
+        if live and self._current and self._live:
+            return self._live.weights
         return self._current or self._given or self._start(self.p).initial_weights(self.p["MODEL_SEED"])
 
     def _set_synaptic(
@@ -170,10 +152,13 @@ class Inspection(ABC):
         self._given_masks = self._given_masks if self._current is None else self._network.masks
         self._current = None
 
-    def time_constants(self) -> TimeConstants:
+    def time_constants(self, live: bool = False) -> TimeConstants:
         """Time constants in ms by population and name, float32 ``(size,)``: of the last training, else as set, else
-        as ``p`` has them or as drawn from ``MODEL_SEED``."""
-        values = with_own(self._network, self._current_time_constants or self._given_time_constants)
+        as ``p`` has them or as drawn from ``MODEL_SEED``; ``live`` as of :meth:`weights`."""
+        own = self._current_time_constants or self._given_time_constants
+        if live and self._current_time_constants and self._live:
+            own = self._live.time_constants
+        values = with_own(self._network, own)
         return {q: {name: array.copy() for name, array in arrays.items()} for q, arrays in values.items()}
 
     def set_time_constants(self, values: Mapping[str, Mapping[str, Any]]) -> None:
@@ -210,20 +195,23 @@ class Inspection(ABC):
         """Classes and scores of samples ``{"x": channel numbers, "t": times in ms}``."""
         p = self._for_run(p)
         spikes = self._sample_spikes(X, p)
-        result = self._ready(p).run(spikes, np.arange(len(spikes)), None)
+        engine = self._ready(p)
+        result = engine.run(spikes, np.arange(len(spikes)), None)
         result.check()
-        return Prediction(result.predictions, result.scores)
+        classes = np.full_like(result.predictions, -1) if engine.network.loss.of_values else result.predictions
+        return Prediction(classes, result.scores)
 
-    def gradients(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]], Y: Sequence[int]) -> Gradients:
-        """Mean loss of samples with labels ``Y`` and its derivative by every weight, delay and time constant.
+    def gradients(self, p: Mapping[str, Any], X: Sequence[Mapping[str, Any]], Y: Sequence[Any]) -> Gradients:
+        """Mean loss of samples with labels ``Y``, or what else the loss compares with, and its derivative by every
+        weight, delay and time constant.
 
         Nothing that training adds takes part: no regularisation, dropout, noise, bound of the denominator
         (``MIN_DENOMINATOR``), clip, or scale of the read-out's drive (``LOSS_SCALE``). Nothing is learned.
         """
         p = self._for_run(p)
         spikes = self._sample_spikes(X, p)
-        labels = self._checked_labels(Y, len(spikes))
         engine = self._ready(p, plain=True)
+        labels = self._checked_labels(Y, len(spikes), engine.network)
         result = engine.run(spikes, np.arange(len(spikes)), labels, learn=True)
         result.check()
         return Gradients.of(float(result.loss.mean()), engine.gradients(), engine.time_constant_gradients())
@@ -315,6 +303,8 @@ class Inspection(ABC):
             raise ValueError(f"phase={phase!r} is not there; {', '.join(names)} would be right")
         if n < 1:
             raise ValueError(f"n={n} must be at least 1")
+        if not targets.are_classes(part.labels):
+            raise ValueError("these samples have no classes to choose by, but targets of another form")
         found = np.flatnonzero(part.labels == label)[:n]
         if found.size == 0:
             there = ", ".join(map(str, np.unique(part.labels)))
@@ -353,13 +343,18 @@ class Inspection(ABC):
         clock = p.get("CLOCK_CHANNELS", 0)
         return with_clock(spikes, clock, p["DT_MS"]) if clock else spikes
 
-    def _checked_labels(self, Y: Sequence[int], n: int) -> np.ndarray:
-        labels = np.asarray(Y)
-        if labels.shape != (n,):
+    def _checked_labels(self, Y: Sequence[Any], n: int, network: Network) -> np.ndarray:
+        found = targets.read(Y, n, "Y")
+        labels = np.asarray(Y) if found is None else found
+        if found is None and labels.shape != (n,):
             raise ValueError(f"Y must hold one label for each of the {n} samples; its shape is {labels.shape}")
-        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.data.num_classes:
-            raise ValueError(f"labels must be whole numbers from 0 to {self.data.num_classes - 1}")
-        return labels.astype(np.int32)
+        if not targets.are_values(labels) or found is None:
+            if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.data.num_classes:
+                raise ValueError(f"labels must be whole numbers from 0 to {self.data.num_classes - 1}")
+            labels = labels.astype(np.int32)
+        if problem := check_targets(network.loss, labels, network.output.size, network.num_steps):
+            raise ValueError(f"Y: {problem}")
+        return labels
 
 
 def with_own(network: Network, own: Mapping[str, Mapping[str, np.ndarray]] | None) -> TimeConstants:

@@ -1,9 +1,13 @@
-"""Recipes: named sets of overrides, each a small TOML file that says why, from where, and what to expect."""
+"""Recipes: named sets of overrides, each a small TOML file that says why and from where; what to expect is in a table.
+
+That of the program's own recipes is made from ``results.toml`` (:mod:`eventprop.simulators.measured`).
+"""
 
 from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from eventprop import texts
+from eventprop.simulators import measured
 from eventprop.simulators.registry import BENCHMARKS, find
 
-__all__ = ["Recipe", "apply", "list_recipes", "load_recipe"]
+__all__ = ["Recipe", "apply", "list_recipes", "load_recipe", "results_file"]
 
 _TEXTS = ("why", "expect", "source", "method")
 _PREFIXES = tuple(f"{name}_" for name in BENCHMARKS if name != "SHD")  # SHD's recipes are called as their files are
@@ -21,7 +26,10 @@ _PREFIXES = tuple(f"{name}_" for name in BENCHMARKS if name != "SHD")  # SHD's r
 
 @dataclass(frozen=True)
 class Recipe:
-    """Overrides of ``p`` and the words that go with them; ``method`` is what it is for, as the command line has it."""
+    """Overrides of ``p`` and the words that go with them; ``method`` is what it is for, as the command line has it.
+
+    What to ``expect`` is what was measured; a recipe of a user's own may say it in its file.
+    """
 
     name: str
     reason: str
@@ -45,9 +53,25 @@ def _folder() -> Path:
     return package / "recipes" if (package / "recipes").is_dir() else package.parent / "recipes"
 
 
+def results_file() -> Path:
+    """The table of what the program's recipes reach."""
+    return _folder() / measured.FILE
+
+
+def _results() -> measured.Table:
+    path = results_file()
+    return _read_results(path, path.stat().st_mtime_ns) if path.is_file() else measured.Table({})
+
+
+@functools.lru_cache(maxsize=1)
+def _read_results(path: Path, changed: int) -> measured.Table:
+    """The table as it was at that time: one reading does for all recipes."""
+    return measured.read(path)
+
+
 def list_recipes(simulator: str = "SHD") -> list[str]:
     """Names of a simulator's recipes that come with the program; those of SHD's are the files' own."""
-    stems = sorted(path.stem for path in _folder().glob("*.toml"))
+    stems = sorted(path.stem for path in _folder().glob("*.toml") if path.name != measured.FILE)
     if simulator == "SHD":
         return [stem for stem in stems if not stem.startswith(_PREFIXES)]
     return [stem.removeprefix(f"{simulator}_") for stem in stems if stem.startswith(f"{simulator}_")]
@@ -77,10 +101,14 @@ def load_recipe(name: str | os.PathLike[str], simulator: str = "SHD") -> Recipe:
     benchmark = find(simulator)
     if found.get("method", "train") not in benchmark.methods:
         raise ValueError(f"{path}: method={found['method']!r} is not one of {', '.join(benchmark.methods)}")
-    why, expect, source = (found.get(key, "") for key in _TEXTS[:3])
+    why, source = found.get("why", ""), found.get("source", "")
     none = {key.name for key in benchmark.keys if key.optional and found["p"].get(key.name) == "None"}  # TOML has none
     overrides = {key: None if key in none else value for key, value in found["p"].items()}
-    return Recipe(path.stem.removeprefix(_prefix(simulator)), why, expect, source, overrides, found.get("method"))
+    own = path.stem.removeprefix(_prefix(simulator))
+    expect = found.get("expect", "")
+    if not name.endswith(".toml"):
+        expect = measured.expectation(_results(), simulator, own, overrides.get("N_EPOCH"))
+    return Recipe(own, why, expect, source, overrides, found.get("method"))
 
 
 def apply(p: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:

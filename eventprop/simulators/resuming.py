@@ -19,7 +19,7 @@ from eventprop.training import checkpoint
 from eventprop.training.checkpoint import TrainingState
 from eventprop.training.schedule import LearningRate, RateSettings
 
-__all__ = ["SEEDS", "Loaded", "Resuming", "no_moments"]
+__all__ = ["SEEDS", "Loaded", "Resuming", "no_moments", "that_matter"]
 
 _TRAINING = frozenset(("network", "spikes", "samples", "training"))
 SEEDS = ("TRAIN_DATA_SEED", "TEST_DATA_SEED", "MODEL_SEED")
@@ -151,8 +151,14 @@ class Resuming:
         also = also | {key for key in SEEDS if self.p[key] is None}
         if "METHOD" not in saved:  # an earlier version's, whose N_TRAIN is not the number of samples that train
             also = also | {"N_TRAIN"}
-        names = [key.name for key in self.keys if key.changes in matter and key.name not in also]
+        names = [name for name in that_matter(self.p, self.keys, matter) if name not in also]
         return [name for name in names if name in saved and saved[name] != self.p[name]]
+
+
+def that_matter(p: Mapping[str, Any], keys: Sequence[Key], matter: Set[str] = _TRAINING) -> list[str]:
+    """Names of the keys that change what is in ``matter``: the last epoch, where the rate falls until then, too."""
+    ends = "N_EPOCH" if p["ETA_SCHEDULE"] == "cosine" and "training" in matter else ""
+    return [key.name for key in keys if key.changes in matter or key.name == ends]
 
 
 def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

@@ -17,8 +17,8 @@ class RunResult(NamedTuple):
     Attributes:
         spike_t, spike_ID: recorded spikes by population.
         rec_vars_n, rec_vars_s: recorded neuron and synapse variables.
-        correct, correct_eval: accuracy (0 to 1) of the last epoch in training and evaluation; not a number where
-            there was none.
+        correct, correct_eval: accuracy (0 to 1) of the last epoch in training and evaluation or, where outputs are
+            compared with values, the mean square error; not a number where there was none.
     """
 
     spike_t: dict[str, np.ndarray]
@@ -39,7 +39,7 @@ class FoldsResult(NamedTuple):
     """What cross-validation returns; unpacks into two lists.
 
     Attributes:
-        accuracies: ``[training, validation]`` accuracy of each fold's last epoch.
+        accuracies: ``[training, validation]`` accuracy, or mean square error, of each fold's last epoch.
         seconds: what each fold took.
     """
 

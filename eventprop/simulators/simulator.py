@@ -24,6 +24,7 @@ from eventprop.parameters.declaration import Key
 from eventprop.parameters.neurons import with_own_neurons
 from eventprop.ranks import OFF, Ranks, quiet, world
 from eventprop.reports import provenance, results, summary, timing
+from eventprop.reports.measures import of_loss
 from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
 from eventprop.simulators.about import about_run, described, line_of, with_data, without_data
@@ -31,7 +32,7 @@ from eventprop.simulators.choosing import is_done, without_test_data
 from eventprop.simulators.continuing import Left, left_by
 from eventprop.simulators.inspection import Gradients, Prediction, engine_with, with_own
 from eventprop.simulators.records import Records, network_of
-from eventprop.simulators.resuming import SEEDS, Loaded, Resuming, no_moments
+from eventprop.simulators.resuming import SEEDS, Loaded, Resuming, no_moments, that_matter
 from eventprop.simulators.returned import FoldsResult, RunResult
 from eventprop.simulators.starting import Starting
 from eventprop.streams import draw_seed
@@ -251,13 +252,13 @@ class Simulator(Starting):
         run = None
         if settings.files.write_to_disk:
             about = about_run(self, p, parts.training, parts.evaluation, engine)
-            run = Outputs(settings.files, name, fold.lstrip("_") or "train", about)
+            run = Outputs(settings.files, name, fold.lstrip("_") or "train", about, of_loss(network.loss))
             run.begin(state, loaded.path)
         if state.epoch >= loop.n_epoch:
             why = "EARLY_STOPPING" if done else "N_EPOCH"
             print(f"All {loop.n_epoch} epochs ({why}) are done; nothing is left to train")
         building = time.perf_counter() - start
-        origin = provenance.of_rows(p, self._that_matter())
+        origin = provenance.of_rows(p, that_matter(p, with_own_neurons(self.keys)))
 
         def after_epoch(now: TrainingState, best: bool, shown: Progress) -> bool:
             if others := world().strangers(lambda: checksum(now)):
@@ -276,7 +277,8 @@ class Simulator(Starting):
             shown = samples.preparation.evaluation(parts.evaluation, state.epoch - 1)
             outcome = trainer.evaluate(engine, shown, loop.n_batch)
         self._keep(network, state, outcome)
-        diagnosis.warn_of_chance(outcome, state.history[-1]["train_accuracy"], parts.training.labels, parts.called)
+        reached = [of_loss(network.loss).of(state.history[-1], phase) for phase in ("train", "eval")]
+        diagnosis.warn_of_chance(outcome, reached[0], parts.training.labels, parts.called)
         if run is not None:
             run.finish(state, parts.called)
             recorder.write()
@@ -284,7 +286,7 @@ class Simulator(Starting):
         each = state.seconds / state.epoch
         spikes = parts.training.part.spikes
         self.timing = timing.report(settings.timing, each, presented, seconds, building, spikes, engine.times())
-        return RunResult.of(recorder, state.history[-1]["train_accuracy"], state.history[-1]["eval_accuracy"])
+        return RunResult.of(recorder, *reached)
 
     def _loaded(self, p: dict[str, Any], name: str, network: Network, fold: str) -> tuple[Loaded, bool]:
         """What a training starts with, and whether that is what this object's last one has left; ``p`` says then how
@@ -300,24 +302,25 @@ class Simulator(Starting):
 
     def _after_epoch(self, state: TrainingState, left: Left, network: Network) -> bool:
         """Take over what an epoch has left and call ``on_epoch``; whether training is to end."""
-        self._left, self.history = left, state.history
-        self._network, self._current, self._current_time_constants = network, state.weights, state.time_constants
+        self._left = left
+        self._hold(network, state)
         wanted = [call(self, state.history[-1]) is True for call in self.on_epoch]
         if ended := world().share(any(wanted)):
             print(f"on_epoch ends the training after epoch {state.epoch}")
         elif ended := is_done(state.history, left.p["EARLY_STOPPING"]):
-            print(f"EARLY_STOPPING={left.p['EARLY_STOPPING']}: validation accuracy has not become better any more")
+            words = of_loss(network.loss).words
+            print(f"EARLY_STOPPING={left.p['EARLY_STOPPING']}: validation {words} has not become better any more")
         return ended
 
-    def _that_matter(self) -> list[str]:
-        """Names of the parameters that change what comes out."""
-        return [key.name for key in with_own_neurons(self.keys) if key.changes != "files"]
+    def _hold(self, network: Network, state: TrainingState) -> None:
+        """The object has this state's weights and time constants, and its history, from now on."""
+        self._network, self._current, self._current_time_constants = network, state.weights, state.time_constants
+        self._live, self.history = state.live, state.history
 
     def _keep(self, network: Network, state: TrainingState, outcome: trainer.Outcome | None) -> None:
         """Take over what a training left."""
         self.evaluated = None if outcome is None else (outcome.subset, outcome)
-        self._network, self._current, self._current_time_constants = network, state.weights, state.time_constants
-        self.history = state.history
+        self._hold(network, state)
         self.collected = {what: np.stack(rows) for what, rows in state.collected.items()}
 
     def _fresh(self, loop: trainer.LoopSettings, network: Network) -> TrainingState:
@@ -354,18 +357,19 @@ class Simulator(Starting):
         self.evaluated = (outcome.subset, outcome)
         state = TrainingState(weights={}, moments={}, rate=LearningRate.start(loop.rate))
         trainer.collect(loop, state, {"train": None, "eval": outcome}, engine)
-        seconds = time.perf_counter() - start
+        seconds, measure = time.perf_counter() - start, of_loss(engine.network.loss)
         record = trainer.epoch_record(0, engine.network, loop.n_batch, None, outcome, float("nan"), seconds)
-        record |= provenance.of_rows({**p, "METHOD": "test"}, self._that_matter())
+        record |= provenance.of_rows({**p, "METHOD": "test"}, that_matter(p, with_own_neurons(self.keys)))
         self.history, self.collected = [record], {w: np.stack(r) for w, r in state.collected.items()}
         if written.write_to_disk:
             folder = Path(written.out_dir)
-            out = results.RunFiles(folder, written.name, "test", written.debug_hidden_n)
+            out = results.RunFiles(folder, written.name, "test", written.debug_hidden_n, measure)
             out.write(out.begin(), [record])
             results.write_collected(folder, written.name, state.collected)
             recorder.write()
-        print(f"test accuracy {outcome.accuracy:.2%} of {len(outcome.labels)} samples (loss {outcome.mean_loss:.3f})")
-        return RunResult.of(recorder, float("nan"), outcome.accuracy)
+        found = measure.text(outcome.mean, 2)
+        print(f"test {measure.words} {found} of {len(outcome.labels)} samples (loss {outcome.mean_loss:.3f})")
+        return RunResult.of(recorder, float("nan"), outcome.mean)
 
 
 class _Parts(NamedTuple):

@@ -1,7 +1,8 @@
 """Checkpoints: one file with everything that a run needs to go on as if it had never stopped.
 
 The file is a NumPy archive without pickled objects: weights, time constants that are not simply those of ``p``,
-optimiser moments, and a JSON text with epoch, update count, learning rate, averages and the resolved ``p``. Its size
+optimiser moments, and a JSON text with epoch, update count, learning rate, averages and the resolved ``p``. Where
+weights are a running average (``AVERAGE_WEIGHTS``), what training goes on with is there, too, as ``live/...``. Its size
 does not depend on the epoch: history, collected arrays and recordings are in the run's journal
 (:mod:`eventprop.training.journal`), and the checkpoint says which part of it. Random streams follow from the seeds in
 ``p`` and the epoch, so they need no state. Beside it weights are exported as flat float32 arrays (element
@@ -22,18 +23,29 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import files, models
+from eventprop import files, masks, models
 from eventprop.network import DELAY, PRECISIONS, Network, flat_file, synaptic
 from eventprop.reports.results import Place
 from eventprop.training import journal
 from eventprop.training.journal import Mark
 from eventprop.training.schedule import LearningRate
 
-__all__ = ["TrainingState", "checkpoint_path", "load", "load_flat", "save", "save_flat", "trained_epochs"]
+__all__ = ["Live", "TrainingState", "checkpoint_path", "load", "load_flat", "save", "save_flat", "trained_epochs"]
 
-_FORMAT = 3  # 1 had no time constants: they were those of p; 2 had history and collected arrays in it, and no journal
+_FORMAT = 4  # 1 had no time constants: they were those of p; 2 had history and collected arrays in it, and no journal
+_WITHOUT_LIVE = 3  # what is written where no average is evaluated
 _FLAT_TIME_CONSTANTS = {"tau_mem": "taum", "tau_syn": "tausyn", "tau_b": "taub"}
 _DELAY_KEYS = "the keys ..._DELAY_MAX, and DELAY_PER"
+
+
+@dataclass(frozen=True)
+class Live:
+    """What training goes on with where a state's weights and time constants are a running average, under the same
+    names; ``updates`` is how many the average is of."""
+
+    weights: dict[str, np.ndarray]
+    time_constants: dict[str, dict[str, np.ndarray]]
+    updates: int
 
 
 @dataclass
@@ -47,7 +59,7 @@ class TrainingState:
         rate: the learning rate's schedule.
         epoch: epochs completed.
         updates: optimiser steps taken.
-        best: best monitored accuracy so far.
+        best: best monitored accuracy so far, or minus the least mean square error.
         seconds: time spent in completed epochs.
         history: one record per completed epoch, for the results files.
         places: where the run's lines are in the results files, by file name.
@@ -57,6 +69,8 @@ class TrainingState:
             are those of ``p``.
         mark: where history, collected and recorded arrays are kept; None where they are not.
         masks: which synapses are there, of synapse populations that lack some.
+        live: what training goes on with, where that is not ``weights`` and ``time_constants``.
+        done: share of the run's epochs that was over before the last update; not saved.
     """
 
     weights: dict[str, np.ndarray]
@@ -73,6 +87,12 @@ class TrainingState:
     time_constants: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     mark: Mark | None = None
     masks: dict[str, np.ndarray] = field(default_factory=dict)
+    live: Live | None = None
+    done: float = 0.0
+
+    def held(self) -> list[TrainingState | Live]:
+        """What has weights and time constants: itself and, where there is one, what training goes on with."""
+        return [self] if self.live is None else [self, self.live]
 
 
 def checkpoint_path(folder: str | Path, name: str, label: str) -> Path:
@@ -87,17 +107,20 @@ def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix
         saved: the run's parameters, kept with it.
     """
     meta = {
-        "format": _FORMAT,
+        "format": _WITHOUT_LIVE if state.live is None else _FORMAT,
         "p": dict(saved),
         "rate": asdict(state.rate),
         "places": {name: asdict(place) for name, place in state.places.items()},
         "journal": None if state.mark is None else asdict(state.mark),
         **{name: getattr(state, name) for name in _NUMBERS},
     }
+    if state.live is not None:
+        meta["live"] = state.live.updates
     arrays: dict[str, np.ndarray] = {"meta": np.array(json.dumps(meta))}
-    arrays |= {f"w/{name}": w for name, w in state.weights.items()}
+    for prefix, held in zip(("", "live/"), state.held(), strict=False):
+        arrays |= {f"{prefix}w/{name}": w for name, w in held.weights.items()}
+        arrays |= {f"{prefix}tau/{q}/{n}": a for q, values in held.time_constants.items() for n, a in values.items()}
     arrays |= {f"mask/{name}": mask for name, mask in state.masks.items()}
-    arrays |= {f"tau/{q}/{name}": a for q, values in state.time_constants.items() for name, a in values.items()}
     arrays |= {f"{role}/{name}": a for role, values in state.moments.items() for name, a in values.items()}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
@@ -107,10 +130,13 @@ def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix
 
 
 def checksum(state: TrainingState) -> int:
-    """CRC-32 of weights, time constants and moments."""
-    arrays = [*state.weights.values(), *(a for own in state.moments.values() for a in own.values())]
+    """CRC-32 of weights, time constants, live ones as well, and moments."""
     value = 0
-    for array in [*arrays, *(a for own in state.time_constants.values() for a in own.values())]:
+    for held in state.held():
+        for own in (held.weights, *held.time_constants.values()):
+            for array in own.values():
+                value = zlib.crc32(np.ascontiguousarray(array).data, value)
+    for array in (a for own in state.moments.values() for a in own.values()):
         value = zlib.crc32(np.ascontiguousarray(array).data, value)
     return value
 
@@ -174,6 +200,7 @@ def trained_epochs(path: Path) -> int:
         return 1
 
 
+_MAY_BE_NEGATIVE = ("best", "fast", "slow")  # of mean square errors, of which less is better
 _NUMBERS: dict[str, type[int] | type[float]] = {"epoch": int, "updates": int, "best": float, "seconds": float}
 
 
@@ -186,19 +213,21 @@ def _state(meta: Any, arrays: Mapping[str, np.ndarray]) -> TrainingState:
     if not isinstance(meta["format"], int) or not 1 <= meta["format"] <= _FORMAT:
         raise ValueError(f"it has format {meta['format']!r}, and this version reads 1 to {_FORMAT}")
     groups: dict[str, dict[str, np.ndarray]] = {"w": {}, "m": {}, "v": {}, "tau": {}, "mask": {}, "collected": {}}
+    live: dict[str, dict[str, np.ndarray]] = {"w": {}, "tau": {}}
     for name, array in arrays.items():
+        where, name = (live, name.removeprefix("live/")) if name.startswith("live/") else (groups, name)
         group, slash, rest = name.partition("/")
         if slash:  # numpy 1.26 left an array "allow_pickle" of an option that it did not know
-            groups.setdefault(group, {})[rest] = array
-    time_constants: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in groups.pop("tau").items():
-        population, _, rest = name.partition("/")
-        time_constants.setdefault(population, {})[rest] = array
+            where.setdefault(group, {})[rest] = array
+    averaged = meta.get("live")
+    if averaged is None and any(live.values()):
+        raise ValueError("of how many updates its average is, is missing")
     history = meta.get("history", [])
     if not isinstance(history, list) or not all(isinstance(record, dict) for record in history):
         raise ValueError("its history is no list of records")
     mark = meta.get("journal")
     collected = {name: list(rows) for name, rows in groups.pop("collected").items()}
+    tau = groups.pop("tau")
     return TrainingState(
         weights=groups.pop("w"),
         masks=groups.pop("mask"),
@@ -210,15 +239,27 @@ def _state(meta: Any, arrays: Mapping[str, np.ndarray]) -> TrainingState:
         },
         history=history,
         collected=collected,
-        time_constants=time_constants,
+        time_constants=_by_population(tau),
+        live=None if averaged is None else Live(live["w"], _by_population(live["tau"]), int(_number("live", averaged))),
         mark=None if mark is None else Mark.of(mark),
         **{name: kind(_number(name, meta[name])) for name, kind in _NUMBERS.items()},  # type: ignore[arg-type]
     )
 
 
+def _by_population(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays called ``<population>/<time constant>``."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        population, _, rest = name.partition("/")
+        found.setdefault(population, {})[rest] = array
+    return found
+
+
 def _number(name: str, value: Any) -> Any:
-    """``value``, a number that is finite and not negative."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+    """``value``, a number that is finite and, but for some, not negative."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}")
+    if value < 0 and name not in _MAY_BE_NEGATIVE:
         raise ValueError(f"{name} is {value!r}")
     return value
 
@@ -298,23 +339,34 @@ def _read_flat(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -> None:
     """Weights, moments and time constants are there for all that the network has, of its shapes, and finite."""
-    moments = {role: state.moments.get(role, {}) for role in (*models.ADAM.state, *state.moments)}
-    found = {"w": state.weights, **(moments if to_train else {})}
-    weights: dict[str, tuple[int, ...]] = dict(network.synaptic_shapes())
-    for role, arrays in found.items():
-        _check_shapes(path, arrays, weights if role == "w" else network.trained_shapes())
-    _check_delays(dict.fromkeys(state.weights, path), state.weights, network)
+    moments = {role: state.moments.get(role, {}) for role in (*models.ADAM.state, *state.moments)} if to_train else {}
+    for arrays in moments.values():
+        _check_shapes(path, arrays, network.trained_shapes())
+    _check_finite(path, moments)
+    for held in state.held() if to_train else [state]:
+        _check_held(path, held, network)
+        masks.check_file(path, state.masks, network.weight_shapes(), held.weights)
+
+
+def _check_held(path: Path, held: TrainingState | Live, network: Network) -> None:
+    """As :func:`_check`, of weights and time constants."""
+    _check_shapes(path, held.weights, dict(network.synaptic_shapes()))
+    _check_delays(dict.fromkeys(held.weights, path), held.weights, network)
     needed = {f"{q.name}.{n}": (q.size,) for q in network.populations for n in q.per_neuron if n in q.time_constants}
-    own = {f"{q}.{n}": a for q, values in state.time_constants.items() for n, a in values.items()}
+    own = {f"{q}.{n}": a for q, values in held.time_constants.items() for n, a in values.items()}
     shared = {f"{q.name}.{n}": (q.size,) for q in network.populations for n in q.time_constants}
     _check_shapes(path, own, needed | {name: shape for name, shape in shared.items() if name in own})
-    for role, arrays in {**found, "tau": own}.items():
+    _check_finite(path, {"w": held.weights, "tau": own})
+
+
+def _check_finite(path: Path, found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Arrays are floats, and finite."""
+    for role, arrays in found.items():
         for name, array in arrays.items():
             if array.dtype not in PRECISIONS.values():
                 raise ValueError(f"{path} holds {array.dtype} and not float32 or float64 in {role}/{name}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{path} holds values that are not finite in {role}/{name}")
-    _check_masks(path, state, network)
 
 
 def _check_delays(paths: Mapping[str, Path], weights: Mapping[str, np.ndarray], network: Network) -> None:
@@ -322,14 +374,6 @@ def _check_delays(paths: Mapping[str, Path], weights: Mapping[str, np.ndarray], 
     for name, (_, delay) in network.delays.items():
         if problem := delay.problem(weights[name]):
             raise ValueError(f"{paths[name]}: {synaptic(name)} {problem} (check {_DELAY_KEYS})")
-
-
-def _check_masks(path: Path, state: TrainingState, network: Network) -> None:
-    """Masks fit this network, and weights are 0 where they say that no synapse is."""
-    try:
-        network.with_masks(state.masks).check_silent(state.weights)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]) -> None:

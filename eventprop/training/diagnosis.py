@@ -202,9 +202,9 @@ def warn_of_chance(outcome: Outcome | None, trained: float, labels: np.ndarray, 
         trained: accuracy in training, and ``labels`` of its samples, which count then.
         evaluated: what the evaluation is called.
     """
-    accuracy, what = (trained, "training") if outcome is None else (outcome.accuracy, evaluated)
+    accuracy, what = (trained, "training") if outcome is None else (outcome.mean, evaluated)
     labels = labels if outcome is None else outcome.labels
-    if labels.size < _ENOUGH or np.unique(labels).size < 2 or not np.isfinite(accuracy):
+    if labels.ndim > 1 or labels.size < _ENOUGH or np.unique(labels).size < 2 or not np.isfinite(accuracy):
         return
     chance = float(np.unique(labels, return_counts=True)[1].max() / labels.size)
     if accuracy <= chance + 2.0 * np.sqrt(chance * (1.0 - chance) / labels.size):

@@ -12,6 +12,7 @@ import numpy as np
 
 from eventprop import files
 from eventprop.reports import results
+from eventprop.reports.measures import ACCURACY, Measure
 from eventprop.reports.pictures import attempt
 from eventprop.reports.provenance import RunFile, run_file
 from eventprop.reports.tensorboard import EventLog
@@ -56,13 +57,16 @@ class Outputs:
         name: what its files are called: ``NAME``, with a suffix for folds, which share the results files.
         run: what the results call it.
         about: what is known of the run, for the file that tells its story.
+        measure: what the results tell of each epoch.
     """
 
-    def __init__(self, settings: FileSettings, name: str, run: str, about: Mapping[str, Any]) -> None:
+    def __init__(
+        self, settings: FileSettings, name: str, run: str, about: Mapping[str, Any], measure: Measure = ACCURACY
+    ) -> None:
         self.settings, self.name = settings, name
         self.saved = settings.saved
         self.folder = Path(settings.out_dir)
-        self.out = results.RunFiles(self.folder, settings.name, run, settings.debug_hidden_n)
+        self.out = results.RunFiles(self.folder, settings.name, run, settings.debug_hidden_n, measure)
         self._story = RunFile(run_file(self.folder, name), {**about, "run": run})
         self._log: EventLog | None = None
         self._replaced: list[Path] = []
@@ -182,5 +186,6 @@ class Outputs:
         if self._log is not None:
             self._log.close()
         last = state.history[-1]
-        told = ("train_accuracy", "train_loss", "eval_accuracy", "eval_loss")
+        name = self.out.measure.name
+        told = (f"train_{name}", "train_loss", f"eval_{name}", "eval_loss")
         self._story.finish(epochs=state.epoch, training_seconds=round(state.seconds, 3), **{n: last[n] for n in told})

@@ -1,14 +1,19 @@
-"""The learning rate: ease-in, decay (``ETA_DECAY``), and a cut (``ETA_FAC``) where accuracy stops improving.
+"""The learning rate: ease-in, decay (``ETA_DECAY``), a cut (``ETA_FAC``) where accuracy stops improving, a cosine.
 
 Ease-in: the working rate starts at ``ETA / 1000`` and grows by ``LR_EASE_IN_FACTOR`` with each update until it
 reaches the nominal rate. Plateau: with exponential averages ``E <- alpha E + (1 - alpha) accuracy``, the nominal
 rate is multiplied by ``ETA_FAC`` when the fast one (``EMA_ALPHA1``) is not above the slow one (``EMA_ALPHA2``)
-and more than ``MIN_EPOCH_ETA_FIXED`` epochs have passed since the last reduction.
+and more than ``MIN_EPOCH_ETA_FIXED`` epochs have passed since the last reduction. Cosine (``ETA_SCHEDULE``): what the
+others make of the rate is multiplied by ``ETA_END + (1 - ETA_END) (1 + cos(pi x)) / 2``, with x the share of the run's
+``N_EPOCH`` epochs that is over before an update (Loshchilov & Hutter 2017, without restarts).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from eventprop.choice import meaning
 
 __all__ = ["LearningRate", "RateSettings"]
 
@@ -25,11 +30,18 @@ class RateSettings:
     min_epoch_eta_fixed: int
     eta_decay: float = 1.0
     eta_delay: float = 0.0
+    eta_schedule: str = "constant"
+    eta_end: float = 0.0
+
+    def share(self, done: float) -> float:
+        """What the schedule leaves of the rate where ``done`` of a run is over, from 0 to 1."""
+        falls = meaning("ETA_SCHEDULE", self.eta_schedule, {"constant": False, "cosine": True})
+        return self.eta_end + (1.0 - self.eta_end) * 0.5 * (1.0 + math.cos(math.pi * done)) if falls else 1.0
 
 
 @dataclass
 class LearningRate:
-    """State of the schedule; plain numbers, saved with checkpoints."""
+    """State of the schedule; plain numbers, saved with checkpoints. The cosine has none: it follows from the epoch."""
 
     nominal: float
     working: float
@@ -42,9 +54,13 @@ class LearningRate:
         eta = float(s.eta)
         return cls(nominal=eta, working=eta if s.lr_ease_in_factor is None else eta / 1000.0)
 
-    def of_delays(self, s: RateSettings) -> float:
-        """The working rate of delays, whose schedule is the same."""
-        return self.working * s.eta_delay / s.eta if s.eta > 0.0 else 0.0
+    def at(self, s: RateSettings, done: float) -> float:
+        """The rate of an update where ``done`` of the run is over."""
+        return self.working * s.share(done)
+
+    def of_delays(self, s: RateSettings, done: float) -> float:
+        """As :meth:`at`, of delays, whose schedule is the same."""
+        return self.at(s, done) * s.eta_delay / s.eta if s.eta > 0.0 else 0.0
 
     def before_epoch(self, s: RateSettings) -> None:
         """Decay by ``ETA_DECAY``, for benchmarks that have it: called at the start of each epoch, the first too."""
@@ -58,9 +74,12 @@ class LearningRate:
             self.working = self.nominal if factor is None else min(self.working * factor, self.nominal)
 
     def after_epoch(self, s: RateSettings, epoch: int, accuracy: float | None) -> bool:
-        """Update the averages with this epoch's ``accuracy`` (None: nothing to go by); True if the rate dropped."""
+        """Update the averages with this epoch's ``accuracy`` (None: nothing to go by), or minus a mean square error,
+        of which averages start at the first; True if the rate dropped."""
         if accuracy is None:
             return False
+        if accuracy < 0.0 and self.fast == self.slow == 0.0:
+            self.fast = self.slow = accuracy
         self.fast = s.ema_alpha1 * self.fast + (1.0 - s.ema_alpha1) * accuracy
         self.slow = s.ema_alpha2 * self.slow + (1.0 - s.ema_alpha2) * accuracy
         if epoch - self.last_reduction <= s.min_epoch_eta_fixed or self.fast > self.slow:

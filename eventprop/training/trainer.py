@@ -14,13 +14,16 @@ from eventprop.choice import meaning
 from eventprop.data.presentation import Batch, Preparation, Presentation
 from eventprop.data.splits import Subset
 from eventprop.network import Network, Randomness, synaptic
+from eventprop.reports.measures import Measure, of_loss
 from eventprop.reports.progress import Progress
 from eventprop.reports.recording import Recorder
 from eventprop.reports.results import activity_columns
 from eventprop.streams import stream_seed
+from eventprop.training.averaging import Average
 from eventprop.training.checkpoint import TrainingState
 from eventprop.training.diagnosis import diagnose, is_off, silent_neurons, warn_of_silence
 from eventprop.training.optimiser import AdamSettings, adam_parameters
+from eventprop.training.outcome import Outcome
 from eventprop.training.potential import Activity, by_layer
 from eventprop.training.rewiring import rewire
 from eventprop.training.schedule import RateSettings
@@ -39,36 +42,6 @@ class TrainingDiverged(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One pass over some samples, in order of presentation: ``(n,)`` arrays, counts ``(n, hidden neurons)``.
-
-    A prediction is -1, and never correct, where the loss goes by first spikes and no output spiked. ``subset`` are the
-    samples of the data set that took part, in that order where nothing was shuffled.
-    """
-
-    subset: Subset
-    labels: np.ndarray
-    predictions: np.ndarray
-    loss: np.ndarray
-    spike_counts: np.ndarray
-
-    @property
-    def accuracy(self) -> float:
-        return float(np.mean(self.predictions == self.labels)) if self.labels.size else float("nan")
-
-    def confusion(self, classes: int) -> np.ndarray:
-        """How often each class was taken for each, ``[predicted, true]``; samples without a prediction are left out."""
-        matrix = np.zeros((classes, classes))
-        made = self.predictions >= 0
-        np.add.at(matrix, (self.predictions[made], self.labels[made]), 1)
-        return matrix
-
-    @property
-    def mean_loss(self) -> float:
-        return float(np.mean(self.loss)) if self.labels.size else float("nan")
-
-
-@dataclass(frozen=True)
 class LoopSettings:
     """What the loop goes by, under the names of the keys in small letters."""
 
@@ -81,6 +54,7 @@ class LoopSettings:
     pdrop_hidden: float | Sequence[float] = 0.0
     hidden_noise: float | Sequence[float] = 0.0
     grad_clip: float = 0.0
+    average_weights: float = 0.0
     ema_which: str = "validation"
     checkpoint_best: str = "neither"
     rewire_silent: bool = False
@@ -123,7 +97,7 @@ def train(
 ) -> Outcome | None:
     """Train from ``state`` to ``N_EPOCH`` epochs; ``state`` is brought up to date after each of them.
 
-    The engine must hold the state's weights and time constants.
+    The engine must hold the state's weights and time constants, and does so after each epoch.
 
     Returns:
         The last epoch's evaluation; None where there was none.
@@ -135,29 +109,34 @@ def train(
     recorder, progress = observers.recorder, observers.progress
     before = state.seconds
     evaluated: Outcome | None = None
+    average = Average(settings.average_weights, state)
     start = time.perf_counter()
     if state.epoch == 0:
         _said(engine, samples.training, progress)
     for epoch in range(state.epoch, settings.n_epoch):
         state.rate.before_epoch(settings.rate)
         presented = samples.preparation.training(samples.training, epoch)
-        trained = _train_epoch(engine, settings, presented, epoch, state, observers)
+        average.begin(engine)
+        trained = _train_epoch(engine, settings, presented, epoch, state, observers, average)
+        average.end(engine, state)
         trials = -(-len(presented) // settings.n_batch)
         if samples.evaluation is not None:
             shown = samples.preparation.evaluation(samples.evaluation, epoch)
             evaluated = evaluate(engine, shown, settings.n_batch, recorder, progress, epoch, trials)
-        best = _is_best(settings, state, trained, evaluated)
+        measure = of_loss(engine.network.loss)
+        best = _is_best(settings, state, trained, evaluated, measure)
         monitored = meaning("EMA_WHICH", settings.ema_which, {"training": trained, "validation": evaluated})
-        rate = state.rate.working
-        state.rate.after_epoch(settings.rate, epoch, None if monitored is None else monitored.accuracy)
+        rate = state.rate.at(settings.rate, state.done)
+        state.rate.after_epoch(settings.rate, epoch, None if monitored is None else measure.gain(monitored.mean))
         silent, why = silent_neurons(trained.spike_counts), ""
         if is_off(engine.network, Activity(trained.spike_counts, float(np.mean(trained.predictions >= 0)))):
             why = _said(engine, samples.training, progress)
         warn_of_silence(engine.network, trained, "training", why)
         if rewired := settings.rewire_silent and bool(silent.any()):
             lift, seed = settings.rewire_lift, settings.model_seed
-            engine.set_weights(rewire(engine.network, engine.weights(), silent, lift, seed, epoch))
+            average.set_weights(engine, rewire(engine.network, average.weights(engine), silent, lift, seed, epoch))
         _take(state, engine, epoch)
+        state.live = average.live
         state.epoch = epoch + 1
         state.seconds = before + time.perf_counter() - start
         record = epoch_record(epoch, engine.network, settings.n_batch, trained, evaluated, rate, state.seconds)
@@ -182,11 +161,19 @@ def _train_epoch(
     epoch: int,
     state: TrainingState,
     observers: Observers,
+    average: Average,
 ) -> Outcome:
     randomness = _randomness(settings, epoch)
+    trials, before = -(-len(presented) // settings.n_batch), state.updates
+
+    def learn(where: str) -> None:
+        state.done = (epoch + (state.updates - before) / trials) / settings.n_epoch
+        _learn(engine, settings, state, where)
+        average.after_update(engine)
+
     progress, recorder = observers.progress, observers.recorder
     results: list[BatchResult] = []
-    correct, loss = 0, 0.0
+    measured, loss, measure = 0.0, 0.0, of_loss(engine.network.loss)
     batches = _with_following(presented.batches(settings.n_batch))
     for trial, (batch, following) in enumerate(progress.batches(epoch, "training", batches)):
         labels = batch.labels
@@ -207,15 +194,16 @@ def _train_epoch(
         if not (np.isfinite(result.loss).all() and np.isfinite(result.scores).all()):
             raise TrainingDiverged(_diverged(engine, where))
         if engine.has_gradient:
-            _learn(engine, settings, state, where)
+            learn(where)
         recorder.take(engine, epoch, trial, labels, result.predictions)
         results.append(result)
-        correct += int(np.sum(result.predictions == labels))
+        measured += float(result.measured.sum())
         loss += float(result.loss.sum())
-        progress.running(correct, batch.first + labels.size, loss)
+        seen = batch.first + len(labels)
+        progress.running(f"{measure.words} {measured / seen:.3f}", loss / seen)
     if engine.flush():
-        _learn(engine, settings, state, f"epoch {epoch}, last batch")
-    return _outcome(presented, results)
+        learn(f"epoch {epoch}, last batch")
+    return Outcome.of(presented, results)
 
 
 def _with_following(batches: Iterable[Batch]) -> Iterator[tuple[Batch, Batch | None]]:
@@ -240,8 +228,8 @@ def _learn(engine: Engine, settings: LoopSettings, state: TrainingState, where: 
             f"the gradient's norm is {norm:g} in {where}, and single precision does not hold its square; {_NOT_LEARNED}"
         )
     state.updates += 1
-    parameters = adam_parameters(settings.adam, state.rate.working, state.updates)
-    engine.update(parameters, factor, state.rate.of_delays(settings.rate))
+    parameters = adam_parameters(settings.adam, state.rate.at(settings.rate, state.done), state.updates)
+    engine.update(parameters, factor, state.rate.of_delays(settings.rate, state.done))
     state.rate.after_update(settings.rate)
 
 
@@ -281,26 +269,21 @@ def evaluate(
         if recorder:
             recorder.take(engine, epoch, trial, part.labels, result.predictions)
         results.append(result)
-    return _outcome(presented, results)
+    return Outcome.of(presented, results)
 
 
-def _outcome(presented: Presentation, results: list[BatchResult]) -> Outcome:
-    return Outcome(
-        subset=presented.subset,
-        labels=presented.labels,
-        predictions=np.concatenate([r.predictions for r in results]).astype(np.int32),
-        loss=np.concatenate([r.loss for r in results]),
-        spike_counts=np.concatenate([r.spike_counts for r in results]),
-    )
-
-
-def _is_best(settings: LoopSettings, state: TrainingState, trained: Outcome, evaluated: Outcome | None) -> bool:
+def _is_best(
+    settings: LoopSettings, state: TrainingState, trained: Outcome, evaluated: Outcome | None, measure: Measure
+) -> bool:
     which = meaning(
         "CHECKPOINT_BEST", settings.checkpoint_best, {"neither": None, "training": trained, "validation": evaluated}
     )
-    if which is None or which.accuracy <= state.best:
+    if which is None:
         return False
-    state.best = which.accuracy
+    gain, first = measure.gain(which.mean), measure.falls and state.best >= 0.0
+    if gain <= state.best and not first:
+        return False
+    state.best = gain
     return True
 
 
@@ -320,7 +303,7 @@ def epoch_record(
     Args:
         batch: samples in a batch.
     """
-    shown = next(o for o in (trained, evaluated) if o is not None)
+    shown, name = next(o for o in (trained, evaluated) if o is not None), of_loss(network.loss).name
     counts, silent = shown.spike_counts, silent_neurons(shown.spike_counts)
     layers = [
         activity_columns(c, batch, int(s.sum()))
@@ -328,9 +311,9 @@ def epoch_record(
     ]
     return {
         "epoch": epoch,
-        "train_accuracy": trained.accuracy if trained else float("nan"),
+        f"train_{name}": trained.mean if trained else float("nan"),
         "train_loss": trained.mean_loss if trained else float("nan"),
-        "eval_accuracy": evaluated.accuracy if evaluated else float("nan"),
+        f"eval_{name}": evaluated.mean if evaluated else float("nan"),
         "eval_loss": evaluated.mean_loss if evaluated else float("nan"),
         "learning_rate": rate,
         **activity_columns(counts, batch, int(silent.sum())),

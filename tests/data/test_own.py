@@ -150,7 +150,7 @@ CAMERA = [events(x) for x in X]
 WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "fewer labels": ((X, Y[:-1]), {}, "train: labels must be one for each of the 12 samples; there are 11"),
     "labels with fractions": ((X, Y + 0.5), {}, "labels must be whole numbers from 0; that of sample 0 is 0.5"),
-    "one-hot labels": ((X, np.eye(3)[Y]), {}, "one for each sample; got float64 of shape (12, 3)"),
+    "one-hot labels": ((X, np.eye(3)[Y]), {}, "compares classes, and the data has values"),
     "no pair": (X[0], {}, "train is dict; right are (X, Y), (X, Y, groups), or a data set"),
     "a list of samples": (X, {}, "train: entry 0 is dict of 2, not (spikes, label)"),
     "one array of all events": (

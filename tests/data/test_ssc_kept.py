@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from eventprop.data import shd, spike_cache
+from eventprop.data import kept_arrays, shd
 from eventprop.data.shd import Grid
 from simulator_SHD import SHD_model
 from tests.support.places import ROOT
@@ -140,8 +140,8 @@ def test_a_damaged_cache_is_made_anew(number: int, capsys: pytest.CaptureFixture
 def test_a_process_that_is_killed_leaves_no_false_cache() -> None:
     """What it left is no cache, and goes when the next one is made."""
     code = (
-        "import os; from pathlib import Path; from eventprop.data import shd, spike_cache\n"
-        "spike_cache.kept.write_record = lambda *_: os._exit(9)\n"
+        "import os; from pathlib import Path; from eventprop.data import kept, shd\n"
+        "kept.write_record = lambda *_: os._exit(9)\n"
         "shd.load_ssc('data', shd.Grid(5.0, 300.0), Path('data/SSC/mySSC'))"
     )
     root = str(ROOT)
@@ -176,13 +176,13 @@ def test_without_room_for_a_cache_everything_works_in_memory(
     check("file/x", "")
     check("x" * 250, "File name too long")
     with monkeypatch.context() as patch:
-        patch.setattr(spike_cache.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=10))
+        patch.setattr(kept_arrays.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=10))
         check("data/SSC/mySSC", "No space left")
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spike_cache.files, "write_array", full)
+    monkeypatch.setattr(kept_arrays.files, "write_array", full)
     check("data/SSC/mySSC", "No space left")
     assert list(Path("data/SSC").glob("*mySSC_*")) == []
 

@@ -92,6 +92,7 @@ OF_MNIST: dict[str, tuple[Any, dict[str, Any]]] = {
     "LOSS_TYPE": ("max", {}),
     "AVG_SNSUM": (True, SIMPLE),
     "REDUCED_CLASSES": (list(range(2, 9)), {}),
+    "AUGMENTATION": ({"random_shift_xy": 2}, {}),
 }
 OF_YINYANG: dict[str, tuple[Any, dict[str, Any]]] = {
     **{key: (value, {}) for key, (value, _) in COMMON.items()},
@@ -142,6 +143,11 @@ OF_SHD: dict[str, tuple[Any, dict[str, Any]]] = {
     "ETA_FAC": (0.1, SCHEDULE),
     "MIN_EPOCH_ETA_FIXED": (10, SCHEDULE),
     "LR_EASE_IN_FACTOR": (1.5, {}),
+    "ETA_SCHEDULE": ("cosine", {}),
+    "ETA_END": (0.5, {"ETA_SCHEDULE": "cosine"}),
+    "AVERAGE_WEIGHTS": (0.5, {}),
+    "WEIGHT_DECAY": (0.1, {}),
+    "LABEL_SMOOTHING": (0.1, {}),
     "TRAIN_TAU": (True, {}),
     "TRAIN_TAU_OUTPUT": (True, {}),
     "MIN_TAU_M": (19.99, TAUS),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import models
 import simulator_MNIST
 import simulator_SHD
 import simulator_yinyang
@@ -141,6 +142,8 @@ def test_each_choice_is_accepted() -> None:
     for key in KEYS:
         for value in key.values() or ():
             problem = problem_with(value) if key.name == "BACKEND" else None
+            if key.name == "LOSS_TYPE" and models.LOSSES[value].of_values:
+                problem = f'LOSS_TYPE="{value}" compares values, and this benchmark has classes'
             if problem:
                 with pytest.raises(ValueError, match=re.escape(problem)):
                     resolve_shd({key.name: value})

@@ -92,7 +92,7 @@ def test_every_key_is_read(small_data: Path, monkeypatch: pytest.MonkeyPatch) ->
     seen = set(of_records)
     mn._start(mn._for_run({**p, "WEIGHT_INIT": "fluctuation"}))
     of_records -= WITHOUT_EFFECT_HERE - seen  # it copies the backend's settings, which reads them all
-    mn.train({**p, "REWIRE_SILENT": True, "REWIRE_LIFT": 0.1, "NAME": "lifted"})
+    mn.train({**p, "REWIRE_SILENT": True, "REWIRE_LIFT": 0.1, "NAME": "lifted", "ETA_SCHEDULE": "cosine"})
     unread = {key.name for key in KEYS if key.name not in (of_records if key.record in RECORDS else Watched.read)}
     assert unread == WITHOUT_EFFECT_HERE
     for name in WITHOUT_EFFECT_HERE:

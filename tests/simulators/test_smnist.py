@@ -103,7 +103,15 @@ def test_every_loss(loss: str) -> None:
     assert p["REWIRE_SILENT"] and np.isfinite(mn.history[0]["train_loss"])
 
 
-@pytest.mark.parametrize("augmentation", [{"random_dilate": [0.8, 1.2]}, {"ID_jitter": 2.0}, {"random_shift": 3.0}])
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        {"random_dilate": [0.8, 1.2]},
+        {"ID_jitter": 2.0},
+        {"random_shift": 3.0},
+        {"random_shift_xy": 3, "random_dilate": [0.8, 1.2]},
+    ],
+)
 def test_augmentations_run(augmentation: dict[str, Any]) -> None:
     """In the reference all of them fail. Samples that are evaluated are not changed."""
     write_stripes(Path("data/MNIST"))

@@ -40,16 +40,18 @@ def test_points_are_the_published_ones() -> None:
     """The first draws of the published generator for a seed, done again step by step; classes equally frequent."""
     found, labels = yinyang.points(3000, 7)
     rng = np.random.RandomState(7)
-    for point, label in zip(found[:20], labels[:20], strict=True):
+    for point, label in zip(found[:500], labels[:500], strict=True):
         assert label == rng.randint(3)
         while True:
             u, v = rng.rand() * 2 - 1, rng.rand() * 2 - 1
             if u * u + v * v <= 1 and yinyang.classify(np.array(u), np.array(v)) == label:
                 break
-        assert np.allclose(point, (0.5 * u + 0.5, 0.5 * v + 0.5), atol=1e-15)
+        assert point.tolist() == [0.5 * u + 0.5, 0.5 * v + 0.5]
     assert np.array_equal(yinyang.classify(*(2 * found.T - 1)), labels)
     assert np.abs(np.bincount(labels) - 1000).max() < 100
     assert np.array_equal(yinyang.points(5, 7)[0], found[:5]) and not np.array_equal(yinyang.points(5, 8)[0], found[:5])
+    with pytest.raises(IndexError):  # as if by bad luck 50 numbers were not enough: more are drawn then
+        yinyang._walk(20, np.random.RandomState(7).randint(2**32, size=50, dtype=np.uint32))
 
 
 @pytest.mark.parametrize("dt_ms", [1.0, 0.1, 0.01])
@@ -73,6 +75,12 @@ def test_one_spike_each_against_a_plain_loop() -> None:
     for i, row in enumerate(times):
         pairs = sorted((int(np.ceil(t / 0.5 - 1e-6)), c) for c, t in enumerate(row) if t == t and np.ceil(t / 0.5) < 19)
         assert [(int(s), int(c)) for s, c in zip(*found.sample(i), strict=True)] == pairs
+    levels = rng.integers(0, 350, (50, 7))
+    for true_times in (False, True):
+        by_level = encoders.one_spike_each(times.ravel(), 0.5, 10.0, true_times, levels)
+        all_times = encoders.one_spike_each(times.ravel()[levels], 0.5, 10.0, true_times)
+        arrays = {"offsets": all_times.offsets, **all_times.arrays}
+        assert all(np.array_equal(getattr(by_level, name), array) for name, array in arrays.items())
 
 
 def test_training_and_test(tmp_path: Path) -> None:

@@ -70,7 +70,9 @@ def differences_to_oracle(case: Case, engine: CpuEngine) -> dict[str, float]:
     """Relative differences of the engine's gradients and loss to the exact ones of a case with one sample; of its spike
     times the largest, in ms (inf: another number of spikes)."""
     trajectory = oracle.simulate(case.net, case.events())
-    loss, exact = oracle.gradients(case.net, case.events(), int(case.labels[0]), case.loss, PARAMETERS)
+    told = int(case.labels[0]) if case.told is None else case.told[0]
+    window = None if case.window is None else (case.window[0] * case.dt_ms, case.window[1] * case.dt_ms)
+    loss, exact = oracle.gradients(case.net, case.events(), told, case.loss, PARAMETERS, window)
     result = case.learn(engine)
     expected = flat(case.net, exact)
     found = {name: relative(values, expected[name]) for name, values in gradients_of(engine).items()}

@@ -21,7 +21,7 @@ Dropped = Callable[[int, int, int], bool]
 Gradients = dict[str, dict[str, Array]]
 Delays = Mapping[str, Mapping[str, NDArray[Any]]]
 SPIKING_LOSSES = ("first_spike", "first_spike_exp")
-VOLTAGE_LOSSES = (*LOSS_WEIGHTS, "sum_weigh_input", "avg_xentropy", "max")
+VOLTAGE_LOSSES = (*LOSS_WEIGHTS, "sum_weigh_input", "avg_xentropy", "max", "mse", "mse_steps")
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(32)
 _NODES, _WEIGHTS = 0.5 * (_NODES + 1.0), 0.5 * _WEIGHTS  # for the interval [0, 1]
 
@@ -94,6 +94,7 @@ class GridForward:
         inputs: (step, input) number of spikes per stamp, delayed copies included, the last step emptied.
         scores: (output,) whose softmax is the prediction.
         weights: (step,) factor with which the output's V counts.
+        window: the first step that counts for the loss, and the one after the last.
         first_ms: (output,) time of the first spike of each output, inf for none.
         spiking: whether the outputs can spike.
         delays: as in `forward`.
@@ -106,6 +107,12 @@ class GridForward:
     first_ms: Array
     spiking: bool
     delays: Delays = field(default_factory=dict)
+    window: tuple[int, int] | None = None
+
+    @property
+    def counted(self) -> slice:
+        """The steps that count for the loss."""
+        return slice(*(self.window or (0, len(self.weights))))
 
     @property
     def fired(self) -> dict[str, NDArray[np.bool_]]:
@@ -256,11 +263,10 @@ def first_spikes(fired: NDArray[np.bool_], dt_ms: float) -> Array:
     return np.where(fired.any(axis=0), (fired.argmax(axis=0) + 1) * dt_ms, np.inf)
 
 
-def _scores(loss: str, trace: Trace, weights: Array, first_ms: Array, trial_ms: float, tau_0: float) -> Array:
-    """(output,) scores."""
+def _scores(loss: str, v: Array, weights: Array, first_ms: Array, trial_ms: float, tau_0: float) -> Array:
+    """(output,) scores, of the (step, output) voltages that count."""
     if loss in SPIKING_LOSSES:
         return -np.where(np.isinf(first_ms), trial_ms + 1.0, first_ms) / tau_0
-    v = trace.v.astype(np.float64)
     return v.max(axis=0) if loss == "max" else weights @ v / len(v)
 
 
@@ -277,6 +283,7 @@ def forward(
     copies: int = 1,
     delays: Delays | None = None,
     dtype: DTypeLike = np.float64,
+    window: tuple[int, int] | None = None,
 ) -> GridForward:
     """Run the forward pass of one sample.
 
@@ -291,6 +298,7 @@ def forward(
         delay_steps, copies: delay line; rows i*C to i*C + C - 1 of the first layer's w are copy i of the C channels.
         delays: by population, steps (source, neuron) of its synapses' delays: "w", "w_rec" or both.
         dtype: precision of state and coefficients.
+        window: the first step that counts for the loss, and the one after the last.
 
     Raises:
         ValueError: a stamp or channel out of range, a loss unknown or unfit for the outputs.
@@ -311,8 +319,10 @@ def forward(
     output = _simulate(_coefficients(network.output, dt_ms, dtype), source, delay=delays.get("output"))
     layers["output"] = output
     weights, first_ms = _step_weights(loss, parameters, inputs, dt_ms), first_spikes(output.fired, dt_ms)
-    scores = _scores(loss, output, weights, first_ms, network.trial_ms, parameters.get("tau_0", np.nan))
-    return GridForward(layers, inputs, scores, weights, first_ms, spiking, delays)
+    counted = slice(*(window or (0, steps)))
+    v, tau_0 = output.v[counted].astype(np.float64), parameters.get("tau_0", np.nan)
+    scores = _scores(loss, v, weights[counted], first_ms, network.trial_ms, tau_0)
+    return GridForward(layers, inputs, scores, weights, first_ms, spiking, delays, window)
 
 
 def _penalty(loss: str, parameters: Mapping[str, float], t: float, trial_ms: float) -> tuple[float, float]:
@@ -325,12 +335,35 @@ def _penalty(loss: str, parameters: Mapping[str, float], t: float, trial_ms: flo
     return alpha * (np.exp(t / tau_1) - 1.0), alpha / tau_1 * np.exp(t / tau_1)
 
 
+Told = int | NDArray[Any]
+"""What outputs are compared with: a label, (step,) labels, (output,) values or (step, output) values."""
+
+
+def wanted(told: Told, loss: str, steps: int, outputs: int) -> Array:
+    """(step, output) values; where there is a label, these are 1 and 0 or, of square errors, 0.5 and -0.2."""
+    high, low = (0.5, -0.2) if loss.startswith("mse") else (1.0, 0.0)
+    given = np.asarray(told)
+    if given.dtype.kind in "iu":
+        hit = np.broadcast_to(given, steps)[:, None] == np.arange(outputs)
+        return np.where(hit, high, low)
+    return np.broadcast_to(given, (steps, outputs))
+
+
 def sample_loss(
-    record: GridForward, label: int, trial_ms: float, loss: str, parameters: Mapping[str, float] | None = None
+    record: GridForward, told: Told, trial_ms: float, loss: str, parameters: Mapping[str, float] | None = None
 ) -> float:
     """Loss of one sample, not divided by the batch."""
+    v = record.layers["output"].v.astype(np.float64)
+    targets = wanted(told, loss, *v.shape)
     if loss == "avg_xentropy":
-        return float(np.mean([cross_entropy(v, label) for v in record.layers["output"].v.astype(np.float64)]))
+        labels = targets.argmax(axis=1)
+        pairs = zip(v[record.counted], labels[record.counted], strict=True)
+        return float(np.mean([cross_entropy(row, label) for row, label in pairs]))
+    if loss == "mse_steps":
+        return float(np.mean((v - targets)[record.counted] ** 2))
+    if loss == "mse":
+        return float(np.mean((record.scores - targets[0]) ** 2))
+    label = int(told)
     value = cross_entropy(record.scores, label)
     if loss in SPIKING_LOSSES:
         value += _penalty(loss, parameters or {}, min(record.first_ms[label], trial_ms), trial_ms)[0]

@@ -49,12 +49,14 @@ from tests.support.grid_forward import (
     GridResult,
     Regularisation,
     Spikes,
+    Told,
     Trace,
     _coefficients,
     _penalty,
     forward,
     kappa_slopes,
     sample_loss,
+    wanted,
 )
 from tests.support.oracle import Array, Layer, Network, softmax
 
@@ -64,21 +66,32 @@ def _error(scores: Array, label: int) -> Array:
     return np.eye(len(scores))[label] - softmax(scores)
 
 
-def _impulses(record: GridForward, label: int, loss: str, tau_mem: Array) -> Array:
+def _impulses(record: GridForward, told: Told, loss: str, tau_mem: Array) -> Array:
     """(step, output) what lambda_v of a non-spiking output gains at the start of each step, unscaled."""
     v = record.layers["output"].v.astype(np.float64)
-    steps, outputs = v.shape
+    targets, outputs, counted = wanted(told, loss, *v.shape), v.shape[1], record.counted
+    impulses, n = np.zeros_like(v), len(v[counted])
     if loss == "max":
-        impulses = np.zeros_like(v)
-        impulses[v.argmax(axis=0), np.arange(outputs)] = _error(record.scores, label)
+        impulses[_at_maximum(record), np.arange(outputs)] = _error(record.scores, int(told))
         return impulses / tau_mem
     if loss == "avg_xentropy":
-        return np.array([_error(row, label) for row in v]) / (steps * tau_mem)
-    return np.outer(record.weights, _error(record.scores, label)) / (steps * tau_mem)
+        impulses[counted] = (targets - softmax(v))[counted]
+    elif loss == "mse_steps":
+        impulses[counted] = (targets - v)[counted] * 2 / outputs
+    else:
+        error = 2 / outputs * (targets[0] - record.scores) if loss == "mse" else targets[0] - softmax(record.scores)
+        impulses[counted] = np.outer(record.weights, error)[counted]
+    return impulses / (n * tau_mem)
+
+
+def _at_maximum(record: GridForward) -> NDArray[np.int64]:
+    """(output,) step of the largest V of those that count."""
+    counted = record.counted
+    return counted.start + record.layers["output"].v[counted].argmax(axis=0)
 
 
 def _cusp_errors(
-    c: SimpleNamespace, output: Trace, fired: NDArray[np.bool_], error: Array, delay: NDArray[Any] | None
+    c: SimpleNamespace, record: GridForward, fired: NDArray[np.bool_], error: Array, delay: NDArray[Any] | None
 ) -> tuple[Array, Array]:
     """(step, hidden) derivative of the loss "max" by the times of the hidden spikes that end a rise of an output's V,
     and (hidden, output) that by the delays of the synapses that they come through.
@@ -87,8 +100,8 @@ def _cusp_errors(
     proportion to their (negative) weights. What they got of the impulse at this maximum is taken back: it comes before
     them and so is none of their business.
     """
-    errors, by_delay = np.zeros(fired.shape), np.zeros(c.w.shape)
-    for j, m in enumerate(output.v.argmax(axis=0)):
+    errors, by_delay, output = np.zeros(fired.shape), np.zeros(c.w.shape), record.layers["output"]
+    for j, m in enumerate(_at_maximum(record)):
         left = np.full(len(c.w), m - 1) - (0 if delay is None else delay[:, j])  # when what arrives in step m was sent
         came = (left >= 0) & fired[left, np.arange(len(c.w))]
         if m == 0 or not came.any():
@@ -237,7 +250,7 @@ def _tau_gradients(layer: Layer, trace: Trace, dt_ms: float, adjoints: tuple[Arr
 def _output_drive(
     network: Network,
     record: GridForward,
-    label: int,
+    label: Told,
     loss: str,
     parameters: Mapping[str, float],
     batch: int,
@@ -247,6 +260,7 @@ def _output_drive(
     output = record.layers["output"]
     impulses, errors, phantom = np.zeros(output.v.shape), np.zeros(output.v.shape), np.zeros(output.v.shape[1])
     if loss in SPIKING_LOSSES:
+        label = int(label)
         errors = _first_spike_errors(record, label, loss, parameters, network.trial_ms, scale)
         if not output.fired[:, label].any():
             phantom[label] = _penalty(loss, parameters, network.trial_ms, network.trial_ms)[1]
@@ -267,7 +281,7 @@ def _hidden_drive(
 def backward(
     network: Network,
     record: GridForward,
-    label: int,
+    label: Told,
     dt_ms: float,
     loss: str = "sum",
     parameters: Mapping[str, float] | None = None,
@@ -283,7 +297,7 @@ def backward(
     Args:
         network, dt_ms, loss, parameters, dtype: as in `forward`.
         record: what `forward` returned.
-        label: class of the sample.
+        label: class of the sample, or what else its outputs are compared with.
         batch: number of samples over which the loss is averaged.
         drive_scale: factor on the error (one-hot label minus softmax), penalty and regularisation excepted.
         min_denominator: lower bound of the recorded denominator in the jump, None for no bound.
@@ -309,8 +323,8 @@ def backward(
             break
         errors = _errors(c, source, adjoints, delay.get("w"))
         if name == "output" and loss == "max":
-            error = drive_scale / batch * _error(record.scores, label)
-            at_cusps, by_delay = _cusp_errors(c, trace, source, error, delay.get("w"))
+            error = drive_scale / batch * _error(record.scores, int(label))
+            at_cusps, by_delay = _cusp_errors(c, record, source, error, delay.get("w"))
             errors += at_cusps
             if "w" in delay:
                 gradients[name]["delay of w"] += by_delay
@@ -321,7 +335,7 @@ def backward(
 def run(
     network: Network,
     stamps: Spikes,
-    label: int,
+    label: Told,
     dt_ms: float,
     loss: str = "sum",
     parameters: Mapping[str, float] | None = None,

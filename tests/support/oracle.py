@@ -17,6 +17,8 @@ T the duration of the trial the losses are
                   0.01/tau_accumulator * exp(-(t - t_i)/tau_accumulator)
     avg_xentropy  L = 1/T * integral_0^T -log softmax(V(t))_y dt
     max           L = -log softmax(M)_y,    M_j = max over [0, T] of V_j
+    mse           L = mean over j of (S_j - z_j)^2,    S_j as for sum
+    mse_steps     L = mean over j of 1/T * integral_0^T (V_j - z_j(t))^2 dt
     first_spike, first_spike_exp
                   L = -log softmax(-t/tau_0)_y + alpha/(1.01 T - t_y)  or  + alpha (exp(t_y/tau_1) - 1);
                   an output without spikes counts with T + 1 in the softmax and T in the penalty
@@ -26,8 +28,9 @@ dL/dI = -tau_syn lambda_i and dL/dB = -tau_b lambda_b; in reversed time (') they
 
     tau_mem lambda_v' = A - lambda_v,    tau_syn lambda_i' = lambda_v - lambda_i,    tau_b lambda_b' = -lambda_b,
 
-with the drive A_j = (delta_jy - p_j) w(t)/T or, for avg_xentropy, (delta_jy - p_j(t))/T. For max lambda_v,j grows by
-(delta_jy - p_j)/tau_mem,j at the time of the maximum. At a spike (- before, + after it in physical time)
+with the drive A_j = (delta_jy - p_j) w(t)/T or, for avg_xentropy, (delta_jy - p_j(t))/T; square errors of J outputs
+have 2/J (z_j - S_j)/T or 2/J (z_j(t) - V_j(t))/T. A window of the loss takes the place of [0, T] and T. For max
+lambda_v,j grows by (delta_jy - p_j)/tau_mem,j at the time of the maximum. At a spike (- before, + after it in time)
 
     lambda_v^- = ((I^- - v_reset) lambda_v^+ - b_incr lambda_b^+ + R + dl_p/dt) / D,
     lambda_b^- = lambda_b^+ - tau_mem/tau_b lambda_v^-,
@@ -74,7 +77,10 @@ from tests.support.oracle_losses import (
     _WEIGHTS,
     LOSS_WEIGHTS,
     SPIKE_LOSSES,
+    VALUE_LOSSES,
     VOLTAGE_LOSSES,
+    Told,
+    Window,
     _column,
     _first_spikes,
     _loss_weight,
@@ -82,15 +88,19 @@ from tests.support.oracle_losses import (
     _nodes,
     _output_voltage,
     _penalty,
+    _told_at,
+    _within,
     cross_entropy,
     loss_value,
     scores,
     softmax,
+    values_of,
 )
 
 __all__ = [
     "LOSS_WEIGHTS",
     "SPIKE_LOSSES",
+    "VALUE_LOSSES",
     "VOLTAGE_LOSSES",
     "Array",
     "Gradients",
@@ -109,6 +119,7 @@ __all__ = [
     "simulate",
     "softmax",
     "spike_time_gradients",
+    "values_of",
 ]
 
 Gradients = dict[str, dict[str, Array]]
@@ -128,39 +139,52 @@ def delayed(events: InputEvents, channels: int, copies: int, delay_ms: float, tr
 def gradients(
     network: Network,
     events: InputEvents,
-    label: int,
+    label: Told,
     loss: str = "sum",
     parameters: Mapping[str, float] | None = None,
+    window: Window = None,
 ) -> tuple[float, Gradients]:
     """Loss of one sample and its exact gradient.
 
     Args:
         network: the network.
         events: (time in ms, input index) pairs.
-        label: class of the sample.
+        label: class of the sample, or values.
         loss: one of `VOLTAGE_LOSSES` or, for spiking outputs, of `SPIKE_LOSSES`.
         parameters: of the loss: tau_accumulator, or tau_0, alpha and tau_1.
+        window: what counts of the trial for losses of voltages.
 
     Returns:
         The loss, and by population ("hidden0", ..., "output") and parameter ("w", "tau_mem", "tau_syn" and where
         they exist "w_rec", "tau_b") the gradient in the shape of the parameter.
     """
-    trajectory, parameters = simulate(network, events), parameters or {}
-    value = loss_value(trajectory, events, label, loss, parameters)
-    target = np.eye(network.output.size)[label]
-    error = target - softmax(scores(trajectory, loss, events, parameters))  # -dL/dscore
+    trajectory, parameters = simulate(network, events, marks=_inner(window, network)), parameters or {}
+    value = loss_value(trajectory, events, label, loss, parameters, window)
+    told, score = values_of(label, loss, network.output.size), scores(trajectory, loss, events, parameters, window)
+    square = 2.0 / network.output.size
+    if loss in ("avg_xentropy", "mse_steps"):
+        error = np.zeros(0)  # it differs from time to time
+    else:
+        error = square * (told - score) if loss == "mse" else told - softmax(score)  # -dL/dscore
     if loss == "max":
-        return value, _max_gradients(trajectory, events, error)
+        return value, _max_gradients(trajectory, events, error, window)
     if loss in SPIKE_LOSSES:
+        assert isinstance(label, int | np.integer)
         return value, _adjoint(trajectory, spike_drive=_first_spike_drive(trajectory, label, loss, parameters, error))
 
     def drive(lag: Array) -> Array:
-        weight = _loss_weight(trajectory, events, loss, parameters, lag)[..., None] / network.trial_ms
-        if loss == "avg_xentropy":
-            return weight * (target - softmax(_output_voltage(trajectory, lag)))
-        return weight * error
+        weight = _loss_weight(trajectory, events, loss, parameters, lag) * _within(trajectory, window, lag)
+        if loss in ("avg_xentropy", "mse_steps"):
+            v, wanted = _output_voltage(trajectory, lag), _told_at(trajectory, told, lag)
+            return weight[..., None] * (wanted - softmax(v) if loss == "avg_xentropy" else square * (wanted - v))
+        return weight[..., None] * error
 
     return value, _adjoint(trajectory, drive)
+
+
+def _inner(window: Window, network: Network) -> list[float]:
+    """Ends of the window within the trial."""
+    return [t for t in window or () if 0.0 < t < network.trial_ms]
 
 
 def spike_time_gradients(
@@ -189,10 +213,11 @@ def _first_spike_drive(
     return {s: float(slope[j]) for own, j in firsts for s in own}
 
 
-def _max_gradients(trajectory: Trajectory, events: InputEvents, error: Array) -> Gradients:
+def _max_gradients(trajectory: Trajectory, events: InputEvents, error: Array, window: Window = None) -> Gradients:
     """Gradient of the max loss: an impulse at each output's maximum, and where that is a cusp its motion."""
-    output, times = trajectory.network.output, _maxima(trajectory)[1]
-    trajectory = simulate(trajectory.network, events, marks=[t for t in times if t not in trajectory.start_ms])
+    output, times = trajectory.network.output, _maxima(trajectory, window)[1]
+    own = {t for t in times if t not in trajectory.start_ms}
+    trajectory = simulate(trajectory.network, events, marks=sorted({*own, *_inner(window, trajectory.network)}))
     edges = np.append(trajectory.start_ms, trajectory.network.trial_ms)
     impulses: dict[int, Array] = {}
     cusps: dict[int, Array] = {}

@@ -18,11 +18,44 @@ LOSS_WEIGHTS: dict[str, Callable[[ArrayLike], Array]] = {
 }
 """Weight function w of each loss, as a function of the relative time t/T."""
 
-VOLTAGE_LOSSES = (*LOSS_WEIGHTS, "sum_weigh_input", "avg_xentropy", "max")
+VALUE_LOSSES = ("mse", "mse_steps")
+VOLTAGE_LOSSES = (*LOSS_WEIGHTS, "sum_weigh_input", "avg_xentropy", "max", *VALUE_LOSSES)
 SPIKE_LOSSES = ("first_spike", "first_spike_exp")
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _NODES, _WEIGHTS = 0.5 * (_NODES + 1.0), 0.5 * _WEIGHTS  # for the interval [0, 1]
+
+
+Told = int | Array | Callable[[Array], Array]
+"""What outputs are compared with: a label, (output,) values, or by (...) times the (..., output) values, which are 1
+and 0 for labels."""
+Window = tuple[float, float] | None
+"""From when to when (ms) a loss counts; None for the whole trial."""
+
+
+def values_of(told: Told, loss: str, outputs: int) -> Told:
+    """(output,) values where there is a label: 1 and 0 or, of losses that compare values, 0.5 and -0.2."""
+    if not isinstance(told, int | np.integer):
+        return told
+    hit = np.eye(outputs)[told]
+    return np.where(hit > 0, 0.5, -0.2) if loss in VALUE_LOSSES else hit
+
+
+def _within(trajectory: Trajectory, window: Window, lag: Array) -> Array:
+    """(segment, ...) what counts of times at lags from the segment starts, over how long counts: the loss is a mean.
+
+    Windows begin and end with segments.
+    """
+    first, last = window or (0.0, trajectory.network.trial_ms)
+    middle = trajectory.start_ms + trajectory.length_ms / 2
+    counts = ((middle >= first) & (middle < last)) / (last - first)
+    return np.broadcast_to(_column(counts, lag), lag.shape)
+
+
+def _told_at(trajectory: Trajectory, told: Told, lag: Array) -> Array:
+    """(segment, ..., output) or (output,) values at (segment, ...) lags from the segment starts."""
+    assert not isinstance(told, int)
+    return told(_column(trajectory.start_ms, lag) + lag) if callable(told) else told
 
 
 def cross_entropy(score: Array, label: int) -> float:
@@ -56,7 +89,7 @@ def _loss_weight(
     """w at (segment, ...) lags from the segment starts, same shape."""
     start = _column(trajectory.start_ms, lag)
     if loss != "sum_weigh_input":
-        return LOSS_WEIGHTS["sum" if loss == "avg_xentropy" else loss]((start + lag) / trajectory.network.trial_ms)
+        return LOSS_WEIGHTS[loss if loss in LOSS_WEIGHTS else "sum"]((start + lag) / trajectory.network.trial_ms)
     tau = parameters["tau_accumulator"]
     age = trajectory.start_ms[:, None] - np.array([time for time, _ in events]).reshape(1, -1)  # (segment, event)
     traffic = np.where(age >= 0, 0.01 / tau * np.exp(-np.maximum(age, 0.0) / tau), 0.0).sum(axis=1)
@@ -74,23 +107,31 @@ def _first_spikes(trajectory: Trajectory, silent_ms: float) -> Array:
     return np.array([own[0] if len(own) else silent_ms for own in trajectory.spike_times["output"]])
 
 
-def _maxima(trajectory: Trajectory) -> tuple[Array, Array]:
-    """(output,) largest V in the trial and its time: at a segment start, at an extremum in a segment or at T."""
+def _maxima(trajectory: Trajectory, window: Window = None) -> tuple[Array, Array]:
+    """(output,) largest V in the trial, or a window of it, and its time: at a segment start, at an extremum in a
+    segment or at the end."""
     output = trajectory.network.output
     i, v = trajectory.i[:, -output.size :], trajectory.v[:, -output.size :]
     turn = np.vectorize(meeting_time, otypes=[np.float64])(i, v, output.tau_mem, output.tau_syn)  # (segment, output)
     lag = np.where(turn < trajectory.length_ms[:, None], turn, 0.0)
     at_turn = np.exp(-lag / output.tau_mem) * v + response(lag, output.tau_mem, output.tau_syn) * i
-    last = _output_voltage(trajectory, trajectory.length_ms)[-1:]
-    values = np.concatenate([v, at_turn, last])
+    counts = _within(trajectory, window, trajectory.length_ms) > 0
+    final = np.flatnonzero(counts)[-1]
+    last = _output_voltage(trajectory, trajectory.length_ms)[final : final + 1]
+    values = np.concatenate([v[counts], at_turn[counts], last])
     start = np.repeat(trajectory.start_ms[:, None], output.size, axis=1)
-    times = np.concatenate([start, start + lag, np.full_like(last, trajectory.network.trial_ms)])
+    ends = trajectory.start_ms[final] + trajectory.length_ms[final]
+    times = np.concatenate([start[counts], (start + lag)[counts], np.full_like(last, ends)])
     best = values.argmax(axis=0), np.arange(output.size)
     return values[best], times[best]
 
 
 def scores(
-    trajectory: Trajectory, loss: str, events: InputEvents = (), parameters: Mapping[str, float] | None = None
+    trajectory: Trajectory,
+    loss: str,
+    events: InputEvents = (),
+    parameters: Mapping[str, float] | None = None,
+    window: Window = None,
 ) -> Array:
     """(output,) scores whose softmax the loss takes; for avg_xentropy the mean of V, which predicts the class.
 
@@ -102,10 +143,11 @@ def scores(
     if loss in SPIKE_LOSSES:
         return -_first_spikes(trajectory, trial + 1.0) / (parameters or {})["tau_0"]
     if loss == "max":
-        return _maxima(trajectory)[0]
+        return _maxima(trajectory, window)[0]
     lag, weight = _nodes(trajectory)
     weight = weight * _loss_weight(trajectory, events, loss, parameters or {}, lag)
-    return np.einsum("sq,sqj->j", weight, _output_voltage(trajectory, lag)) / trial
+    weight = weight * _within(trajectory, window, lag)
+    return np.einsum("sq,sqj->j", weight, _output_voltage(trajectory, lag))
 
 
 def _penalty(t: float, trial_ms: float, loss: str, parameters: Mapping[str, float]) -> tuple[float, float]:
@@ -120,17 +162,26 @@ def _penalty(t: float, trial_ms: float, loss: str, parameters: Mapping[str, floa
 def loss_value(
     trajectory: Trajectory,
     events: InputEvents,
-    label: int,
+    label: Told,
     loss: str = "sum",
     parameters: Mapping[str, float] | None = None,
+    window: Window = None,
 ) -> float:
-    """Loss of one sample; arguments as in `gradients`."""
-    score, trial = scores(trajectory, loss, events, parameters), trajectory.network.trial_ms
-    if loss == "avg_xentropy":
+    """Loss of one sample; arguments as in `gradients`, segments end where the window does."""
+    score, trial = scores(trajectory, loss, events, parameters, window), trajectory.network.trial_ms
+    told = values_of(label, loss, trajectory.network.output.size)
+    if loss in ("avg_xentropy", "mse_steps"):
         lag, weight = _nodes(trajectory)
-        p = softmax(_output_voltage(trajectory, lag))[..., label]
-        return float(-(weight * np.log(p)).sum() / trial)
-    value = cross_entropy(score, label)
+        weight = weight * _within(trajectory, window, lag)
+        v, wanted = _output_voltage(trajectory, lag), _told_at(trajectory, told, lag)
+        found = (
+            (wanted * -np.log(softmax(v))).sum(axis=-1) if loss == "avg_xentropy" else ((v - wanted) ** 2).mean(axis=-1)
+        )
+        return float((weight * found).sum())
+    if loss == "mse":
+        return float(((score - told) ** 2).mean())
+    assert isinstance(label, int | np.integer)
+    value = cross_entropy(score, int(label))
     if loss in SPIKE_LOSSES:
         value += _penalty(_first_spikes(trajectory, trial)[label], trial, loss, parameters or {})[0]
     return value

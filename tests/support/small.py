@@ -19,6 +19,7 @@ from eventprop.network import DELAY, Delay, Network, Population, Projection, Ran
 from tests.support import grid_numpy, oracle
 from tests.support.counter_random import is_dropped, normal
 from tests.support.drawn import Events, Stamps, layers_of, random_layer, rounded, spike_set, timed_spike_set
+from tests.support.expected import Expected
 from tests.support.oracle import Array, Layer
 
 PARAMETERS = {"tau_0": 2.0, "tau_1": 25.0, "alpha": 3.0, "tau_accumulator": 20.0}
@@ -64,25 +65,6 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What the NumPy version found for a batch.
-
-    Attributes:
-        records: forward pass of each sample.
-        losses, scores, predictions: (sample,), (sample, output), (sample,).
-        counts: (sample, hidden neuron) spikes.
-        gradients: under the engine's names.
-    """
-
-    records: list[grid_numpy.GridForward]
-    losses: Array
-    scores: Array
-    predictions: NDArray[np.int64]
-    counts: Array
-    gradients: dict[str, Array]
-
-
-@dataclass(frozen=True)
 class Case:
     """A network with samples.
 
@@ -97,6 +79,8 @@ class Case:
         regulariser, strengths: its name and parameters, of all layers or as tuples of each.
         min_denominator: None for no bound.
         frozen: synapse populations that are not trained.
+        told: what outputs are compared with in the place of labels, as the loss takes it.
+        window: steps that count for the loss, the first and the one after the last.
         copies, delay_steps, average_counts, loss_scale, spike_timing, bounds: as in the engine's network.
     """
 
@@ -117,6 +101,15 @@ class Case:
     spike_timing: str = "grid"
     bounds: Mapping[str, float] = field(default_factory=dict)
     times: tuple[Events, ...] | None = None
+    told: np.ndarray | None = None
+    window: tuple[int, int] | None = None
+
+    @property
+    def compared(self) -> np.ndarray:
+        """What the engine is given as labels: of square errors values, which follow from labels where none are told."""
+        if self.told is not None or self.loss not in oracle.VALUE_LOSSES:
+            return self.labels if self.told is None else self.told
+        return np.array([oracle.values_of(int(y), self.loss, self.net.output.size) for y in self.labels])
 
     @property
     def num_steps(self) -> int:
@@ -202,6 +195,7 @@ class Case:
             delay_steps=self.delay_steps,
             bounds=self.bounds,
             spike_timing=self.spike_timing,
+            window=self.window,
         )
 
     def _ends(self, name: str, parameter: str) -> tuple[str, str]:
@@ -234,7 +228,7 @@ class Case:
 
     def learn(self, engine: CpuEngine, **options: Any) -> BatchResult:
         """Present all samples as one batch, with gradients."""
-        return engine.run(self.spikes, self.numbers, self.labels, learn=True, **options)
+        return engine.run(self.spikes, self.numbers, self.compared, learn=True, **options)
 
     def gradients(self, engine: CpuEngine | None = None, **options: Any) -> dict[str, np.ndarray]:
         """Gradients of the batch by all weights and trained time constants, under the engine's names."""
@@ -250,17 +244,17 @@ class Case:
         for i, stamps in enumerate(self.samples):
             kept = [s for s in stamps if not is_dropped(random.input_dropout, random.input_seed, first + i, 0, *s)]
             options = {"noise": self._noise(random, first + i), "dropped": _hidden_dropout(random, first + i), **line}
-            options["dtype"] = dtype
+            options |= {"dtype": dtype, "window": self.window}
             records.append(grid_numpy.forward(self.net, kept, self.dt_ms, self.loss, PARAMETERS, **options))
         hidden = [f"hidden{number}" for number in range(len(self.net.hidden))]
         counts = [[r.counts[name] for name in hidden] for r in records]
         mean = [np.mean(own, axis=0) for own in zip(*counts, strict=True)] if self.average_counts else None
         reg = grid_numpy.Regularisation(**self.strengths, counts=mean)
-        gradients = [self._backward(r, int(y), reg, dtype) for r, y in zip(records, self.labels, strict=True)]
+        gradients = [self._backward(r, y, reg, dtype) for r, y in zip(records, self.compared, strict=True)]
         trial = self.net.trial_ms
         losses = [
-            grid_numpy.sample_loss(r, int(y), trial, self.loss, PARAMETERS)
-            for r, y in zip(records, self.labels, strict=True)
+            grid_numpy.sample_loss(r, y, trial, self.loss, PARAMETERS)
+            for r, y in zip(records, self.compared, strict=True)
         ]
         return Expected(
             records=records,
@@ -272,12 +266,12 @@ class Case:
         )
 
     def _backward(
-        self, record: grid_numpy.GridForward, label: int, reg: grid_numpy.Regularisation, dtype: Any
+        self, record: grid_numpy.GridForward, told: grid_numpy.Told, reg: grid_numpy.Regularisation, dtype: Any
     ) -> dict[str, Array]:
         gradients = grid_numpy.backward(
             self.net,
             record,
-            label,
+            told,
             self.dt_ms,
             self.loss,
             PARAMETERS,
@@ -313,7 +307,7 @@ class Case:
                 gaps += [at[crossed], -after[~crossed[:-1]]]
         if self.loss == "max":
             still = (record.layers["output"].i == 0).all(axis=1).cumprod().sum()  # steps before anything arrives
-            top = np.sort(record.layers["output"].v[still:], axis=0)
+            top = np.sort(record.layers["output"].v[max(still, record.counted.start) : record.counted.stop], axis=0)
             gaps.append((top[-1:] - top[-2:-1]).ravel())
         return float(min(np.abs(gap).min(initial=np.inf) for gap in gaps))
 

@@ -180,7 +180,8 @@ def test_silent_network_has_no_gradient() -> None:
     network = single(6.0, w_out=[[1.0, -1.0]])
     for name in VOLTAGE_LOSSES:
         loss, gradient = oracle.gradients(network, [(5.0, 0)], 0, name, LOSS_PARAMETERS)
-        assert loss == pytest.approx(np.log(2.0), rel=1e-15)
+        values = np.mean([0.5**2, 0.2**2])  # of what stands for the label
+        assert loss == pytest.approx(values if name in oracle.VALUE_LOSSES else np.log(2.0), rel=1e-15)
         assert not any(values.any() for layer in gradient.values() for values in layer.values())
 
 
@@ -189,7 +190,7 @@ def test_identical_readouts_transport_no_error() -> None:
     network, events = random_network(5, True, 2, True, 0.0)
     shared = {"w": np.repeat(network.output.w[:, :1], 3, axis=1), "tau_mem": 20.0, "tau_syn": 5.0}
     network = change(network, "output", **shared)
-    for loss in VOLTAGE_LOSSES:
+    for loss in sorted({*VOLTAGE_LOSSES} - {*oracle.VALUE_LOSSES}):
         gradient = oracle.gradients(network, events, LABEL, loss, LOSS_PARAMETERS)[1]
         assert abs(gradient["hidden0"]["w"]).max() < 1e-14, loss
         assert abs(gradient["output"]["w"]).max() > 1e-6, loss

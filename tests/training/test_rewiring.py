@@ -124,6 +124,18 @@ def test_silent_neurons_are_rewired_after_the_epoch(
     assert np.array_equal(flat, after["hid_to_hidfwd0"].ravel())
 
 
+def test_rewired_weights_are_so_in_the_average(p: dict[str, Any]) -> None:
+    """Fails if a silent neuron's old weights come back, as what is evaluated or what training goes on with."""
+    p |= {"AVERAGE_WEIGHTS": 0.9, "ETA": 1e-12, "REWIRE_LIFT": 0.3}
+    mn = with_silent_neurons(p)
+    before = mn.weights()
+    mn.train(p)
+    for live in (False, True):
+        lifted = mn.weights(live)["in_to_hid"] - before["in_to_hid"]
+        assert np.allclose(lifted[:, [2, 11, 17]], 0.3, atol=1e-6)
+        assert np.abs(np.delete(lifted, np.flatnonzero(lifted.max(axis=0) > 0.1), axis=1)).max() < 1e-6
+
+
 def test_moments_and_the_accuracy_of_the_epoch_stay(p: dict[str, Any]) -> None:
     """Fails if rewiring resets Adam's moments, or happens before the epoch is evaluated."""
     from eventprop.training import checkpoint

@@ -56,8 +56,9 @@ int engine_threads(const Engine *e) { return e->pool.size(); }
         e->take_trained(e->output);
     });
 }
-[[gnu::cold]] int engine_loss(Engine *e, int number, int n, const double *parameters) {
-    return guarded([&] { e->set_loss(number, parameters, n); });
+// Of the trial's steps those from `first` on, before `last`, count for the loss.
+[[gnu::cold]] int engine_loss(Engine *e, int number, int n, const double *parameters, int first, int last) {
+    return guarded([&] { e->set_loss(number, parameters, n, {first, last}); });
 }
 // w, g, m, v and, unless all synapses are there, which are: [panel][n_pre + spare][P]
 void engine_weights(Engine *e, int layer, int recurrent, int n_pre, int trained, const uint8_t *there, real *w, real *g, real *m,
@@ -119,12 +120,13 @@ int engine_close_block(Engine *e) { return guarded([&] { e->close_block(); }); }
 int engine_nodes(const Engine *e) { return e->sums.count(); }
 const real *engine_node(const Engine *e, int i) { return e->sums.node(i); }
 int engine_gradient_norm2(Engine *e, double *to) { return guarded([&] { *to = e->gradient_norm2(); }); }
-int engine_update(Engine *e, const double *parameters, const double *of_delays, double factor) {
+// The optimiser's parameters are those of weights, then of neurons, then of delays.
+int engine_update(Engine *e, const double *parameters, double factor) {
     return guarded([&] {
-        real values[16] = {}, others[16] = {};
-        std::transform(parameters, parameters + Optimiser::n_parameters, values, [](double x) { return real(x); });
-        std::transform(of_delays, of_delays + Optimiser::n_parameters, others, [](double x) { return real(x); });
-        e->update(values, others, real(factor));
+        constexpr int n = Optimiser::n_parameters;
+        real values[3 * n];
+        std::transform(parameters, parameters + 3 * n, values, [](double x) { return real(x); });
+        e->update(values, values + n, values + 2 * n, real(factor));
     });
 }
 // A recorded variable of sample i of the last batch, [step][neuron]: number `row` of the layer's state, or of its adjoints.

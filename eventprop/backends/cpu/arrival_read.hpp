@@ -9,15 +9,15 @@ namespace eventprop {
 template <class Model> class ArrivalReadOut {
 public:
     ArrivalReadOut(const Layer &l, int K, StepWeights w, Slot &slot, Scratch &t)
-        : l(l), K(K), w(w), trace(slot.output), error(slot.error.data()), t(t), c(l.constants.data()), h(real(l.dt)), trial(real(K * l.dt)),
+        : l(l), K(K), w(w), trace(slot.output), error(slot.error.data()), t(t), c(l.constants.data()), h(real(l.dt)), counted(w.duration),
           ends(trace.arrivals.weight), slopes(trace.arrivals.weight_slope) {
         slot.readout.reserve(size_t(l.n_panels) * Readout::n_state * P);
         readout = slot.readout.data;
         ends.resize(K);
         slopes.resize(K);
         for (int k = 0; k < K; ++k) {
-            slopes[k] = -w.slope[k] / trial;
-            ends[k] = w.start[k] / trial - slopes[k] * h;
+            slopes[k] = -w.slope[k] / counted;
+            ends[k] = w.start[k] / counted - slopes[k] * h;
         }
     }
 
@@ -35,7 +35,7 @@ public:
         for (int k = 0; k < K; ++k)
             for (int p = 0; p < l.n_panels; ++p) {
                 if (kept) std::memcpy(keep(p, k), x(p), N * P * sizeof(real));
-                Model::integrate(c, l.lanes_of<Model>(p), x(p), w.start[k] / trial, w.slope[k] / trial, h, x(p) + N * P);
+                Model::integrate(c, l.lanes_of<Model>(p), x(p), w.start[k] / counted, w.slope[k] / counted, h, x(p) + N * P);
                 bring_landed<Model>(l, p, landing.at(p, k), kept, x(p));
             }
         for (int p = 0; p < l.n_panels; ++p)
@@ -64,7 +64,7 @@ private:
     const real *error;
     Scratch &t;
     const real *c;
-    const real h, trial;
+    const real h, counted;
     real *readout;
     std::vector<real> &ends, &slopes;
 
@@ -97,7 +97,7 @@ private:
     void collect(int k, int p) {
         const real *hp = l.lanes_of<Model>(p);
         Model::collect(c, hp, a(p), keep(p, k), sum(p));
-        Model::collect_integral(c, hp, keep(p, k), error + p * P, w.start[k] / trial, w.slope[k] / trial, h, sum(p));
+        Model::collect_integral(c, hp, keep(p, k), error + p * P, w.start[k] / counted, w.slope[k] / counted, h, sum(p));
         collect_landed<Model>(l, p, trace.arrivals.landed.data + (size_t(p) * (K + 1) + k) * l.arrivals.powers * P, a(p), ends[k], slopes[k],
                               error + p * P, sum(p));
     }

@@ -14,16 +14,18 @@ __all__ = ["losses_of", "readout"]
 
 
 def losses_of(network: Network) -> list[models.Loss]:
-    """The losses that share a library with the network's, in the order of their numbers there: those that such outputs
-    can have."""
+    """The losses that share a library with the network's, in the order of their numbers there: those on board that such
+    outputs can have; a loss of one's own has a library for itself."""
     model = network.output.model
     there = {*model.parameters, *model.constants, *model.state}
     own = names_in(" ".join([models.LI.dynamics["V"], models.LI.dynamics["Isyn"]])) | {"decay_Isyn"}
-    return [
+    on_board = [models.LOSSES[name] for name in models.LOSSES_ON_BOARD]
+    found = [
         other
-        for other in models.LOSSES.values()
+        for other in on_board
         if other.spiking == network.loss.spiking and (names_in(other.read + other.finish) & own) <= there
     ]
+    return found if network.loss in found else [network.loss]
 
 
 def readout(losses: Sequence[models.Loss], output: Struct) -> str:
@@ -36,10 +38,13 @@ def readout(losses: Sequence[models.Loss], output: Struct) -> str:
         + _flags("uses_traffic", ("traffic" in names_in(loss.weight) for loss in losses))
         + _flags("per_step", (loss.per_step for loss in losses))
         + _flags("has_cusps", (bool(loss.cusp) for loss in losses))
+        + _flags("compares", (bool(loss.compare) for loss in losses))
         + switch("void start(int which, real *r)", [_start(loss) for loss in losses])
         + _in_steps(losses, output)
         + _value("real weight(int which, const real *q, real x, real traffic)", losses, lambda o: o.weight)
         + _value("real score(int which, const real *r, int lane)", losses, lambda o: "" if o.spiking else o.score)
+        + _value("real compared(int which, const real *q, real y, real target)", losses, lambda o: o.compare)
+        + _value("real slope(int which, const real *q, real y, real target)", losses, lambda o: o.slope)
         + _value("real cusp(int which, const real *r, int lane, real error)", losses, lambda o: o.cusp)
         + _value("int cusp_step(int which, const real *r, int lane)", losses, lambda o: "max_step" if o.cusp else "")
         + _value("real traffic_tau(int which, const real *q)", losses, _traffic_tau)

@@ -29,6 +29,12 @@ inline quad quad_at(const real *p) {
 }
 inline void put(real *p, quad x) { std::memcpy(p, &x, sizeof x); }
 
+// Compilers take apart what addresses have in common and put it together in the innermost loops; not that of this one.
+template <class T> T *whole(T *p) {
+    __asm__("" : "+r"(p));
+    return p;
+}
+
 // Delays to whole steps, the nearest ones.
 inline void round_delays(Weights &w, int p, double dt) {
     const real *d = w.d.at(p, 0);
@@ -87,23 +93,26 @@ inline size_t rows_of(const SpikeLists &spikes, Delays source, const Weights &w)
     return size_t(spikes.last() + 2 + (source.copies - 1) * source.delay + w.longest);
 }
 
-// What the spikes bring two groups of targets from group `g` on, [row][input][2 * GROUP].
-template <int inputs> void drive_groups(const SpikeLists &spikes, Delays source, const Weights &w, size_t g, real *drive) {
-    constexpr int N = 2 * GROUP;
+// What the spikes bring the targets of a group, [row][input][GROUP]. Addresses count bytes, so that all of them stay in registers;
+// a function of its own, since its inner loop needs them all. Likewise below.
+template <int inputs>
+__attribute__((noinline)) void drive_group(const SpikeLists &spikes, Delays source, const real *weights, const uint16_t *steps, real *drive) {
+    constexpr size_t ROW = inputs * GROUP * sizeof(real);
     const uint16_t *step = spikes.step.data();
     each_source(spikes, source, [&](size_t row, size_t late, uint32_t from, uint32_t to) {
-        real size[N], *at[N];
-        for (int t = 0; t < N; ++t) {
-            const size_t synapse = ((g + t / GROUP) * w.n_pre + row) * GROUP + t % GROUP;
-            const real x = w.group_w[synapse];
-            const bool negative = inputs == 2 && x < 0;
-            size[t] = negative ? -x : x;
-            at[t] = drive + (late + w.group_steps[synapse]) * inputs * N + negative * N + t;
+        const real *x = weights + row * GROUP;
+        const uint16_t *d = steps + row * GROUP;
+        real size[GROUP];
+        char *at[GROUP];
+        for (int t = 0; t < GROUP; ++t) {
+            const bool negative = inputs == 2 && x[t] < 0;
+            size[t] = negative ? -x[t] : x[t];
+            at[t] = whole(reinterpret_cast<char *>(drive) + (late + d[t]) * ROW + (negative * GROUP + t) * sizeof(real));
         }
-        for (uint32_t s = from; s < to; ++s) {
-            const size_t k = size_t(step[s]) * inputs * N;
-#pragma GCC unroll 8
-            for (int t = 0; t < N; ++t) at[t][k] += size[t];
+        for (const uint16_t *s = step + from, *end = step + to; s < end; ++s) {
+            const size_t k = *s * ROW;
+#pragma GCC unroll 4
+            for (int t = 0; t < GROUP; ++t) *reinterpret_cast<real *>(at[t] + k) += size[t];
         }
     });
 }
@@ -111,16 +120,16 @@ template <int inputs> void drive_groups(const SpikeLists &spikes, Delays source,
 // As gather_drive(): drive[p][k] is what arrives in step k + 1, for k < rows.
 template <int inputs>
 void delayed_drive(const SpikeLists &spikes, Delays source, int rows, const Weights &w, int n, int n_panels, Panels drive, Buffer &b) {
-    constexpr int N = 2 * GROUP;
-    const size_t size = rows_of(spikes, source, w) * inputs * N;
+    const size_t size = rows_of(spikes, source, w) * inputs * GROUP;
     b.reserve(size);
     for (int p = 0; p < n_panels; ++p) {
         if ((p + 1) * P > n)              // lanes behind the last neuron, whose state has to stay finite
             std::fill(drive.at(p, 0), drive.at(p, size_t(rows) * inputs), real(0));
-        for (int first = 0; first < P && p * P + first < n; first += N) {
+        for (int first = 0; first < P && p * P + first < n; first += GROUP) {
+            const size_t group = size_t(p * P + first) * w.n_pre;
             std::fill(b.data, b.data + size, real(0));
-            drive_groups<inputs>(spikes, source, w, size_t(p * P + first) / GROUP, b.data);
-            for (int r = 0; r < rows * inputs; ++r) std::copy_n(b.data + size_t(r) * N, N, drive.at(p, r) + first);
+            drive_group<inputs>(spikes, source, w.group_w.data() + group, w.group_steps.data() + group, b.data);
+            for (int r = 0; r < rows * inputs; ++r) put(drive.at(p, r) + first, quad_at(b.data + size_t(r) * GROUP));
         }
     }
 }
@@ -130,18 +139,19 @@ void delayed_drive(const SpikeLists &spikes, Delays source, int rows, const Weig
 template <int inputs>
 __attribute__((noinline)) void gather_group(const SpikeLists &spikes, Delays source, const real *pairs, const real *weights,
                                             const uint16_t *steps, real *sums, real *delay_sums) {
+    constexpr size_t ROW = inputs * GROUP * sizeof(pair);
     const uint16_t *step = spikes.step.data();
     each_source(spikes, source, [&](size_t row, size_t late, uint32_t from, uint32_t to) {
         const real *x = weights + row * GROUP;
         const uint16_t *d = steps + row * GROUP;
-        const pair *at[GROUP];
+        const char *at[GROUP];
         pair sum[GROUP] = {};
         for (int t = 0; t < GROUP; ++t)
-            at[t] = reinterpret_cast<const pair *>(pairs) + (late + d[t] + 1) * inputs * GROUP + (inputs == 2 && x[t] < 0) * GROUP + t;
-        for (uint32_t s = from; s < to; ++s) {
-            const size_t k = size_t(step[s]) * inputs * GROUP;
+            at[t] = whole(reinterpret_cast<const char *>(pairs) + (late + d[t] + 1) * ROW + ((inputs == 2 && x[t] < 0) * GROUP + t) * sizeof(pair));
+        for (const uint16_t *s = step + from, *end = step + to; s < end; ++s) {
+            const size_t k = *s * ROW;
 #pragma GCC unroll 4
-            for (int t = 0; t < GROUP; ++t) sum[t] += at[t][k];
+            for (int t = 0; t < GROUP; ++t) sum[t] += *reinterpret_cast<const pair *>(at[t] + k);
         }
         put(sums + row * GROUP, quad_at(sums + row * GROUP) + quad{sum[0][0], sum[1][0], sum[2][0], sum[3][0]});
         real *late_sums = delay_sums + row * GROUP;
@@ -154,26 +164,27 @@ __attribute__((noinline)) void gather_group(const SpikeLists &spikes, Delays sou
 template <int inputs>
 void gather_delayed(const SpikeLists &spikes, Delays source, size_t given, const real *gradient, const real *transport, const Weights &w,
                     int n, int p, real *sums, Buffer &b) {
-    constexpr int GROUPS = 4;             // whose rows are read at once: a line of the cache
+    constexpr int AHEAD = 16;             // rows
     const size_t rows = rows_of(spikes, source, w), size = rows * inputs * 2 * GROUP, panel = size_t(w.n_pre) * P;
-    b.reserve(GROUPS * size);
+    b.reserve(P / GROUP * size);
     given = std::min(given, rows);
-    for (int first = 0; first < P && p * P + first < n; first += GROUPS * GROUP) {
-        const real *x = gradient + first, *y = transport + first;
-        real *to = b.data;                // one load has both parts
-        for (size_t r = 0; r < given * inputs; ++r, x += P, y += P, to += 2 * GROUP)
+    real *to = b.data;                    // one load has both parts
+    for (size_t r = 0; r < given * inputs; ++r, to += 2 * GROUP) {
+        fetch_row(gradient + AHEAD * P, P);
+        fetch_row(transport + AHEAD * P, P);
+        real *pairs = to;                 // of all groups, so that rows are read one after the other
 #pragma GCC unroll 4
-            for (int g = 0; g < GROUPS; ++g) {
-                put(to + g * size, low_pairs(quad_at(x + g * GROUP), quad_at(y + g * GROUP)));
-                put(to + g * size + GROUP, high_pairs(quad_at(x + g * GROUP), quad_at(y + g * GROUP)));
-            }
-        for (int g = 0, lane = first; g < GROUPS && p * P + lane < n; ++g, lane += GROUP) {
-            real *pairs = b.data + g * size;
-            std::fill(pairs + given * inputs * 2 * GROUP, pairs + size, real(0));
-            const size_t group = size_t(lane) * w.n_pre;
-            gather_group<inputs>(spikes, source, pairs, w.group_w.data() + p * panel + group, w.group_steps.data() + p * panel + group,
-                                 sums + group, sums + panel + group);
+        for (int g = 0; g < P; g += GROUP, gradient += GROUP, transport += GROUP, pairs += size) {
+            put(pairs, low_pairs(quad_at(gradient), quad_at(transport)));
+            put(pairs + GROUP, high_pairs(quad_at(gradient), quad_at(transport)));
         }
+    }
+    real *pairs = b.data;
+    for (int lane = 0; lane < P && p * P + lane < n; lane += GROUP, pairs += size) {
+        std::fill(pairs + given * inputs * 2 * GROUP, pairs + size, real(0));
+        const size_t group = size_t(lane) * w.n_pre;
+        gather_group<inputs>(spikes, source, pairs, w.group_w.data() + p * panel + group, w.group_steps.data() + p * panel + group,
+                             sums + group, sums + panel + group);
     }
 }
 

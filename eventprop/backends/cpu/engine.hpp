@@ -31,6 +31,7 @@ public:
     Layer output;
     std::vector<real> loss_parameters;
     std::vector<real> weight_of_step, slope_of_step;  // the loss's weight at x = k / K, and its change per ms until the next
+    Window window;                        // steps that count for the loss; the weight of others is 0
     Objects<Slot> slots;
     std::vector<Scratch> scratch;
     std::unique_ptr<Normal> normal;
@@ -39,13 +40,15 @@ public:
     [[gnu::cold]] Engine(int K, int per_input_step, Delays input, int n_hidden, int threads)
         : K(K), per_input_step(per_input_step), input(input), hidden(n_hidden), scratch(threads), pool(threads) {}
 
-    [[gnu::cold]] void set_loss(int number, const double *parameters, int n) {
+    [[gnu::cold]] void set_loss(int number, const double *parameters, int n, Window counted) {
         which = number;
+        window = counted;
         loss_parameters.assign(parameters, parameters + n);
         weight_of_step.resize(K + 1);
         slope_of_step.resize(K);
         for (int k = 0; k <= K; ++k) weight_of_step[k] = Readout::weight(which, q(), real(k) / real(K), real(0));
         for (int k = 0; k < K; ++k) slope_of_step[k] = (weight_of_step[k + 1] - weight_of_step[k]) / real(output.dt);
+        leave_out(weight_of_step, slope_of_step);
     }
 
     void run(const BatchView &b) {
@@ -174,8 +177,8 @@ public:
         return s;
     }
 
-    // One optimiser step with gradient * factor, of delays with parameters of their own.
-    void update(const real *parameters, const real *of_delays, real factor) {
+    // One optimiser step with gradient * factor, of neurons' parameters and of delays with parameters of their own.
+    void update(const real *parameters, const real *of_neurons, const real *of_delays, real factor) {
         const auto tasks = row_tasks();
         pool.run(int(tasks.size()), [&](int i, int) {
             const auto &[w, p, first, rows] = tasks[i];
@@ -191,7 +194,7 @@ public:
             if (l.trained.empty()) return;
             for (Trained &a : l.trained) {
                 if (!a.w) continue;
-                Optimiser::update(parameters, factor, l.n, a.w, a.g, a.m, a.v);
+                Optimiser::update(of_neurons, factor, l.n, a.w, a.g, a.m, a.v);
                 for (int j = 0; j < l.n; ++j) a.w[j] = std::min(std::max(a.w[j], a.least), a.most);
             }
             take_trained(l);
@@ -274,6 +277,11 @@ private:
         w.group_w.resize(size_t(l.n_panels) * P * w.n_pre);
         w.group_steps.resize(w.group_w.size());
         pool.run(l.n_panels, [&](int p, int) { group_panel(w, p); });
+        if (&w == &hidden.front().forward) return;
+        if (narrow_enough(w)) {
+            w.narrow.resize(w.steps.size());
+            pool.run(l.n_panels, [&](int p, int) { narrow_steps(w, p); });
+        }
         if (&w == &l.forward) return;
         w.near.resize(w.n_pre);
         w.near_start.resize(size_t(w.n_pre) * (SPAN + 1));
@@ -350,6 +358,12 @@ private:
             const real end = Readout::weight(which, q(), real(k + 1) / real(K), real(x * decay));
             slot.weight_slope[k] = (end - slot.weight[k]) / real(output.dt);
         }
+        leave_out(slot.weight, slot.weight_slope);
+    }
+    // Steps that do not count have no weight.
+    [[gnu::cold]] void leave_out(std::vector<real> &weight, std::vector<real> &slope) const {
+        for (int k = 0; k < K; ++k)
+            if (!window.has(k)) weight[k] = slope[k] = 0;
     }
     const real *weights_of_steps(const Slot &slot) const {
         return Readout::uses_traffic(which) ? slot.weight.data() : weight_of_step.data();
@@ -402,7 +416,8 @@ private:
 
 #if EXACT_TIMES
     StepWeights step_weights(const Slot &slot) const {
-        return {weights_of_steps(slot), Readout::uses_traffic(which) ? slot.weight_slope.data() : slope_of_step.data()};
+        return {weights_of_steps(slot), Readout::uses_traffic(which) ? slot.weight_slope.data() : slope_of_step.data(),
+                real(window.size() * output.dt)};
     }
     void errors_of(Slot &, size_t, Scratch &) {}  // they were added spike by spike
 #endif
@@ -475,10 +490,10 @@ private:
         int rows;
         const Panels drive = drive_of<Model::n_inputs>(output, source, delays, t, rows);
         const bool kept = learn && keeps_states<Model>;
-        read_steps<Model>(output, drive, rows, K, weights_of_steps(slot), which, q(), slot, kept, recording, t);
+        read_steps<Model>(output, drive, rows, K, window, weights_of_steps(slot), which, q(), slot, kept, recording, t);
     }
     template <class Model> void reverse_read_out(Slot &slot, Scratch &t) {
-        reverse_readout<Model>(output, slot, K, weights_of_steps(slot), which, q(), recording, t);
+        reverse_readout<Model>(output, slot, K, window, weights_of_steps(slot), which, q(), recording, t);
     }
     template <class Model, class Extra>
     void reverse_layer(const Layer &l, size_t number, Slot &slot, Scratch &t, Extra &&extra) {
@@ -512,14 +527,46 @@ private:
         return drive;
     }
 
-    // error[j] = (1[j == label] - softmax(score)[j]) * scale; returns -log softmax(score)[label]
-    template <class Score, class Error> double softmax_error(int label, double scale, Score &&score, Error &&error) const {
+    // error[j] = (target[j] - softmax(score)[j]) * scale; returns -sum_j target[j] log softmax(score)[j], where the target is
+    // 1[j == label], and a share of it, if it is smoothed, the same for all
+    template <class Score, class Error>
+    double softmax_error(const BatchView &b, int label, Score &&score, Error &&error) const {
+        const double scale = b.loss_scale / b.batch, alike = b.label_smoothing / output.n, own = 1 - b.label_smoothing;
         const int n = output.n;
         double top = score(0), sum = 0;
         for (int j = 1; j < n; ++j) top = std::max(top, double(score(j)));
         for (int j = 0; j < n; ++j) sum += std::exp(score(j) - top);
-        for (int j = 0; j < n; ++j) error(j) = real(((j == label) - std::exp(score(j) - top) / sum) * scale);
-        return std::log(sum) - (score(label) - top);
+        for (int j = 0; j < n; ++j)
+            error(j) = real(((j == label) * own + alike - std::exp(score(j) - top) / sum) * scale);
+        double smoothed = 0;
+        for (int j = 0; alike > 0 && j < n; ++j) smoothed += alike * (score(label) - score(j));
+        return std::log(sum) - (score(label) - top) + smoothed;
+    }
+
+    // The loss of scores or, at step k, of voltages, and minus its derivative by each of them, times `scale`.
+    template <class Score, class Error>
+    double compared_error(const BatchView &b, int i, int k, double scale, Score &&score, Error &&error) const {
+        const size_t row = size_t(i) * b.target_steps + (b.target_steps > 1 ? k : 0);
+        if (!Readout::compares(which)) return softmax_error(b, b.labels[row], score, error);
+        double sum = 0;
+        for (int j = 0; j < output.n; ++j) {
+            const real y = real(score(j)), target = b.targets ? real(b.targets[row * output.n + j]) : real(b.labels[row] == j);
+            sum += double(Readout::compared(which, q(), y, target));
+            error(j) = real(-double(Readout::slope(which, q(), y, target)) * scale / output.n);
+        }
+        return sum / output.n;
+    }
+    // What is told of it: the square error, mean of the outputs, or whether the label has the largest.
+    template <class Score> double measure(const BatchView &b, int i, int k, Score &&score) const {
+        const size_t row = size_t(i) * b.target_steps + (b.target_steps > 1 ? k : 0);
+        double sum = 0;
+        int top = 0;
+        for (int j = 0; j < output.n; ++j) {
+            if (score(j) > score(top)) top = j;
+            const double off = b.targets ? score(j) - b.targets[row * output.n + j] : 0;
+            sum += off * off;
+        }
+        return b.targets ? sum / output.n : double(top == b.labels[row]);
     }
 
     void score_voltages(const BatchView &b, int i, Slot &slot, Scratch &t) {
@@ -529,23 +576,28 @@ private:
             exact[j] = double(Readout::score(which, slot.readout.data + size_t(j / P) * Readout::n_state * P, j % P));
             scores[j] = float(exact[j]);
         }
-        if (!b.labels) return;
+        if (!b.labels && !b.targets) return;
         const double scale = b.loss_scale / b.batch;
         const size_t width = size_t(output.n_panels) * P;
         const bool steps = Readout::per_step(which);
         slot.error.assign(width * (steps ? K : 1), real(0));
         if (!steps) {
-            b.loss[i] = softmax_error(b.labels[i], scale, [&](int j) { return exact[j]; },
-                                      [&](int j) -> real & { return slot.error[j]; });
+            const auto score = [&](int j) { return exact[j]; };
+            b.loss[i] = compared_error(b, i, 0, scale, score, [&](int j) -> real & { return slot.error[j]; });
+            if (b.measured) b.measured[i] = measure(b, i, 0, score);
             return;
         }
-        double sum = 0;
-        for (int k = 0; k < K; ++k) {
+        double sum = 0, found = 0;
+        const real *weight = weights_of_steps(slot);
+        for (int k = window.first; k < window.last; ++k) {
             const real *v = t.voltages.data + width * k;
             real *e = slot.error.data() + width * k;
-            sum += softmax_error(b.labels[i], scale, [&](int j) { return double(v[j]); }, [&](int j) -> real & { return e[j]; });
+            const auto score = [&](int j) { return double(v[j]); };
+            sum += double(weight[k]) * compared_error(b, i, k, scale, score, [&](int j) -> real & { return e[j]; });
+            if (b.measured) found += measure(b, i, k, score);
         }
-        b.loss[i] = sum / K;
+        b.loss[i] = sum / window.size();
+        if (b.measured) b.measured[i] = found / window.size();
     }
 
     // Time of each output's first spike, or `none`.
@@ -568,8 +620,7 @@ private:
         if (!b.labels) return;
         const int label = b.labels[i];
         slot.error.assign(size_t(output.n_panels) * P, real(0));
-        b.loss[i] = softmax_error(label, b.loss_scale / b.batch, [&](int j) { return exact[j]; },
-                                  [&](int j) -> real & { return slot.error[j]; });
+        b.loss[i] = softmax_error(b, label, [&](int j) { return exact[j]; }, [&](int j) -> real & { return slot.error[j]; });
         b.loss[i] += double(Readout::penalty(which, q(), real(first_spike_time(slot, label, end)), trial()));
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import models
-from eventprop.backends import BatchResult
+from eventprop.backends import BatchResult, by_kind
 from eventprop.backends.cpu.codegen import generate, kind_of, trained_in_any
 from eventprop.backends.cpu.codegen_loss import losses_of
 from eventprop.backends.cpu.compiler import load_library
@@ -21,6 +21,7 @@ from eventprop.backends.cpu.interface import (
     FORWARD,
     WHOLE,
     Batch,
+    Compared,
     address,
     aligned_zeros,
     check,
@@ -106,7 +107,8 @@ class CpuEngine:
         self._arrays = {p.name: self._place(p) for p in network.projections}
         self._arrays |= {name: self._place_delays(p, delay) for name, (p, delay) in network.delays.items()}
         number, values = losses_of(network).index(network.loss), vector(network.loss_parameters, network.loss)
-        check(self._lib.engine_loss(self._handle, number, values.size, address(values)))
+        window = (step * self._fine for step in network.counted)
+        check(self._lib.engine_loss(self._handle, number, values.size, address(values), *window))
         number = list(models.REGULARISERS).index(network.regulariser.name)
         values = rows(network)
         check(self._lib.engine_regulariser(self._handle, number, values.shape[1], address(values)))
@@ -233,26 +235,28 @@ class CpuEngine:
         if record and self.network.spike_timing == "exact":
             raise ValueError('variables are recorded at the ends of steps, with SPIKE_TIMING="grid" or "substep"')
         samples = np.ascontiguousarray(samples, dtype=np.int64)
-        labels = None if labels is None else np.ascontiguousarray(labels, dtype=np.int32)
+        told = Compared.of(labels)
         n, self._held, self._traced = samples.size, range(0), (0, False, False)
         check(self._lib.engine_take_delays(self._handle))
         own = self._own(n, record is not None)
         chunk = max(1, self._chunk(own.stop - own.start, learn) if record is None else n)
-        silent, result = np.zeros(n, np.int32), _nothing_yet(self.network, n)
-        view = self._view(spikes, labels, learn, randomness or Randomness(), record)
+        silent, result = np.zeros(n, np.int32), BatchResult.empty(self.network, n)
+        view = self._view(spikes, learn, randomness or Randomness(), record)
         view.batch, parts = n, [slice(i, min(own.stop, i + chunk)) for i in range(own.start, own.stop, chunk)]
         if learn:
             check(self._lib.engine_begin_gradients(self._handle, own.start))
         apart = learn and self.network.average_counts
-        problem = self._sweep(view, FORWARD if apart else WHOLE, parts, samples, labels, result, silent, first)
+        problem = self._sweep(view, FORWARD if apart else WHOLE, parts, samples, told, result, silent, first)
         self._complete(result, silent, own, problem)
         if apart:
             mean_counts = result.spike_counts.sum(axis=0, dtype=np.float32) / np.float32(n)
             view.mean_counts = address(mean_counts)
-            check(self._sweep(view, BACKWARD, parts, samples, labels, result, silent, first))
+            check(self._sweep(view, BACKWARD, parts, samples, told, result, silent, first))
         if learn:
             self._finish_gradients(n)
         result.predictions[:] = np.where(silent, -1, result.scores.argmax(axis=1))
+        if told.classes is not None:
+            result.measured[:] = result.predictions == told.classes
         self._held = range(parts[-1].start, own.stop) if parts else range(0)
         self._traced = (n, bool(record), learn)
         return result
@@ -260,7 +264,6 @@ class CpuEngine:
     def _view(
         self,
         spikes: SpikeSet,
-        labels: np.ndarray | None,
         learn: bool,
         random: Randomness,
         record: Collection[tuple[str, str]] | None,
@@ -281,6 +284,7 @@ class CpuEngine:
             hidden_dropout=address(self._random[0]),
             noise=address(self._random[1]),
             loss_scale=self.network.loss_scale,
+            label_smoothing=self.network.label_smoothing if learn else 0.0,
         )
 
     def _sweep(
@@ -289,19 +293,20 @@ class CpuEngine:
         stage: int,
         parts: Sequence[slice],
         samples: np.ndarray,
-        labels: np.ndarray | None,
+        told: Compared,
         result: BatchResult,
         silent: np.ndarray,
         first: int,
     ) -> int:
         """Present parts of a batch, one after the other; the status of the first that is not 0."""
-        view.stage = stage
+        arrays = {"samples": samples, "scores": result.scores, "loss": result.loss}
+        arrays |= {"counts": result.spike_counts, "silent": silent, **told.arrays(result.measured)}
+        rows = [(name, array.ctypes.data, array.strides[0]) for name, array in arrays.items()]
+        view.stage, view.target_steps = stage, told.steps
         for part in parts:
             view.n, view.first = part.stop - part.start, first + part.start
-            view.samples = address(samples[part])
-            view.labels = address(None if labels is None else labels[part])
-            view.scores, view.loss = address(result.scores[part]), address(result.loss[part])
-            view.counts, view.silent = address(result.spike_counts[part]), address(silent[part])
+            for name, begin, stride in rows:  # an address of each slice would take longer than a small network
+                setattr(view, name, begin + part.start * stride)
             if status := self._lib.engine_run(self._handle, ctypes.byref(view)):
                 return int(status)
         return 0
@@ -339,9 +344,8 @@ class CpuEngine:
         return math.sqrt(square.value)
 
     def update(self, parameters: Mapping[str, float], factor: float = 1.0, delay_rate: float = 0.0) -> None:
-        values = np.array([parameters[n] for n in models.ADAM.parameters], dtype=np.float64)
-        others = np.array([{**parameters, "rate": delay_rate}[n] for n in models.ADAM.parameters], dtype=np.float64)
-        check(self._lib.engine_update(self._handle, address(values), address(others), factor))
+        values = np.array([[of[n] for n in models.ADAM.parameters] for of in by_kind(parameters, delay_rate).values()])
+        check(self._lib.engine_update(self._handle, address(values), factor))
 
     def flush(self) -> bool:
         return False
@@ -386,13 +390,3 @@ def _restored(
     engine.set_time_constants(time_constants)
     engine.set_optimiser_state(moments)
     return engine
-
-
-def _nothing_yet(network: Network, n: int) -> BatchResult:
-    """The result of ``n`` samples, to be filled."""
-    return BatchResult(
-        scores=np.zeros((n, network.output.size), np.float32),
-        predictions=np.zeros(n, np.int32),
-        loss=np.zeros(n),
-        spike_counts=np.zeros((n, sum(h.size for h in network.hidden)), np.float32),
-    )

@@ -5,16 +5,18 @@
 
 namespace eventprop {
 
-// The weight of the loss in each step: at its start, and how it changes until its end (per ms).
+// The weight of the loss in each step: at its start, and how it changes until its end (per ms); and how long the steps last
+// that count.
 struct StepWeights {
     const real *start, *slope;
+    real duration;
 };
 
 template <class Model> class ExactReadOut {
 public:
     ExactReadOut(const Layer &l, int K, const SpikeLists &below, StepWeights w, Slot &slot, Scratch &t)
         : l(l), K(K), n(l.nodes.n), below(below), w(w), trace(slot.output), error(slot.error.data()), t(t), c(l.constants.data()),
-          h(real(l.dt)), trial(real(K * l.dt)) {
+          h(real(l.dt)), counted(w.duration) {
         slot.readout.reserve(size_t(l.n_panels) * Readout::n_state * P);
         readout = slot.readout.data;
     }
@@ -32,7 +34,7 @@ public:
         Arrivals arrivals;
         size_t rows = 0;
         for (int k = 0; k < K; ++k) {
-            const real start = w.start[k] / trial, slope = w.slope[k] / trial;
+            const real start = w.start[k] / counted, slope = w.slope[k] / counted;
             arrivals.clear();
             for (uint32_t s = below.step_start[k]; s < below.step_start[k + 1]; ++s) {
                 real *own = arrivals.template add<Model>(l, l.forward, below.id[s], h - below.at[s]);
@@ -65,7 +67,7 @@ public:
         clear_adjoint(l, M, t);
         t.seen.reserve(size_t(l.n_panels) * MOST_NODES * P);
         for (int k = K - 1; k >= 0; --k) {
-            const real start = w.start[k] / trial, slope = w.slope[k] / trial, end = start + slope * h;
+            const real start = w.start[k] / counted, slope = w.slope[k] / counted, end = start + slope * h;
             const uint32_t from = below.step_start[k], to = below.step_start[k + 1];
             for (int p = 0; from < to && p < l.n_panels; ++p) rows_of(k, p, end, slope);
             for (uint32_t s = from; s < to; ++s) event(k, s, end, slope, below_error);
@@ -88,7 +90,7 @@ private:
     const real *error;
     Scratch &t;
     const real *c;
-    const real h, trial;
+    const real h, counted;
     real *readout;
     int rows_n = 0;
     Panels rows{};

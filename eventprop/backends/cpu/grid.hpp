@@ -35,7 +35,8 @@ template <class Model> void fire(const Layer &l, int p, int k, real *x, LayerTra
         auto &recorded = dropped ? out.dropped_recorded : out.recorded;
         list.id.push_back(uint16_t(neuron));
         recorded.insert(recorded.end(), value, value + Model::n_recorded);
-        if (!dropped && l.recurrent.present && !l.recurrent.delayed) fetch_rows(l.recurrent, neuron, l.n_panels);
+        if (dropped || !l.recurrent.present) return;
+        l.recurrent.delayed ? fetch_near(l.recurrent, neuron) : fetch_rows(l.recurrent, neuron, l.n_panels);
     });
 }
 
@@ -301,18 +302,20 @@ void reverse(const Layer &l, LayerTrace &trace, int K, bool keep_transport, bool
 #endif
         if (record)
             for (int p = 0; p < l.n_panels; ++p) record_adjoints<Model>(trace, p, m, K, r.x(p));
-        if (keep_transport)
-            for (int p = 0; p < l.n_panels; ++p) Model::transport(r.c(), r.h(p), r.x(p), r.d.at(p, size_t(m) * INPUTS), r.keep(p, m));
+        for (int p = 0; p < l.n_panels && keep_transport; ++p) {
+            fetch_row<1>(r.d.at(p, size_t(std::max(m - 2, 0)) * INPUTS), INPUTS * P);
+            Model::transport(r.c(), r.h(p), r.x(p), r.d.at(p, size_t(m) * INPUTS), r.keep(p, m));
+        }
         if (m > 0 && l.recurrent.present && start[m - 1] < start[m]) l.recurrent.delayed ? returning.take(m) : r.recur(m);
     }
     if (Model::n_collect && trace.rows)
         for (int p = 0; p < l.n_panels; ++p) Model::collect_start(r.c(), r.h(p), r.x(p), r.sum(p));
 }
 
-// The read-out that does not spike, read at the start of each step. Where the loss compares voltages at each step
-// they are kept in t.voltages, [step][panel][P].
+// The read-out that does not spike, read at the start of each step that counts. Where the loss compares voltages at each
+// step they are kept in t.voltages, [step][panel][P].
 template <class Model>
-void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weight, int which, const real *q,
+void read_steps(const Layer &l, Panels drive, int rows, int K, Window window, const real *weight, int which, const real *q,
                        Slot &slot, bool kept, bool record, Scratch &t) {
     constexpr int VARS = Model::n_state;
     const bool voltages = Readout::per_step(which);
@@ -331,20 +334,21 @@ void read_steps(const Layer &l, Panels drive, int rows, int K, const real *weigh
         Readout::start(which, r);
         for (int k = 0; k < K; ++k) {
             const real *in = k > 0 && k <= rows ? drive.at(p, size_t(k - 1) * Model::n_inputs) : none;
-            Readout::read(which, c, h, q, x, r, weight[k], real(k), real(K));
+            if (window.has(k)) Readout::read(which, c, h, q, x, r, weight[k], real(k), real(window.size()));
             if (voltages) std::memcpy(t.voltages.data + (size_t(k) * l.n_panels + p) * P, x + Model::v_row * P, sizeof(real) * P);
             if (keeps_states<Model> && kept) Model::template step<false, true>(c, h, x, in, none, keep + size_t(k) * VARS * P);
             else Model::template step<false, false>(c, h, x, in, none, nullptr);
             if (record) std::copy(x, x + VARS * P, slot.output.states.data + (size_t(p) * K + k) * VARS * P);
+            if (k + 1 == window.last) Readout::finish(which, c, h, q, x, r, real(window.last));
         }
-        Readout::finish(which, c, h, q, x, r, real(K));
     }
 }
 
 // Adjoints of the read-out that does not spike. slot.error is [panel][P], or [step][panel][P] where the loss compares
 // voltages at each step.
 template <class Model>
-void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int which, const real *q, bool record, Scratch &t) {
+void reverse_readout(const Layer &l, Slot &slot, int K, Window window, const real *weight, int which, const real *q, bool record,
+                     Scratch &t) {
     constexpr int VARS = Model::n_adjoint, KEPT = Model::n_state, INPUTS = Model::n_inputs;
     LayerTrace &trace = slot.output;
     const size_t stride = Panels::stride_of(size_t(K) * INPUTS);
@@ -371,7 +375,8 @@ void reverse_readout(const Layer &l, Slot &slot, int K, const real *weight, int 
             if (Model::n_collect) Model::collect(c, h, x, keep, sum);
             Model::back(c, h, x, to, keep, sum);
             if (cusps) Model::transport(c, h, x, before, keep);
-            Readout::impulse(which, c, h, q, x, error + error_step * m, r, weight[m], real(m), real(K));
+            if (window.has(m))
+                Readout::impulse(which, c, h, q, x, error + error_step * m, r, weight[m], real(m), real(window.size()));
             if (Readout::impulse_changes_gradient) Model::gradient(c, h, x, to, keep);
             Model::transport(c, h, x, d.at(p, size_t(m) * INPUTS), keep);
             if (Model::n_collect && m == 0) Model::collect_start(c, h, x, sum);

@@ -5,17 +5,19 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from eventprop import models
 from eventprop.network import Network
 
-__all__ = [
+__known_ = [
     "BACKWARD",
     "FORWARD",
     "WHOLE",
     "Batch",
+    "Compared",
     "address",
     "aligned_zeros",
     "check",
@@ -49,6 +51,7 @@ class Batch(ctypes.Structure):
         ("noise", ctypes.c_void_p),
         ("batch", ctypes.c_double),
         ("loss_scale", ctypes.c_double),
+        ("label_smoothing", ctypes.c_double),
         ("scores", ctypes.c_void_p),
         ("loss", ctypes.c_void_p),
         ("counts", ctypes.c_void_p),
@@ -56,7 +59,47 @@ class Batch(ctypes.Structure):
         ("at", ctypes.c_void_p),
         ("first", ctypes.c_int64),
         ("mean_counts", ctypes.c_void_p),
+        ("targets", ctypes.c_void_p),
+        ("target_steps", ctypes.c_int32),
+        ("measured", ctypes.c_void_p),
     )
+
+
+class Compared(NamedTuple):
+    """What outputs are compared with, as the engine takes it.
+
+    Attributes:
+        labels: int32 ``(n,)`` or ``(n, steps)``; None where there are none, or values.
+        values: float64 ``(n, outputs)`` or ``(n, steps, outputs)``; None where there are labels, or nothing.
+    """
+
+    labels: np.ndarray | None
+    values: np.ndarray | None
+
+    @classmethod
+    def of(cls, given: np.ndarray | None) -> Compared:
+        if given is None:
+            return cls(None, None)
+        if given.dtype.kind == "f":
+            return cls(None, np.ascontiguousarray(given, dtype=np.float64))
+        return cls(np.ascontiguousarray(given, dtype=np.int32), None)
+
+    @property
+    def classes(self) -> np.ndarray | None:
+        """The class of each sample, where each has one."""
+        return self.labels if self.labels is not None and self.labels.ndim == 1 else None
+
+    @property
+    def steps(self) -> int:
+        """How many steps it is told of, or 1."""
+        of_steps = self.labels if self.values is None or self.values.ndim < 3 else self.values
+        return of_steps.shape[1] if of_steps is not None and of_steps.ndim > 1 else 1
+
+    def arrays(self, measured: np.ndarray) -> dict[str, np.ndarray]:
+        """What there is of each sample, by name, and a place for what is ``measured`` of it, ``(n,)``."""
+        place = measured if self.classes is None else None
+        known = {"labels": self.labels, "targets": self.values, "measured": place}
+        return {name: array for name, array in known.items() if array is not None}
 
 
 def declare(lib: ctypes.CDLL, delays: bool) -> None:
@@ -73,7 +116,7 @@ def declare(lib: ctypes.CDLL, delays: bool) -> None:
         *((("engine_delays", i, [p, i, i, i, i, d, p, p, p, p]),) if delays else ()),
         ("engine_trained", i, [p, i, p, p, p, p, d, d]),
         ("engine_take_trained", i, [p]),
-        ("engine_loss", i, [p, i, i, p]),
+        ("engine_loss", i, [p, i, i, p, i, i]),
         ("engine_regulariser", i, [p, i, i, p]),
         ("engine_run", i, [p, p]),
         ("engine_take_delays", i, [p]),
@@ -87,7 +130,7 @@ def declare(lib: ctypes.CDLL, delays: bool) -> None:
         ("engine_nodes", i, [p]),
         ("engine_node", p, [p, i]),
         ("engine_gradient_norm2", i, [p, p]),
-        ("engine_update", i, [p, p, p, d]),
+        ("engine_update", i, [p, p, d]),
         ("engine_trace", None, [p, i, i, i, i, p]),
         ("engine_spikes", ctypes.c_int64, [p, i, i, p, p, p]),
     ):

@@ -32,6 +32,7 @@ struct Weights {
     int shared = SYNAPSE, alike = 1;      // which synapses have one delay, and how many
     real most = 0;                        // bound of trained delays (ms)
     std::vector<uint16_t> steps;          // delays in steps, as the delays lie
+    std::vector<uint8_t> narrow;          // the same, see pending.hpp
     std::vector<int> longest_of;          // of each panel (steps), and of all
     int longest = 0;
     std::vector<real> by_target;          // delays as they are, [target][pre]; see arrivals.hpp
@@ -248,7 +249,7 @@ struct BatchView {                        // the spike set and the samples of it
     uint32_t input_seed, hidden_seed, noise_seed;
     double input_dropout;
     const double *hidden_dropout, *noise; // [hidden layer]
-    double batch, loss_scale;
+    double batch, loss_scale, label_smoothing;
     float *scores;                        // [n][outputs]
     double *loss;                         // [n]
     float *counts;                        // [n][sum of hidden sizes]: spikes in the trial
@@ -256,6 +257,16 @@ struct BatchView {                        // the spike set and the samples of it
     const float *at;                      // true times of spikes, as parts of their steps, or null
     int64_t first;                        // position of samples[0] in the epoch, for the random streams
     const float *mean_counts;             // [sum of hidden sizes]: spikes that the regulariser goes by; null for each sample's own
+    const double *targets;                // [n][target_steps][outputs]: values in the place of labels, or null
+    int32_t target_steps;                 // 1, or those of the trial, of which each has then labels or values of its own
+    double *measured;                     // [n]: share of steps whose label is right, or mean square error; null for neither
+};
+
+// The steps of a trial that count for the loss.
+struct Window {
+    int first = 0, last = 0;
+    bool has(int k) const { return k >= first && k < last; }
+    int size() const { return last - first; }
 };
 
 // What is random in one layer for one sample.

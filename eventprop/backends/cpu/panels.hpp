@@ -182,24 +182,23 @@ struct Delays {
 };
 
 // drive[p][k] = sum of the weight rows of the spikes stamped k, for k < rows; of two inputs, a row of positive weights and one
-// of the sizes of negative ones.
+// of the sizes of negative ones. Copy by copy, so that a copy's weights stay in the cache while it has its turn.
 template <int inputs> void gather_drive(const SpikeLists &spikes, Delays source, int rows, Panels w, int n_panels, Panels drive) {
-    for (int p = 0; p < n_panels; ++p) {
-        const uint16_t *id = spikes.id.data();
-        for (int k = 0; k < rows; ++k) {
-            if constexpr (inputs == 2) {
-                real *to = drive.at(p, 2 * k);
-                std::fill(to, to + 2 * P, real(0));
-                for (int i = 0, j = k; i < source.copies && j >= 0; ++i, j -= source.delay)
-                    sum_rows_by_sign(to, w.at(p, size_t(i) * source.n), id, spikes.step_start[j], spikes.step_start[j + 1]);
-                continue;
+    const uint16_t *id = spikes.id.data();
+    for (int p = 0; p < n_panels; ++p)
+        for (int i = 0; i < source.copies; ++i) {
+            const real *own = w.at(p, size_t(i) * source.n);
+            const int shift = i * source.delay;
+            for (int k = shift; k < rows; ++k) {
+                const uint32_t from = spikes.step_start[k - shift], to = spikes.step_start[k - shift + 1];
+                real *sum = drive.at(p, size_t(inputs) * k);
+                if constexpr (inputs == 2) {
+                    if (!i) std::fill(sum, sum + 2 * P, real(0));
+                    sum_rows_by_sign(sum, own, id, from, to);
+                } else if (!i) store(sum, sum_rows(vec_sum{}, own, id, from, to));
+                else if (from < to) store(sum, sum_rows(load(sum), own, id, from, to));
             }
-            vec_sum sum{};
-            for (int i = 0, j = k; i < source.copies && j >= 0; ++i, j -= source.delay)
-                sum = sum_rows(sum, w.at(p, size_t(i) * source.n), id, spikes.step_start[j], spikes.step_start[j + 1]);
-            store(drive.at(p, k), sum);
         }
-    }
 }
 
 // gradient[p][pre] += sum over pre's spikes (stamped j) of trace[p][j + 1]; `fresh`: there is nothing in it yet.

@@ -9,61 +9,87 @@
 
 namespace eventprop {
 
-// The delays of four synapses, read at once: loads and stores are what the sums below are bound by.
-struct Four {
+// Delays as spikes read them, row by row: a byte each where that is enough, since large networks' do not fit the caches.
+template <class Steps> const Steps *rows_of_steps(const Weights &w) {
+    if constexpr (sizeof(Steps) == 1) return w.narrow.data();
+    else return w.steps.data();
+}
+inline void narrow_steps(Weights &w, int p) {
+    const size_t from = p * w.d.stride;
+    for (size_t i = from; i < from + size_t(w.n_pre) * P; ++i) w.narrow[i] = uint8_t(w.steps[i]);
+}
+inline bool narrow_enough(const Weights &w) { return w.longest < 256; }
+
+// The delays of some synapses, read at once: loads and stores are what the sums below are bound by.
+template <class Steps> struct Some {
+    static constexpr int N = sizeof(uint64_t) / sizeof(Steps);
     uint64_t all;
-    explicit Four(const uint16_t *steps) { std::memcpy(&all, steps, sizeof all); }
+    explicit Some(const Steps *steps) { std::memcpy(&all, steps, sizeof all); }
     size_t operator[](int i) const {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        i = 3 - i;
+        i = N - 1 - i;
 #endif
-        return uint16_t(all >> (16 * i));
+        return Steps(all >> (8 * sizeof(Steps) * i));
     }
 };
 // Where a lane finds what arrives through a synapse of weight x, `steps` rows on.
 template <int inputs> size_t place(size_t steps, real x) { return (steps * inputs + (inputs == 2 && x < 0)) * P; }
 
 // Delays of source i's synapses, or `own` where the row that is `left` rows away takes what would go beyond.
-inline const uint16_t *steps_within(const Weights &w, int p, int i, int left, uint16_t *own) {
-    const uint16_t *steps = w.steps_at(p, i);
+template <class Steps> const Steps *steps_within(const Weights &w, int p, int i, int left, Steps *own) {
+    const Steps *steps = rows_of_steps<Steps>(w) + p * w.d.stride + size_t(i) * P;
     if (w.longest <= left) return steps;
-    for (int l = 0; l < P; ++l) own[l] = std::min(steps[l], uint16_t(left));
+    for (int l = 0; l < P; ++l) own[l] = std::min(steps[l], Steps(left));
     return own;
 }
 // What a spike soon after number s of a list will need of panel p. A call that only does this, compilers may leave out.
+template <class Steps>
 __attribute__((always_inline)) inline void fetch_ahead(const Weights &w, int p, const std::vector<uint16_t> &id, uint32_t s) {
     constexpr uint32_t AHEAD = 4;
     if (s + AHEAD >= id.size()) return;
-    const uint16_t *steps = w.steps_at(p, id[s + AHEAD]);
+    const Steps *steps = rows_of_steps<Steps>(w) + p * w.d.stride + size_t(id[s + AHEAD]) * P;
     const real *x = w.w.at(p, id[s + AHEAD]);
-    for (int l = 0; l < P; l += 64 / int(sizeof(uint16_t))) __builtin_prefetch(steps + l);
+    for (int l = 0; l < P; l += 64 / int(sizeof(Steps))) __builtin_prefetch(steps + l);
     for (int l = 0; l < P; l += 64 / int(sizeof(real))) __builtin_prefetch(x + l);
 }
-template <int inputs> __attribute__((noinline)) void send_spike(const Weights &w, int p, int i, real *rows, int left) {
-    alignas(64) uint16_t own[P];
-    const uint16_t *steps = steps_within(w, p, i, left, own);
+template <int inputs, class Steps> __attribute__((noinline)) void send_spike(const Weights &w, int p, int i, real *rows, int left) {
+    alignas(64) Steps own[P];
+    const Steps *steps = steps_within(w, p, i, left, own);
     const real *x = w.w.at(p, i);
+#pragma GCC unroll 16
+    for (int first = 0; first < P; first += Some<Steps>::N) {
+        const Some<Steps> d(steps + first);
+#pragma GCC unroll 2
+        for (int l = first; l < first + Some<Steps>::N; l += GROUP) {  // four at a time, whose loads are all before their stores
+            real *at[GROUP];
+            quad size = quad_at(x + l);
 #pragma GCC unroll 4
-    for (int l = 0; l < P; l += 4, steps += 4, x += 4, rows += 4) {
-        const Four d(steps);
+            for (int t = 0; t < GROUP; ++t) {
+                at[t] = rows + place<inputs>(d[l - first + t], x[l + t]) + l + t;
+                if (inputs == 2) size[t] = std::abs(size[t]);
+            }
+            size += quad{*at[0], *at[1], *at[2], *at[3]};
 #pragma GCC unroll 4
-        for (int t = 0; t < 4; ++t) rows[place<inputs>(d[t], x[t]) + t] += inputs == 2 ? std::abs(x[t]) : x[t];
+            for (int t = 0; t < GROUP; ++t) *at[t] = size[t];
+        }
     }
 }
 // The sum over the panel's targets of weight times what is in `rows` at the arrival.
-template <int inputs> real error_of_spike(const Weights &w, int p, int i, const real *rows, int left) {
+template <int inputs, class Steps> real error_of_spike(const Weights &w, int p, int i, const real *rows, int left) {
     constexpr int SUMS = 4;
-    alignas(64) uint16_t own[P];
-    const uint16_t *steps = steps_within(w, p, i, left, own);
+    alignas(64) Steps own[P];
+    const Steps *steps = steps_within(w, p, i, left, own);
     const real *x = w.w.at(p, i);
     quad sum[SUMS] = {};
-    for (int l = 0; l < P; l += SUMS * GROUP)
-#pragma GCC unroll 4
-        for (int q = 0; q < SUMS; ++q, steps += GROUP, x += GROUP, rows += GROUP) {
-            const Four d(steps);
-            sum[q] += quad_at(x) * quad{rows[place<inputs>(d[0], x[0])], rows[place<inputs>(d[1], x[1]) + 1],
-                                        rows[place<inputs>(d[2], x[2]) + 2], rows[place<inputs>(d[3], x[3]) + 3]};
+#pragma GCC unroll 16
+    for (int first = 0; first < P; first += Some<Steps>::N) {
+        const Some<Steps> d(steps + first);
+#pragma GCC unroll 2
+        for (int l = first; l < first + Some<Steps>::N; l += GROUP) {
+            auto at = [&](int t) { return rows[place<inputs>(d[l - first + t], x[l + t]) + l + t]; };
+            sum[l / GROUP % SUMS] += quad_at(x + l) * quad{at(0), at(1), at(2), at(3)};
         }
+    }
     const quad all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
     return (all[0] + all[1]) + (all[2] + all[3]);
 }
@@ -86,19 +112,29 @@ template <int inputs> void list_near(Weights &w, int i, int n, size_t stride) {
         if (d < SPAN) w.near[i][next[d]++] = {uint32_t(p * stride + place<inputs>(d, x) + l), x};
     }
 }
+// Those of a spike that is to be sent, or is looked at, soon. A call that only does this, compilers may leave out.
+__attribute__((always_inline)) inline void fetch_near(const Weights &w, int i) {
+    const Near *near = w.near[i].data(), *end = near + w.near[i].size();
+    for (; near < end; near += 64 / sizeof(Near)) __builtin_prefetch(near);
+}
 // How many of them have less than `steps` steps.
 inline uint32_t number_near(const Weights &w, int i, int steps) { return w.near_start[size_t(i) * (SPAN + 1) + steps]; }
 
 // Adds to the errors of spikes whose undelayed arrivals are in steps first to last - 1. Row `rows` of the transport rows is 0,
 // and the last that is looked at.
-template <int inputs>
-void delayed_errors(const Weights &w, int n_panels, const SpikeLists &spikes, int first, int last, Panels transport, int rows, real *error) {
+template <int inputs, class Steps>
+void errors_of_spikes(const Weights &w, int n_panels, const SpikeLists &spikes, int first, int last, Panels transport, int rows, real *error) {
     for (int p = 0; p < n_panels; ++p)
         for (int m = first; m < last; ++m)
             for (uint32_t s = spikes.step_start[m - 1]; s < spikes.step_start[m]; ++s) {
-                fetch_ahead(w, p, spikes.id, s);
-                error[s] += error_of_spike<inputs>(w, p, spikes.id[s], transport.at(p, size_t(m) * inputs), rows - m);
+                fetch_ahead<Steps>(w, p, spikes.id, s);
+                error[s] += error_of_spike<inputs, Steps>(w, p, spikes.id[s], transport.at(p, size_t(m) * inputs), rows - m);
             }
+}
+template <int inputs>
+void delayed_errors(const Weights &w, int n_panels, const SpikeLists &spikes, int first, int last, Panels transport, int rows, real *error) {
+    narrow_enough(w) ? errors_of_spikes<inputs, uint8_t>(w, n_panels, spikes, first, last, transport, rows, error)
+                     : errors_of_spikes<inputs, uint16_t>(w, n_panels, spikes, first, last, transport, rows, error);
 }
 inline void clear_rows(Panels a, int n_panels, int inputs, int first, int last) {
     for (int p = 0; p < n_panels && first < last; ++p) std::fill(a.at(p, size_t(first) * inputs), a.at(p, size_t(last) * inputs), real(0));
@@ -119,12 +155,7 @@ template <int inputs> struct Pending {
             const int rows = std::min(K, k - 1 + std::max(SPAN, w.longest));
             clear_rows(drive, n_panels, inputs, clear, rows);
             clear = std::max(clear, rows);
-            for (int p = 0; p < n_panels; ++p)
-                for (int j = std::max(1, k - SPAN); j < k; ++j)
-                    for (uint32_t s = spikes.step_start[j - 1]; s < spikes.step_start[j]; ++s) {
-                        fetch_ahead(w, p, spikes.id, s);
-                        send_spike<inputs>(w, p, spikes.id[s], drive.at(p, size_t(j - 1) * inputs), K - (j - 1));
-                    }
+            narrow_enough(w) ? send_span<uint8_t>(k) : send_span<uint16_t>(k);
         }
         if (from == to) return;
         until = std::max(until, k + w.longest);
@@ -134,6 +165,17 @@ template <int inputs> struct Pending {
             const Near *near = w.near[spikes.id[s]].data(), *end = near + number_near(w, spikes.id[s], steps);
             for (; near != end; ++near) rows[near->at] += inputs == 2 ? std::abs(near->w) : near->w;
         }
+    }
+
+private:
+    // Those of the span that ends before step k.
+    template <class Steps> void send_span(int k) const {
+        for (int p = 0; p < n_panels; ++p)
+            for (int j = std::max(1, k - SPAN); j < k; ++j)
+                for (uint32_t s = spikes.step_start[j - 1]; s < spikes.step_start[j]; ++s) {
+                    fetch_ahead<Steps>(w, p, spikes.id, s);
+                    send_spike<inputs, Steps>(w, p, spikes.id[s], drive.at(p, size_t(j - 1) * inputs), K - (j - 1));
+                }
     }
 };
 
@@ -157,6 +199,7 @@ template <int inputs> struct Returning {
     void take(int m) const {
         const int steps = std::min(SPAN - m % SPAN, rows - m);
         const real *from = transport.at(0, size_t(m) * inputs);
+        for (uint32_t s = spikes.step_start[std::max(m - 2, 0)]; s < spikes.step_start[m - 1]; ++s) fetch_near(w, spikes.id[s]);
         for (uint32_t s = spikes.step_start[m - 1]; s < spikes.step_start[m]; ++s) {
             const Near *near = w.near[spikes.id[s]].data(), *end = near + number_near(w, spikes.id[s], steps);
             real sum = 0, other = 0;      // two, since one would wait for each of its additions

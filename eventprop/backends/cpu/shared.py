@@ -87,7 +87,7 @@ class SharedEngine(CpuEngine):
         if self._all_here:
             return check(status)
         n = silent.size
-        columns = [result.scores, result.loss[:, None], result.spike_counts, silent[:, None]]
+        columns = [result.scores, result.loss[:, None], result.measured[:, None], result.spike_counts, silent[:, None]]
         told = [np.full((1, column.shape[1]), status, column.dtype) for column in columns]
         rows = np.concatenate(
             [np.concatenate([t, c[own]]).view(np.uint8) for t, c in zip(told, columns, strict=True)], axis=1

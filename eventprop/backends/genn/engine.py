@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import models
-from eventprop.backends import BatchResult
+from eventprop.backends import BatchResult, by_kind
 from eventprop.backends.devices import say_slow
 from eventprop.backends.genn.builder import Dynamic, Layout, constants_of
 from eventprop.backends.genn.built import load
@@ -190,8 +190,9 @@ class GennEngine:
             self._update(parameters, factor, delay_rate)
 
     def _update(self, parameters: Mapping[str, float], factor: float, delay_rate: float) -> None:
+        kinds = by_kind(parameters, delay_rate)
         for name, group in self._made.learning.items():
-            own = {**parameters, "rate": delay_rate} if name.endswith(DELAY) else parameters
+            own = kinds["delays" if name.endswith(DELAY) else "neurons" if "." in name else "weights"]
             for parameter in models.ADAM.parameters:
                 group.set_dynamic_param_value(parameter, float(own[parameter]))
             group.set_dynamic_param_value("factor", factor)
@@ -238,7 +239,7 @@ class GennEngine:
         self._settle()
         random, samples = randomness or Randomness(), np.asarray(samples, np.int64)
         if labels is not None:
-            labels = np.asarray(labels, np.int32)
+            labels = np.asarray(labels, np.float64 if labels.dtype.kind == "f" else np.int32)
         parts = [
             slice(i, min(samples.size, i + self._layout.batch)) for i in range(0, samples.size, self._layout.batch)
         ]
@@ -254,7 +255,7 @@ class GennEngine:
             self._recorder.part = part
             ahead = following if part is parts[-1] else None
             result, shown = self._forward(
-                spikes, samples[part], own, random, first + part.start, samples.size, before, ahead
+                spikes, samples[part], own, random, first + part.start, samples.size, before, ahead, learn
             )
             results.append(result)
             if record is not None:
@@ -351,13 +352,14 @@ class GennEngine:
         averaged: int,
         before: Shown | None,
         ahead: Batch | None = None,
+        learn: bool = False,
     ) -> tuple[BatchResult, Shown]:
         """Present samples, while the batch ``before`` runs backwards, and make the input of the batch ``ahead``."""
         if self.pipeline:
             self._half = 1 - self._half
         with self._counted("input"):
             self._presenter.show(spikes, samples, random, first, self._half)
-        shown = Shown(samples.size, self._half, labels, averaged)
+        shown = Shown(samples.size, self._half, labels, averaged, learn)
         with self._counted("trials"):
             self._trial(shown, before)
             if ahead is not None:  # the device has been told of all steps and is at work on them

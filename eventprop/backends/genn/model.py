@@ -99,6 +99,7 @@ class GennModel:
                 [name, delay.trained, largest(delay, network)] for name, (_, delay) in network.delays.items()
             ],
             "LOSS_TYPE": network.loss.name,
+            "LOSS_WINDOW (steps)": list(network.counted),
             "REG_TYPE": network.regulariser.name,
             "AVG_SNSUM": network.average_counts,
         }

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.long
 HIDDEN = ("LIF", "hetLIF", "ALIF")
 OUTPUT = ("LI", "hetLI", "LIF")
 TIMING = ("grid", "exact")
+LOSSES = [name for name, loss in models.LOSSES.items() if not loss.of_values]  # the data have classes
 SPIKING = {name for name, loss in models.LOSSES.items() if loss.spiking}
 TRAIN_TAU = ("TRAIN_TAU", "TRAIN_TAU_OUTPUT", "TRAIN_TAU_B")
 EXACT_ENGINES = {f"{name}-exact" for name in ("LIF-LI", "hetLIF-hetLI", "ALIF-LI", "hetLIF-LIF", "LIF-LI-taus")}
@@ -52,7 +53,7 @@ def base(small_data: Path) -> dict[str, Any]:
 def combinations() -> Iterator[dict[str, Any]]:
     """All of them, allowed or not."""
     for hidden, output, loss, reg, taus, layers, random, timing in itertools.product(
-        HIDDEN, OUTPUT, models.LOSSES, models.REGULARISERS, (False, True), (1, 2), (False, True), TIMING
+        HIDDEN, OUTPUT, LOSSES, models.REGULARISERS, (False, True), (1, 2), (False, True), TIMING
     ):
         combination = {"HIDDEN_NEURON_TYPE": hidden, "OUTPUT_NEURON_TYPE": output, "LOSS_TYPE": loss, "REG_TYPE": reg}
         combination |= dict.fromkeys(TRAIN_TAU[:2], taus) | {"TRAIN_TAU_B": taus and hidden == "ALIF"}

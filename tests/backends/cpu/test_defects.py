@@ -137,7 +137,7 @@ def test_BUG_7_the_scale_of_the_reference_is_one_number(loss: str) -> None:
     losses = []
     for sign in (1, -1):
         engine.set_weights({**case.weights, "hid_to_out": case.weights["hid_to_out"] + sign * 1e-3 * direction})
-        losses.append(engine.run(case.spikes, case.numbers, case.labels).loss.mean())
+        losses.append(engine.run(case.spikes, case.numbers, case.compared).loss.mean())
     bound = 3e-4 * np.linalg.norm(g) * np.linalg.norm(direction)
     assert abs((losses[0] - losses[1]) / 2e-3 - np.sum(g * direction)) < bound
 
@@ -249,7 +249,7 @@ def test_BUG_14_the_loss_is_that_of_its_own_batch(loss: str) -> None:
     case = random_case(13, "LIF", loss, n=4)
     engine = case.engine()
     first = case.learn(engine)
-    again = engine.run(case.spikes, case.numbers[::-1].copy(), case.labels[::-1].copy())
+    again = engine.run(case.spikes, case.numbers[::-1].copy(), case.compared[::-1].copy())
     assert np.array_equal(again.loss, first.loss[::-1])
     assert first.loss == pytest.approx(case.expected().losses, rel=1e-5)
 

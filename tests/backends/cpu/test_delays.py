@@ -167,6 +167,15 @@ def test_what_arrives_after_the_trial_is_lost(late: int) -> None:
         assert not any(engine.gradients()[name].any() for name in ("hid_to_out", "hid_to_out.delay", "in_to_hid"))
 
 
+def test_delays_that_are_too_long_for_a_byte() -> None:
+    """Fails if what is lost anyway, after 200 steps or after 270, changes a bit: from 256 on, others are read."""
+    case, found = random_case(5, "LIF", sizes=(40, 20), steps=80, dt_ms=0.5, n=2), []
+    for lost in (100.0, 135.0):  # the latter as a byte: 7 ms
+        delays = {name: np.where(d > 15.0, np.float32(lost), d) for name, d in spread(case).items()}
+        found.append(delayed(case, delays, most=150.0).gradients())
+    assert same(*found) and all(g.any() for g in found[0].values())
+
+
 def test_the_delay_line_is_a_special_case() -> None:
     """Fails if a synapse with a delay is not the row of a delay line that comes as late, the others being 0."""
     copies, every = 6, 7

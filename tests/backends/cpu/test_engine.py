@@ -196,7 +196,7 @@ def test_read_out_gradient_is_the_derivative_of_the_loss(loss: str) -> None:
                 holder[key] = holder[key].astype(float) + sign * size * direction
                 engine.set_weights(weights)
                 engine.set_time_constants(taus)
-                losses.append(engine.run(case.spikes, case.numbers, case.labels).loss.mean())
+                losses.append(engine.run(case.spikes, case.numbers, case.compared).loss.mean())
             slope = (losses[0] - losses[1]) / (2 * size)
             scale = np.linalg.norm(g) * np.linalg.norm(direction)
             assert abs(slope - np.sum(g * direction)) < 3e-4 * scale + 1e-4 / size * np.finfo(np.float32).eps, name
