@@ -14,7 +14,7 @@ import numpy as np
 
 from eventprop import files
 
-__all__ = ["Masks", "are_equal", "checked", "drawn", "problems_of", "read", "silenced"]
+__all__ = ["Masks", "are_equal", "check_file", "check_silent", "checked", "drawn", "problems_of", "read", "silenced"]
 
 Masks = Mapping[str, np.ndarray]
 
@@ -73,6 +73,25 @@ def read(path: Path, shapes: Mapping[str, tuple[int, int]] | None = None) -> dic
     except OSError as error:
         raise ValueError(f"MASKS={str(path)!r} cannot be read: {files.why(error)}") from None
     return checked(arrays, shapes, f"MASKS={str(path)!r}")
+
+
+def check_silent(weights: Mapping[str, np.ndarray], masks: Masks) -> None:
+    """Raise ValueError unless weights are 0 where no synapse is; names the synapse population."""
+    for name, mask in masks.items():
+        if number := np.count_nonzero(weights[name][~mask]):
+            raise ValueError(
+                f"weights of {name} are not 0 at {number} synapses that are not there (..._P, MASKS or set_masks)"
+            )
+
+
+def check_file(
+    path: Path, masks: Masks, shapes: Mapping[str, tuple[int, int]], weights: Mapping[str, np.ndarray]
+) -> None:
+    """See that a file's masks fit a network, and its weights them; raise ValueError with the file's name if not."""
+    try:
+        check_silent(weights, checked(masks, shapes))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def problems_of(path: str | None) -> list[str]:

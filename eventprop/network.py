@@ -16,7 +16,7 @@ import numpy as np
 from eventprop import models
 from eventprop.choice import meaning
 from eventprop.derivation import NeuronModel
-from eventprop.masks import Masks, checked, silenced
+from eventprop.masks import Masks, check_silent, checked, silenced
 from eventprop.streams import stream
 
 __all__ = ["TIME_CONSTANTS", "DELAY", "DELAY_SHARED", "Delay", "Network", "Population", "Projection", "Randomness"]
@@ -299,16 +299,8 @@ class Network:
         for name, (_, delay) in self.delays.items():
             if problem := delay.problem(found[name]):
                 raise ValueError(f"{synaptic(name)} {problem}")
-        self.check_silent(found)
+        check_silent(found, self.masks)
         return found
-
-    def check_silent(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Raise ValueError unless weights are 0 where no synapse is; names the synapse population."""
-        for name, mask in self.masks.items():
-            if number := np.count_nonzero(weights[name][~mask]):
-                raise ValueError(
-                    f"{synaptic(name)} are not 0 at {number} synapses that are not there (..._P, MASKS or set_masks)"
-                )
 
     def check_time_constants(self, values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
         """``values`` complete, as arrays ``(size,)`` of the network's precision; a number stands for the same value in

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from eventprop import backends, masks
+from eventprop import backends
 from eventprop.data import targets
 from eventprop.data.alignment import alignment_of
 from eventprop.data.clock import with_clock
@@ -22,15 +21,53 @@ from eventprop.masks import Masks
 from eventprop.network import DELAY, Network, check_names
 from eventprop.parameters.loss_checks import check_targets
 from eventprop.ranks import Ranks
-from eventprop.simulators.records import network_of
-from eventprop.simulators.returned import Gradients, Prediction, TimeConstants
+from eventprop.simulators.records import network_of, with_masks_of
 from eventprop.training.checkpoint import Live
-from eventprop.training.potential import key_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Gradients", "Inspection", "Prediction", "TimeConstants", "engine_with", "with_own"]
+
+TimeConstants = dict[str, dict[str, np.ndarray]]
+
+
+class Prediction(NamedTuple):
+    """Predicted class ``(n,)`` and read-out scores ``(n, classes)`` of each sample.
+
+    The class is -1 where the loss goes by first spikes and no output spiked. Where outputs are compared with values
+    there are no classes (-1), and the scores are what is predicted: of losses of steps their averages, and
+    ``voltages`` has each.
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
+
+
+class _Three(NamedTuple):
+    loss: float
+    grads: dict[str, np.ndarray]
+    time_constants: TimeConstants
+
+
+class Gradients(_Three):
+    """Mean loss over the samples and its derivatives; as a tuple it is ``(loss, grads, time_constants)``.
+
+    Attributes:
+        loss: the mean loss.
+        grads: by every weight, ``(n_pre, n_post)`` for each synapse population.
+        time_constants: by every neuron's time constants, ``(size,)`` for each population and name.
+        delays: by every delay (1 / ms), as ``grads``, of synapse populations that have some.
+    """
+
+    delays: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, loss: float, synaptic: Mapping[str, np.ndarray], time_constants: TimeConstants) -> Gradients:
+        """From what an engine gives: weights and delays under the names that they have there."""
+        made = cls(loss, {name: g for name, g in synaptic.items() if not name.endswith(DELAY)}, time_constants)
+        made.delays = {name.removesuffix(DELAY): g for name, g in synaptic.items() if name.endswith(DELAY)}
+        return made
 
 
 class Inspection(ABC):
@@ -43,9 +80,8 @@ class Inspection(ABC):
     _current: dict[str, np.ndarray] | None = None
     _given_time_constants: TimeConstants | None = None
     _current_time_constants: TimeConstants | None = None
-    _live: Live | None = None
     _given_masks: Masks = MappingProxyType({})
-    _started: tuple[Any, Network] | None = None
+    _live: Live | None = None
 
     @abstractmethod
     def _for_run(self, p: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,12 +97,7 @@ class Inspection(ABC):
 
     def network(self, p: Mapping[str, Any], *, plain: bool = False) -> Network:
         network = network_of(p, self.data.num_channels, self.data.num_classes, plain=plain)
-        for q in network.projections:
-            if q.name in network.masks and not network.masks[q.name].any():
-                share = f"{key_of(q)}_P={p[f'{key_of(q)}_P']:g}"
-                raise ValueError(f"{share} leaves none of the {q.shape[0] * q.shape[1]} synapses of {q.name}")
-        given = masks.read(Path(p["MASKS"]), network.weight_shapes()) if p["MASKS"] else {}
-        return network.with_masks({**network.masks, **given, **self._given_masks})
+        return with_masks_of(p, network, self._given_masks)
 
     def weights(self, live: bool = False) -> dict[str, np.ndarray]:
         """Weights by synapse population, float32 ``(n_pre, n_post)``: of the last training, else as set, else
@@ -84,28 +115,6 @@ class Inspection(ABC):
             ValueError: a synapse population is missing, unknown, misshaped or holds values that are not finite.
         """
         self._set_synaptic("weights", weights, self.weights(), self.delays())
-
-    def masks(self) -> dict[str, np.ndarray]:
-        """Which synapses are there, boolean ``(n_pre, n_post)``, by synapse population, of those that lack some: of the
-        last training, else as set, else as ``MASKS`` has them or as drawn (``..._P``) from ``MODEL_SEED``."""
-        return {name: mask.copy() for name, mask in self._network.masks.items()}
-
-    def set_masks(self, given: Mapping[str, np.ndarray]) -> None:
-        """Let only these synapses be there from now on: the weights of all others are 0 and stay so in training.
-
-        Args:
-            given: boolean ``(n_pre, n_post)`` by synapse population, as :meth:`weights` names them, of some or all; an
-                array that is True everywhere brings all synapses back, those that were silent with a weight of 0.
-
-        Raises:
-            ValueError: a synapse population is unknown, or its mask has another shape or type, or is False everywhere.
-        """
-        new = self._network.with_masks(given).masks
-        network = replace(self._network, masks={**self._network.masks, **new})
-        synaptic = self._current or self._given
-        self._network, self._given_masks, self._started = network, {**self._given_masks, **new}, None
-        if synaptic is not None:
-            self._given_masks, self._given, self._current = network.masks, network.living(synaptic), None
 
     def delays(self, live: bool = False) -> dict[str, np.ndarray]:
         """Delays in ms by synapse population, float32 ``(n_pre, n_post)``, of those that have some: as

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
+from eventprop import masks
 from eventprop.backends import Settings
 from eventprop.data.presentation import SampleSettings
 from eventprop.description import NetworkSettings, describe
+from eventprop.masks import Masks
 from eventprop.network import Network
 from eventprop.reports.recording import RecordingSettings, given_names
 from eventprop.reports.timing import TimingSettings
 from eventprop.training.fluctuation import StartSettings
 from eventprop.training.optimiser import AdamSettings
 from eventprop.training.outputs import FileSettings
+from eventprop.training.potential import key_of
 from eventprop.training.schedule import RateSettings
 from eventprop.training.trainer import LoopSettings
 
-__all__ = ["RECORDS", "Records", "network_of"]
+__all__ = ["RECORDS", "Records", "network_of", "with_masks_of"]
 
 _Record = TypeVar("_Record")
 
@@ -85,6 +89,20 @@ class Records:
 def network_of(p: Mapping[str, Any], num_input: int, num_output: int, *, plain: bool = False) -> Network:
     """The network that resolved parameters ask for; see :func:`eventprop.description.describe`."""
     return describe(_network(p), num_input, num_output, plain=plain)
+
+
+def with_masks_of(p: Mapping[str, Any], network: Network, given: Masks) -> Network:
+    """The network with the masks of the file ``MASKS`` and those that are ``given``, in the place of drawn ones.
+
+    Raises:
+        ValueError: a projection has no synapse at all, or a mask does not fit.
+    """
+    for q in network.projections:
+        if q.name in network.masks and not network.masks[q.name].any():
+            share = f"{key_of(q)}_P={p[f'{key_of(q)}_P']:g}"
+            raise ValueError(f"{share} leaves none of the {q.shape[0] * q.shape[1]} synapses of {q.name}")
+    of_file = masks.read(Path(p["MASKS"]), network.weight_shapes()) if p["MASKS"] else {}
+    return network.with_masks({**network.masks, **of_file, **given})
 
 
 def _of(record: type[_Record], p: Mapping[str, Any], **more: Any) -> _Record:

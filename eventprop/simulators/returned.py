@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from eventprop.network import DELAY
 from eventprop.reports.recording import Recorder
 
-__all__ = ["FoldsResult", "Gradients", "Prediction", "RunResult", "TimeConstants"]
-
-TimeConstants = dict[str, dict[str, np.ndarray]]
+__all__ = ["FoldsResult", "RunResult"]
 
 
 class RunResult(NamedTuple):
@@ -59,41 +55,3 @@ class FoldsResult(NamedTuple):
     def correct_eval(self) -> float:
         """Mean accuracy of the folds on what was left out."""
         return float(np.mean([fold[1] for fold in self.accuracies]))
-
-
-class Prediction(NamedTuple):
-    """Predicted class ``(n,)`` and read-out scores ``(n, classes)`` of each sample.
-
-    The class is -1 where the loss goes by first spikes and no output spiked. Where outputs are compared with values
-    there are no classes (-1), and the scores are what is predicted: of losses of steps their averages, and
-    ``voltages`` has each.
-    """
-
-    classes: np.ndarray
-    scores: np.ndarray
-
-
-class _Three(NamedTuple):
-    loss: float
-    grads: dict[str, np.ndarray]
-    time_constants: TimeConstants
-
-
-class Gradients(_Three):
-    """Mean loss over the samples and its derivatives; as a tuple it is ``(loss, grads, time_constants)``.
-
-    Attributes:
-        loss: the mean loss.
-        grads: by every weight, ``(n_pre, n_post)`` for each synapse population.
-        time_constants: by every neuron's time constants, ``(size,)`` for each population and name.
-        delays: by every delay (1 / ms), as ``grads``, of synapse populations that have some.
-    """
-
-    delays: Mapping[str, np.ndarray]
-
-    @classmethod
-    def of(cls, loss: float, synaptic: Mapping[str, np.ndarray], time_constants: TimeConstants) -> Gradients:
-        """From what an engine gives: weights and delays under the names that they have there."""
-        made = cls(loss, {name: g for name, g in synaptic.items() if not name.endswith(DELAY)}, time_constants)
-        made.delays = {name.removesuffix(DELAY): g for name, g in synaptic.items() if name.endswith(DELAY)}
-        return made

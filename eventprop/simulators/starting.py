@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from eventprop import backends, masks
 from eventprop.data.splits import everything, reduce_classes
 from eventprop.network import Network
@@ -18,7 +20,31 @@ __all__ = ["Starting"]
 
 
 class Starting(Inspection):
-    """The part of a simulator that knows how its weights begin."""
+    """The part of a simulator that knows how its weights begin, and which synapses there are."""
+
+    _started: tuple[Any, Network] | None = None
+
+    def masks(self) -> dict[str, np.ndarray]:
+        """Which synapses are there, boolean ``(n_pre, n_post)``, by synapse population, of those that lack some: of the
+        last training, else as set, else as ``MASKS`` has them or as drawn (``..._P``) from ``MODEL_SEED``."""
+        return {name: mask.copy() for name, mask in self._network.masks.items()}
+
+    def set_masks(self, given: Mapping[str, np.ndarray]) -> None:
+        """Let only these synapses be there from now on: the weights of all others are 0 and stay so in training.
+
+        Args:
+            given: boolean ``(n_pre, n_post)`` by synapse population, as :meth:`weights` names them, of some or all; an
+                array that is True everywhere brings all synapses back, those that were silent with a weight of 0.
+
+        Raises:
+            ValueError: a synapse population is unknown, or its mask has another shape or type, or is False everywhere.
+        """
+        new = self._network.with_masks(given).masks
+        network = replace(self._network, masks={**self._network.masks, **new})
+        synaptic = self._current or self._given
+        self._network, self._given_masks, self._started = network, {**self._given_masks, **new}, None
+        if synaptic is not None:
+            self._given_masks, self._given, self._current = network.masks, network.living(synaptic), None
 
     def _with_masks_of(self, loaded: Loaded, network: Network, p: Mapping[str, Any], *, trained: bool) -> Network:
         """The network with the synapses that a loaded state is of.

@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from eventprop import files, models
-from eventprop.masks import Masks
+from eventprop import files, masks, models
 from eventprop.network import DELAY, PRECISIONS, Network, flat_file, synaptic
 from eventprop.reports.results import Place
 from eventprop.training import journal
@@ -69,9 +68,9 @@ class TrainingState:
         time_constants: those that were drawn, trained or set, by population and name, ``(size,)``; all others
             are those of ``p``.
         mark: where history, collected and recorded arrays are kept; None where they are not.
+        masks: which synapses are there, of synapse populations that lack some.
         live: what training goes on with, where that is not ``weights`` and ``time_constants``.
         done: share of the run's epochs that was over before the last update; not saved.
-        masks: which synapses are there, of synapse populations that lack some.
     """
 
     weights: dict[str, np.ndarray]
@@ -87,9 +86,9 @@ class TrainingState:
     recorded: list[tuple[str, np.ndarray]] = field(default_factory=list)
     time_constants: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     mark: Mark | None = None
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
     live: Live | None = None
     done: float = 0.0
-    masks: dict[str, np.ndarray] = field(default_factory=dict)
 
     def held(self) -> list[TrainingState | Live]:
         """What has weights and time constants: itself and, where there is one, what training goes on with."""
@@ -118,10 +117,10 @@ def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix
     if state.live is not None:
         meta["live"] = state.live.updates
     arrays: dict[str, np.ndarray] = {"meta": np.array(json.dumps(meta))}
-    arrays |= {f"mask/{name}": mask for name, mask in state.masks.items()}
     for prefix, held in zip(("", "live/"), state.held(), strict=False):
         arrays |= {f"{prefix}w/{name}": w for name, w in held.weights.items()}
         arrays |= {f"{prefix}tau/{q}/{n}": a for q, values in held.time_constants.items() for n, a in values.items()}
+    arrays |= {f"mask/{name}": mask for name, mask in state.masks.items()}
     arrays |= {f"{role}/{name}": a for role, values in state.moments.items() for name, a in values.items()}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
@@ -133,8 +132,11 @@ def save(path: Path, state: TrainingState, saved: Mapping[str, Any], flat_prefix
 def checksum(state: TrainingState) -> int:
     """CRC-32 of weights, time constants, live ones as well, and moments."""
     value = 0
-    own = [values for held in state.held() for values in (held.weights, *held.time_constants.values())]
-    for array in (a for values in (*own, *state.moments.values()) for a in values.values()):
+    for held in state.held():
+        for own in (held.weights, *held.time_constants.values()):
+            for array in own.values():
+                value = zlib.crc32(np.ascontiguousarray(array).data, value)
+    for array in (a for own in state.moments.values() for a in own.values()):
         value = zlib.crc32(np.ascontiguousarray(array).data, value)
     return value
 
@@ -255,8 +257,9 @@ def _by_population(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.n
 
 def _number(name: str, value: Any) -> Any:
     """``value``, a number that is finite and, but for some, not negative."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or (value < 0 and name not in _MAY_BE_NEGATIVE):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}")
+    if value < 0 and name not in _MAY_BE_NEGATIVE:
         raise ValueError(f"{name} is {value!r}")
     return value
 
@@ -342,7 +345,7 @@ def _check(path: Path, state: TrainingState, network: Network, to_train: bool) -
     _check_finite(path, moments)
     for held in state.held() if to_train else [state]:
         _check_held(path, held, network)
-        _check_masks(path, state.masks, held.weights, network)
+        masks.check_file(path, state.masks, network.weight_shapes(), held.weights)
 
 
 def _check_held(path: Path, held: TrainingState | Live, network: Network) -> None:
@@ -371,14 +374,6 @@ def _check_delays(paths: Mapping[str, Path], weights: Mapping[str, np.ndarray], 
     for name, (_, delay) in network.delays.items():
         if problem := delay.problem(weights[name]):
             raise ValueError(f"{paths[name]}: {synaptic(name)} {problem} (check {_DELAY_KEYS})")
-
-
-def _check_masks(path: Path, masks: Masks, weights: Mapping[str, np.ndarray], network: Network) -> None:
-    """Masks fit this network, and weights are 0 where they say that no synapse is."""
-    try:
-        network.with_masks(masks).check_silent(weights)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]) -> None:
