@@ -95,9 +95,9 @@ def test_a_check_of_several_keys_waits_for_each() -> None:
         with pytest.raises(ValueError) as error:
             resolve_shd({**p, key: "x"})
         assert str(error.value) == f"{key} must be a number, got 'x'"
-    for key in ("HIDDEN_NEURON_TYPE", "OUTPUT_NEURON_TYPE", "LOSS_TYPE", "SPIKE_TIMING"):
+    for key in ("HIDDEN_NEURON_TYPE", "OUTPUT_NEURON_TYPE", "LOSS_TYPE", "SPIKE_TIMING", "ETA_SCHEDULE"):
         with pytest.raises(ValueError, match=f"^{key}='x' is not one of [^\n]*$"):
-            resolve_shd({"TRAIN_TAU_B": True, **ALIF, key: "x"})
+            resolve_shd({"TRAIN_TAU_B": True, **ALIF, "LABEL_SMOOTHING": 0.1, "LOSS_WINDOW": [0.0, 50.0], key: "x"})
 
 
 @pytest.mark.parametrize(
