@@ -20,7 +20,7 @@ SPARSE: dict[str, Any] = {
     "HIDDEN_HIDDENFWD_P": 0.5,
     "HIDDEN_OUTPUT_P": 0.7,
 }
-SPARSE |= {"NUM_HIDDEN": 30, "REWIRE_SILENT": True}
+SPARSE |= {"NUM_HIDDEN": 30, "REWIRE_SILENT": True, "WEIGHT_DECAY": 0.01, "AVERAGE_WEIGHTS": 0.9}
 
 
 def p(**change: Any) -> dict[str, Any]:
@@ -36,8 +36,8 @@ def trained(**change: Any) -> yinyang:
 
 def silent(mn: yinyang) -> bool:
     """Whether all weights are 0 where no synapse is, and most are not where one is."""
-    weights, there = mn.weights(), mn.masks()
-    return all(not weights[name][~mask].any() and weights[name][mask].all() for name, mask in there.items())
+    found = ((w[name], mask) for w in (mn.weights(), mn.weights(live=True)) for name, mask in mn.masks().items())
+    return all(not w[~mask].any() and w[mask].all() for w, mask in found)
 
 
 def test_drawn_synapses(capsys: pytest.CaptureFixture[str]) -> None:

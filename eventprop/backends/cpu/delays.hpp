@@ -30,7 +30,7 @@ inline quad quad_at(const real *p) {
 inline void put(real *p, quad x) { std::memcpy(p, &x, sizeof x); }
 
 // Compilers take apart what addresses have in common and put it together in the innermost loops; not that of this one.
-template <class T> T *whole(T *p) {
+template <class T> T *in_register(T *p) {
     __asm__("" : "+r"(p));
     return p;
 }
@@ -107,7 +107,7 @@ __attribute__((noinline)) void drive_group(const SpikeLists &spikes, Delays sour
         for (int t = 0; t < GROUP; ++t) {
             const bool negative = inputs == 2 && x[t] < 0;
             size[t] = negative ? -x[t] : x[t];
-            at[t] = whole(reinterpret_cast<char *>(drive) + (late + d[t]) * ROW + (negative * GROUP + t) * sizeof(real));
+            at[t] = in_register(reinterpret_cast<char *>(drive) + (late + d[t]) * ROW + (negative * GROUP + t) * sizeof(real));
         }
         for (const uint16_t *s = step + from, *end = step + to; s < end; ++s) {
             const size_t k = *s * ROW;
@@ -146,7 +146,7 @@ __attribute__((noinline)) void gather_group(const SpikeLists &spikes, Delays sou
         const char *at[GROUP];
         pair sum[GROUP] = {};
         for (int t = 0; t < GROUP; ++t)
-            at[t] = whole(reinterpret_cast<const char *>(pairs) + (late + d[t] + 1) * ROW + ((inputs == 2 && x[t] < 0) * GROUP + t) * sizeof(pair));
+            at[t] = in_register(reinterpret_cast<const char *>(pairs) + (late + d[t] + 1) * ROW + ((inputs == 2 && x[t] < 0) * GROUP + t) * sizeof(pair));
         for (const uint16_t *s = step + from, *end = step + to; s < end; ++s) {
             const size_t k = *s * ROW;
 #pragma GCC unroll 4
