@@ -17,21 +17,18 @@ def neuron_keys(neurons: Iterable[models.Neuron], known: Iterable[str]) -> list[
     names = set(known)
     for neuron in neurons:
         for name, of in neuron.parameters.items():
-            if name.upper() not in names and name.upper() not in keys:
-                sentence = of.sentence or f"Parameter {name} of {neuron.name} neurons."
-                key = of_network(
-                    name.upper(),
-                    "Model",
-                    "float",
-                    of.default,
-                    sentence,
-                    of.unit,
-                    least=of.least,
-                    most=of.most,
-                    above=of.above,
-                )
-                keys[key.name] = key
+            if name.upper() not in names:
+                key = _key_of(name, of, "Model", f"{neuron.name} neurons")
+                keys.setdefault(key.name, key)
     return list(keys.values())
+
+
+def _key_of(name: str, of: models.Parameter, group: str, whose: str) -> Key:
+    """The key of a declared parameter."""
+    sentence = of.sentence or f"Parameter {name} of {whose}."
+    return of_network(
+        name.upper(), group, "float", of.default, sentence, of.unit, least=of.least, most=of.most, above=of.above
+    )
 
 
 def with_own_neurons(keys: Sequence[Key]) -> tuple[Key, ...]:
@@ -62,17 +59,6 @@ def _loss_keys(losses: Iterable[models.Loss], known: Mapping[str, Key]) -> list[
                     f"{there.sentence} Another name would be right"
                 )
             if there is None:
-                sentence = of.sentence or f"Parameter {name} of the loss {loss.name}."
-                key = of_network(
-                    name.upper(),
-                    "Loss",
-                    "float",
-                    of.default,
-                    sentence,
-                    of.unit,
-                    least=of.least,
-                    most=of.most,
-                    above=of.above,
-                )
+                key = _key_of(name, of, "Loss", f"the loss {loss.name}")
                 keys.setdefault(key.name, key)
     return list(keys.values())
