@@ -49,7 +49,10 @@ def checked(given: Any, shapes: Mapping[str, tuple[int, int]] | None, where: str
         raise ValueError(f"{where} must be a dictionary of boolean arrays by synapse population, got {given!r}")
     found = {}
     for name, mask in given.items():
-        array = np.asarray(mask)
+        try:
+            array = np.asarray(mask)
+        except ValueError:
+            raise ValueError(f"{where}: {name} must be a boolean array (n_pre, n_post), and its rows differ") from None
         if shapes is not None and name not in shapes:
             raise ValueError(f"{where} has {name!r}; there are {', '.join(shapes)}")
         if shapes is not None and array.shape != shapes[name]:

@@ -17,7 +17,7 @@ from eventprop.backends.devices import problem_with
 from eventprop.masks import problems_of
 from eventprop.parameters.augmentations import check_augmentation
 from eventprop.parameters.declaration import LARGEST
-from eventprop.parameters.delays import check_delays
+from eventprop.parameters.delays import absent, check_delays
 from eventprop.parameters.layers import values_of
 from eventprop.parameters.loss_checks import check_loss
 from eventprop.parameters.neuron_checks import check_neurons
@@ -47,12 +47,22 @@ def check_together(p: Mapping[str, Any], num_channels: int) -> Problems:
     problems += [problem] if problem else []
     if p.get("TENSORBOARD") and importlib.util.find_spec("tensorboardX") is None:
         problems.append("TENSORBOARD=True needs the package tensorboardX: pip install '.[tensorboard]'")
-    problems += _check_names(p) + problems_of(p.get("MASKS")) + check_neurons(p) + check_delays(p)
+    problems += _check_names(p) + _check_masks(p) + check_neurons(p) + check_delays(p)
     for key in ("SPEAKER_LEFT", "REDUCED_CLASSES"):
         values = p.get(key)
         if values is not None and (not values or len(set(values)) < len(values) or min(values) < 0):
             problems.append(f"{key}={values} must hold different whole numbers from 0, at least one")
     return problems
+
+
+def _check_masks(p: Mapping[str, Any]) -> Problems:
+    """Synapses are left out where there are some, and a file of masks can be read."""
+    sparse = ((f"{prefix}_P", needs) for prefix, needs in absent(p).items())
+    return [
+        f"{key}={p[key]:g} is of synapses that are not there; they need {needs}"
+        for key, needs in sparse
+        if p.get(key, 1.0) < 1.0
+    ] + problems_of(p.get("MASKS"))
 
 
 def _check_names(p: Mapping[str, Any]) -> Problems:

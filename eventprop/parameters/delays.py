@@ -9,7 +9,7 @@ from eventprop.network import DELAY_SHARED
 from eventprop.parameters.belonging import of_learning, of_network
 from eventprop.parameters.declaration import Key
 
-__all__ = ["DELAYS", "PROJECTIONS", "check_delays"]
+__all__ = ["DELAYS", "PROJECTIONS", "absent", "check_delays"]
 
 PROJECTIONS = {
     "INPUT_HIDDEN": "from input to hidden neurons",
@@ -76,15 +76,22 @@ DELAYS = (
 )
 
 
+def absent(p: Mapping[str, Any]) -> dict[str, str]:
+    """Projections that are not there, and which key makes them be."""
+    needed = {}
+    if not p.get("RECURRENT", True):
+        needed["HIDDEN_HIDDEN"] = "RECURRENT=True"
+    if p.get("N_HID_LAYER", 2) == 1:
+        needed["HIDDEN_HIDDENFWD"] = "N_HID_LAYER above 1"
+    return needed
+
+
 def check_delays(p: Mapping[str, Any]) -> list[str]:
     """A line for each thing that is wrong, given keys that are right by themselves."""
     if not {"RECURRENT", "N_HID_LAYER", "TRIAL_MS", "DT_MS", "TRAIN_DELAYS"} <= p.keys():
         return []
-    absent = {
-        "HIDDEN_HIDDEN": "" if p["RECURRENT"] else "RECURRENT=True",
-        "HIDDEN_HIDDENFWD": "" if p["N_HID_LAYER"] > 1 else "N_HID_LAYER above 1",
-    }
-    problems = [line for prefix in PROJECTIONS for line in _of_projection(p, prefix, absent.get(prefix, ""))]
+    needed = absent(p)
+    problems = [line for prefix in PROJECTIONS for line in _of_projection(p, prefix, needed.get(prefix, ""))]
     for name in p["TRAIN_DELAYS"]:
         if name not in PROJECTIONS:
             problems.append(f"TRAIN_DELAYS has {name!r}; there are {', '.join(PROJECTIONS)}")

@@ -80,12 +80,13 @@ def _check_penalty(p: Mapping[str, Any]) -> list[str]:
 
 
 def _check_smoothing(p: Mapping[str, Any]) -> list[str]:
-    """Labels are smoothed where they are: a loss that compares values has none."""
-    if not p.get("LABEL_SMOOTHING") or not meaning("LOSS_TYPE", p["LOSS_TYPE"], models.LOSSES).compare:
+    """Labels are smoothed in cross-entropies: a loss that compares output by output has no share for other classes."""
+    smoothing, loss = p.get("LABEL_SMOOTHING"), p.get("LOSS_TYPE")
+    if not smoothing or loss is None or not meaning("LOSS_TYPE", loss, models.LOSSES).compare:
         return []
     return [
-        f'LABEL_SMOOTHING={p["LABEL_SMOOTHING"]:g} is for losses of classes, and LOSS_TYPE="{p["LOSS_TYPE"]}" compares '
-        "values; 0 would do"
+        f'LABEL_SMOOTHING={smoothing:g} is for cross-entropies, and LOSS_TYPE="{loss}" compares each output by itself; '
+        "0 would do"
     ]
 
 

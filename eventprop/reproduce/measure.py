@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ import numpy as np
 
 from eventprop import files, texts
 from eventprop.data.splits import speakers_of
-from eventprop.network import Network
+from eventprop.simulators.about import num_trained
 
-__all__ = ["FILE", "after", "measured", "num_trained"]
+__all__ = ["FILE", "after", "measured"]
 
 FILE = "measured.json"
 
@@ -58,10 +57,3 @@ def measured(folder: Path) -> dict[str, Any]:
         return {"numbers": numbers, "parameters": int(found["parameters"]), "seconds": float(found["seconds"])}
     except (TypeError, KeyError, AttributeError, ValueError):
         raise ValueError(f"{path} is damaged; delete its folder, and the run is done again") from None
-
-
-def num_trained(network: Network) -> int:
-    """How many numbers training changes: weights, delays, parameters of neurons."""
-    fixed = {name for name, (_, delay) in network.delays.items() if not delay.trained}
-    fixed |= {projection.name for projection in network.projections if not projection.trained}
-    return sum(math.prod(shape) for name, shape in network.trained_shapes().items() if name not in fixed)

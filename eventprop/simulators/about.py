@@ -15,7 +15,7 @@ from eventprop.backends import Engine
 from eventprop.backends.devices import choose
 from eventprop.data.dataset import Dataset
 from eventprop.data.splits import Subset
-from eventprop.network import DELAY
+from eventprop.network import Network
 from eventprop.reports.measures import measure_of
 from eventprop.reports.provenance import machine
 from eventprop.training.trainer import Outcome
@@ -23,7 +23,7 @@ from eventprop.training.trainer import Outcome
 if TYPE_CHECKING:
     from eventprop.simulators.simulator import Simulator
 
-__all__ = ["about_run", "described", "line_of", "with_data", "without_data"]
+__all__ = ["about_run", "described", "line_of", "num_trained", "with_data", "without_data"]
 
 Evaluated = tuple[Subset, Outcome] | None
 
@@ -77,12 +77,10 @@ def described(simulator: Simulator) -> str:
         layers.append((q.name, str(q.size), q.model.name, ", ".join(own), activity.get(q.name, "")))
     synapses = [("synapses", "from", "to", "number", "weights", "delays (ms)")]
     for s in network.projections:
-        late = _spread(delays[s.name]) + "*" * (s.name + DELAY in network.trained_shapes()) if s.name in delays else ""
+        late = "" if s.delay is None else _spread(delays[s.name][there[s.name]]) + "*" * s.delay.trained
         drawn, number = _spread(weights[s.name][there[s.name]]) + "*" * s.trained, int(np.count_nonzero(there[s.name]))
         sparse = f" of {there[s.name].size:,}" if s.name in network.masks else ""
         synapses.append((s.name, s.source, s.target, f"{number:,}{sparse}", drawn, late))
-    trained = sum(math.prod(shape) for shape in network.trained_shapes().values())
-    trained -= sum(int(np.count_nonzero(~there[s.name])) for s in network.projections if s.trained)
     threads = p["NUM_THREADS"] or "all"
     return "\n".join(
         [
@@ -95,11 +93,24 @@ def described(simulator: Simulator) -> str:
             "",
             *_table(synapses),
             "",
-            f"{trained:,} trained parameters (*), {network.precision} precision, batches of {p['N_BATCH']}, engine "
-            f"{choose(p['BACKEND'])} ({threads} threads)",
+            f"{num_trained(network):,} trained parameters (*), {network.precision} precision, batches of "
+            f"{p['N_BATCH']}, engine {choose(p['BACKEND'])} ({threads} threads)",
             _learned(simulator),
         ]
     )
+
+
+def num_trained(network: Network) -> int:
+    """How many numbers training changes: weights and delays of synapses that are there, parameters of neurons; a delay
+    that several synapses share is one."""
+    number = sum(q.size for q in network.populations for _ in q.trained)
+    for s in network.projections:
+        there = network.masks.get(s.name, np.ones(s.shape, bool))
+        number += s.trained * int(np.count_nonzero(there))
+        if s.delay is not None and s.delay.trained:
+            own = {"synapse": there, "source": there.any(1), "target": there.any(0)}[s.delay.per]
+            number += int(np.count_nonzero(own))
+    return number
 
 
 def _learned(simulator: Simulator) -> str:

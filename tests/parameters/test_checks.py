@@ -34,6 +34,11 @@ TOGETHER: list[tuple[dict[str, Any], str]] = [
     ({"TRAIN_TAU": True, "TAU_MEM": 2.0}, "TAU_MEM=2 is below its lower bound MIN_TAU_M=3"),
     ({"TRAIN_TAU_OUTPUT": True, "MIN_TAU_SYN": 6.0}, "TAU_SYN=5 is below its lower bound MIN_TAU_SYN=6"),
     ({**ALIF, "TRAIN_TAU_B": True, "MIN_TAU_B": 101.0}, "TAU_B=100 is below its lower bound MIN_TAU_B=101"),
+    (
+        {"HIDDEN_HIDDEN_P": 0.5, "RECURRENT": [False, False], "N_HID_LAYER": 2},
+        "HIDDEN_HIDDEN_P=0.5 is of synapses that are not there; they need RECURRENT=True",
+    ),
+    ({"HIDDEN_HIDDENFWD_P": 0.5}, "HIDDEN_HIDDENFWD_P=0.5 is of synapses that are not there; they need N_HID_LAYER"),
     ({"TRAIN_TAU_B": True}, 'TRAIN_TAU_B needs HIDDEN_NEURON_TYPE="ALIF", got "LIF"'),
     ({"N_INPUT_DELAY": 1, "INPUT_DELAY": 2.5}, "INPUT_DELAY=2.5 is no whole multiple of DT_MS=1; 2 would be"),
     ({"N_INPUT_DELAY": 1, "INPUT_DELAY": 0.2}, "INPUT_DELAY=0.2 is no whole multiple of DT_MS=1; 1 would be"),
@@ -95,9 +100,9 @@ def test_a_check_of_several_keys_waits_for_each() -> None:
         with pytest.raises(ValueError) as error:
             resolve_shd({**p, key: "x"})
         assert str(error.value) == f"{key} must be a number, got 'x'"
-    for key in ("HIDDEN_NEURON_TYPE", "OUTPUT_NEURON_TYPE", "LOSS_TYPE", "SPIKE_TIMING"):
+    for key in ("HIDDEN_NEURON_TYPE", "OUTPUT_NEURON_TYPE", "LOSS_TYPE", "SPIKE_TIMING", "ETA_SCHEDULE"):
         with pytest.raises(ValueError, match=f"^{key}='x' is not one of [^\n]*$"):
-            resolve_shd({"TRAIN_TAU_B": True, **ALIF, key: "x"})
+            resolve_shd({"TRAIN_TAU_B": True, **ALIF, "LABEL_SMOOTHING": 0.1, "LOSS_WINDOW": [0.0, 50.0], key: "x"})
 
 
 @pytest.mark.parametrize(

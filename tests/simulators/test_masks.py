@@ -80,6 +80,8 @@ def test_masks_that_are_set() -> None:
     assert equal(mn.weights(), {n: np.where(there.get(n, True), w, 0).astype(w.dtype) for n, w in before.items()})
     with pytest.raises(ValueError, match="weights of in_to_hid are not 0 at"):
         mn.set_weights(before)
+    with pytest.raises(ValueError, match=r"in_to_hid must be a boolean array .n_pre, n_post., and its rows differ"):
+        mn.set_masks({"in_to_hid": [[True], [True, False]]})
     mn.train(p())
     assert silent(mn) and equal(mn.masks(), there)
     gradients = mn.gradients(p(), [{"x": [0, 1, 2, 3, 4], "t": [1.0, 5.0, 10.0, 15.0, 20.0]}], [0]).grads

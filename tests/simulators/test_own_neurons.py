@@ -12,6 +12,7 @@ import pytest
 import models
 from eventprop import cli, own_neurons
 from eventprop.__main__ import main as tools
+from eventprop.parameters.shd import resolve_shd
 from simulator_SHD import SHD_model
 
 FILE = """
@@ -169,3 +170,27 @@ def test_in_a_script(small_data: Path) -> None:
     thresholds = mn.time_constants()["hidden0"]["v_thresh"]
     assert thresholds.min() >= np.float32(0.8) and thresholds.max() <= np.float32(1.3) and len(set(thresholds)) > 20
     assert set(mn.time_constants()["hidden0"]) == {"tau_mem", "tau_syn", "v_thresh"}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("alpha", "neuron first: parameter alpha would have the key ALPHA, which is something else: Strength of"),
+        ("eta", "neuron first: parameter eta would have the key ETA, which is something else: Learning rate"),
+        ("dt_ms", "neuron first: parameter dt_ms would have the key DT_MS, which is something else: Time step"),
+        ("leak", "neuron second: parameter leak has another default or other bounds than that of neuron first, and"),
+    ],
+)
+def test_a_parameter_with_the_name_of_another_key(name: str, said: str) -> None:
+    """Fails if it silently takes the other's value: that of the loss, of training, or of another neuron."""
+    for who, default in (("first", 0.5), ("second", 0.7)):
+        models.NEURONS[who] = models.Neuron(
+            who,
+            {**models.LIF.parameters, name: models.Parameter(default)},
+            models.LIF.state,
+            {**models.LIF.dynamics, "V": f"(Isyn - {name} * V) / tau_mem"},
+            models.LIF.threshold,
+            models.LIF.reset,
+        )
+    with pytest.raises(ValueError, match=said):
+        resolve_shd({"HIDDEN_NEURON_TYPE": ["first", "second"], "N_HID_LAYER": 2})

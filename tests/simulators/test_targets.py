@@ -145,7 +145,7 @@ def test_groups_that_are_left_out_and_recordings() -> None:
         (MEANS, {"LOSS_TYPE": "mse", "LOSS_WINDOW": [20, 90]}, r"must end by the end of the trial \(TRIAL_MS="),
         (MEANS, {"LOSS_TYPE": "mse", "LOSS_WINDOW": [20.2, 20.7]}, "must hold the beginning of a step of DT_MS=1"),
         (MEANS, {"LOSS_TYPE": "mse", "LOSS_WINDOW": [30, 20]}, "LOSS_WINDOW must be a list of two numbers"),
-        (MEANS, {"LOSS_TYPE": "mse", "LABEL_SMOOTHING": 0.1}, "is for losses of classes"),
+        (MEANS, {"LOSS_TYPE": "mse", "LABEL_SMOOTHING": 0.1}, "is for cross-entropies"),
         (MEANS, {"LOSS_TYPE": "mse_steps", "SPIKE_TIMING": "exact"}, '"mse_steps" has no closed form within a step'),
         (ABOVE[:, 0], {"LOSS_TYPE": "first_spike", "LOSS_WINDOW": [0, 20]}, "is for losses of voltages"),
     ],

@@ -12,6 +12,7 @@ import pytest
 
 from eventprop.network import Delay
 from eventprop.parameters.shd import resolve_shd
+from eventprop.simulators.about import num_trained
 from eventprop.simulators.records import network_of
 from eventprop.streams import stream
 from simulator_SHD import SHD_model
@@ -247,5 +248,19 @@ def test_initial_delays(per: str) -> None:
     different = {"synapse": 3000, "source": 60, "target": 50}[per]
     assert d.min() == 0.0 and different * 0.7 < len(np.unique(d)) <= different
     assert np.median(d) == pytest.approx(5.0, abs=1.5)
+    there = np.arange(3000).reshape(60, 50) % 7 == 0
+    there[:, 3] = there[4] = False
+    synapses = 60 * 50 + 50 * 20 + np.count_nonzero(there) - there.size
+    ways = {"synapse": np.count_nonzero(there), "source": 59, "target": 49}
+    sparse = {"MODEL_SEED": 1, "NUM_HIDDEN": 50, "DELAY_PER": per, **keys}
+    for train, number in (([], synapses), (["INPUT_HIDDEN"], synapses + ways[per])):
+        assert (
+            num_trained(
+                network_of(resolve_shd(sparse | {"TRAIN_DELAYS": train}), 60, 20).with_masks({"in_to_hid": there})
+            )
+            == number
+        )
+    fixed = network_of(resolve_shd(sparse | {"TRAIN_W": False, "TRAIN_TAU": True}), 60, 20)
+    assert num_trained(fixed) == 50 * 20 + 2 * 50
     uniform = Delay(0.0, 0.0, (10.0, 20.0), 30.0, True, per).drawn(stream(1, "delays", "x"), (60, 50))
     assert 10.0 <= uniform.min() < 11.0 and 19.0 < uniform.max() <= 20.0

@@ -114,7 +114,8 @@ def load_library(source: str) -> ctypes.CDLL:
     """The library built from ``source``, compiled unless it is in the cache.
 
     Raises:
-        CompilerError: it is not there, and there is no compiler, or it failed; the message ends with what it printed.
+        CompilerError: it is not there, and there is no compiler, or it failed; the message ends with what it
+            printed, from its first error on.
     """
     headers = [h.read_bytes() for h in sorted(Path(__file__).parent.glob("*.hpp"))]
     place = cache_folder() / f"engine_{_digest(source, *headers, _processor(), *_FLAGS, size=24)}"
@@ -211,7 +212,9 @@ def _call(command: list[str], result: Path) -> None:
         done = run(command, result.parent)
     except OSError as error:
         raise CompilerError(f"the compiler {command[0]} cannot be run: {error.strerror or error}") from None
-    printed = done.stdout.strip()[-4000:]
+    said = done.stdout.strip()
+    first = said.find("error:")  # what follows from it are often many more
+    printed = said[-4000:] if first < 0 else said[said.rfind("\n", 0, first) + 1 :][:4000]
     if done.returncode:
         raise CompilerError(f"{command[0]} could not build the CPU engine:\n{printed}")
     if not result.exists():

@@ -156,6 +156,7 @@ def test_names_of_compilers(cxx: str, monkeypatch: pytest.MonkeyPatch) -> None:
             r"built cannot be loaded: .*CXX must name a compiler for C\+\+",
         ),
         (r"printf 'bad \377 \200' >&2; exit 1", r"(?s)could not build the CPU engine:.*bad"),
+        ("echo x; echo 'a.cpp: error: first'; yes more | head -n 2000; exit 1", "engine:\na.cpp: error: first\nmore\n"),
         ("kill -KILL $$", "could not build the CPU engine"),
     ],
 )
