@@ -51,8 +51,8 @@ import importlib
 import sys
 from dataclasses import replace
 
-from eventprop.declarations import Neuron, Neurons, Optimiser, Parameter, Regulariser
-from eventprop.losses import Loss, Losses
+from eventprop.declarations import Named, Neuron, Optimiser, Parameter, Regulariser
+from eventprop.losses import Loss
 
 __all__ = ["ADAM", "ALIF", "LI", "LIF", "LOSSES", "LOSSES_ON_BOARD", "NEURONS", "ON_BOARD", "REGULARISERS", "Loss"]
 __all__ += ["Neuron", "Optimiser", "Parameter", "Regulariser"]
@@ -248,10 +248,10 @@ COBA = Neuron(
     hard="As LIF; where much inhibition shunts, spikes graze more often. A weight that passes 0 changes its kind.",
 )
 
-NEURONS = Neurons(LIF, ALIF, LI, ALPHA, REFRACTORY, ADAPTIVE, RESONATE, QIF, EIF, ADEX, IZHIKEVICH, COBA)
+NEURONS = Named("NEURONS", LIF, ALIF, LI, ALPHA, REFRACTORY, ADAPTIVE, RESONATE, QIF, EIF, ADEX, IZHIKEVICH, COBA)
 """Neurons by name; another one is ``NEURONS["mine"] = Neuron(...)``."""
 
-ON_BOARD = tuple(NEURONS)
+ON_BOARD = NEURONS.on_board
 
 
 _SIMPLE_JUMP = "lambda_V -= (spike_count > nu_upper ? lbd_upper : lbd_lower) * (spike_count - nu_upper) / batch;"
@@ -295,7 +295,8 @@ def _first_spike_loss(name: str, parameters: tuple[str, ...], penalty: str, slop
 # Whether V falls after its maximum, seen one step later.
 _FALLS = "falls = step == max_step + 1.0 ? (Isyn < max_V ? 1.0 : 0.0) : falls;"
 
-LOSSES = Losses(
+LOSSES = Named(
+    "LOSSES",
     *(
         _sum_loss("sum", "1.0"),
         _sum_loss("sum_weigh_linear", "1.0 - x"),
@@ -333,13 +334,13 @@ LOSSES = Losses(
         ),
         _mean_square_error("mse", "Mean square error of the time averages of the voltages."),
         _mean_square_error("mse_steps", "Mean square error of the voltages at each step.", per_step=True),
-    )
+    ),
 )
 """Losses by name; another one is ``LOSSES["mine"] = Loss(...)``. Cross-entropies of the softmax over (weighted) time
 averages of the output voltages, over their maxima, over minus the first spike times, and the time average of the
 voltages' own cross-entropy; mean square errors of voltages."""
 
-LOSSES_ON_BOARD = tuple(LOSSES)
+LOSSES_ON_BOARD = LOSSES.on_board
 
 REGULARISERS: dict[str, Regulariser] = {
     regulariser.name: regulariser

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from eventprop.grammar import check_name, parsed
 
-__all__ = ["METHODS", "Neuron", "Neurons", "Optimiser", "Parameter", "Regulariser"]
+__all__ = ["METHODS", "Named", "Neuron", "Optimiser", "Parameter", "Regulariser"]
 
 
 @dataclass(frozen=True)
@@ -125,18 +125,27 @@ class Neuron:
         _check_step(self, who)
 
 
-class Neurons(dict[str, Neuron]):
-    """Neurons by name; one that is put in has the name under which it is put."""
+_Declaration = TypeVar("_Declaration", bound=Any)
 
-    def __init__(self, *neurons: Neuron) -> None:
-        super().__init__()
-        for neuron in neurons:
-            self[neuron.name] = neuron
 
-    def __setitem__(self, name: str, neuron: Neuron) -> None:
-        if not isinstance(neuron, Neuron):
-            raise ValueError(f"NEURONS[{name!r}] must be a Neuron, got {neuron!r}")
-        super().__setitem__(name, neuron if neuron.name == name else replace(neuron, name=name))
+class Named(dict[str, _Declaration], Generic[_Declaration]):
+    """Declarations; one that is put in has the name under which it is put.
+
+    Args:
+        called: what this is called, for messages.
+        on_board: what there is from the beginning, and stays: a run's files have declarations of other names alone.
+    """
+
+    def __init__(self, called: str, *on_board: _Declaration) -> None:
+        super().__init__({declared.name: declared for declared in on_board})
+        self.called, self.on_board, self.kind = called, tuple(self), type(on_board[0])
+
+    def __setitem__(self, name: str, declared: _Declaration) -> None:
+        if not isinstance(declared, self.kind):
+            raise ValueError(f"{self.called}[{name!r}] must be a {self.kind.__name__}, got {declared!r}")
+        if name in self.on_board:
+            raise ValueError(f"{self.called}[{name!r}] is on board and stays as it is; another name would be right")
+        super().__setitem__(name, declared if declared.name == name else replace(declared, name=name))
 
 
 METHODS = ("exponential_euler", "rk2", "rk4")

@@ -8,13 +8,13 @@ the adjoints is written beside the declarations on board, and derived for those 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 from eventprop.declarations import Parameter
 from eventprop.grammar import check_name, parsed
 from eventprop.snippets import names_in
 
-__all__ = ["DECLARED", "KEYS_OF_OLD", "TARGETS", "Loss", "Losses"]
+__all__ = ["DECLARED", "KEYS_OF_OLD", "TARGETS", "Loss"]
 
 TARGETS = ("class", "value")
 """What a loss compares with: the class of a sample or of a step, or a value for each output."""
@@ -124,20 +124,6 @@ DECLARED = ("parameters", "weight", "target", "compare", "per_step", "score", "p
 """What losses of one's own are declared by."""
 
 _DEFAULT = {f.name: f.default for f in fields(Loss)}
-
-
-class Losses(dict[str, Loss]):
-    """Losses by name; one that is put in has the name under which it is put."""
-
-    def __init__(self, *losses: Loss) -> None:
-        super().__init__()
-        for loss in losses:
-            self[loss.name] = loss
-
-    def __setitem__(self, name: str, loss: Loss) -> None:
-        if not isinstance(loss, Loss):
-            raise ValueError(f"LOSSES[{name!r}] must be a Loss, got {loss!r}")
-        super().__setitem__(name, loss if loss.name == name else replace(loss, name=name))
 
 
 def _check(loss: Loss, who: str) -> None:

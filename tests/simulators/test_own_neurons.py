@@ -194,3 +194,14 @@ def test_a_parameter_with_the_name_of_another_key(name: str, said: str) -> None:
         )
     with pytest.raises(ValueError, match=said):
         resolve_shd({"HIDDEN_NEURON_TYPE": ["first", "second"], "N_HID_LAYER": 2})
+
+
+def test_what_is_on_board_stays() -> None:
+    """Fails if another "LIF" or "sum" trains, of which no file of a run would say anything."""
+    for there, name in ((models.NEURONS, "LIF"), (models.LOSSES, "sum")):
+        before = there[name]
+        with pytest.raises(ValueError, match=rf"S\['{name}'\] is on board and stays as it is; another name would be"):
+            there[name] = before
+        with pytest.raises(ValueError, match=r"S\['x'\] must be a (Neuron|Loss), got 3"):
+            there["x"] = 3
+        assert there[name] is before and "x" not in there
