@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eventprop import description, models
+from eventprop.choice import meaning
 from eventprop.derivation.values import evaluate
 from eventprop.heterogeneity import DISTRIBUTIONS, draws_of
 from eventprop.parameters.layers import each_layer
@@ -24,7 +25,8 @@ def check_neurons(p: Mapping[str, Any]) -> Problems:
     if not {"HIDDEN_NEURON_TYPE", "LOSS_TYPE", "OUTPUT_NEURON_TYPE", "N_HID_LAYER"} <= p.keys():
         return []
     known = description.hidden_neurons()
-    hidden = [known[kind][0] for kind in each_layer(p["HIDDEN_NEURON_TYPE"], p["N_HID_LAYER"])]
+    kinds = each_layer(p["HIDDEN_NEURON_TYPE"], p["N_HID_LAYER"])
+    hidden = [meaning("HIDDEN_NEURON_TYPE", kind, known)[0] for kind in kinds]
     try:
         output = description.output_neuron(p["OUTPUT_NEURON_TYPE"], models.LOSSES[p["LOSS_TYPE"]])[0]
     except ValueError:

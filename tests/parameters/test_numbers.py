@@ -134,7 +134,7 @@ def extremes(key: Key) -> Iterator[float]:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of networks in which nothing spikes
-@pytest.mark.parametrize("base", [EVERYTHING, EXACT], ids=["grid", "exact"])
+@pytest.mark.parametrize("base", [EVERYTHING, pytest.param(EXACT, marks=pytest.mark.long)], ids=["grid", "exact"])
 @pytest.mark.parametrize("key", FLOATS, ids=lambda key: key.name)
 def test_every_number_at_its_extremes(key: Key, base: dict[str, Any]) -> None:
     """Fails if a number that is declared valid makes results that are not finite, or is an error that does not name it,

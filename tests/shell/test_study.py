@@ -74,7 +74,9 @@ def test_a_study_closes_its_file(small_data: Path, monkeypatch: pytest.MonkeyPat
             connection.execute("SELECT 1")
 
 
-@pytest.mark.parametrize("how", ["no database", "damaged", "a folder"])
+@pytest.mark.parametrize(
+    "how", ["damaged", *(pytest.param(how, marks=pytest.mark.long) for how in ("no database", "a folder"))]
+)
 def test_a_study_that_is_damaged(how: str, small_data: Path, capsys: Any) -> None:
     """One line that names the file; nothing is written over it."""
     pytest.importorskip("optuna")
@@ -106,7 +108,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "change", [c if n in (0, 3) else pytest.param(c, marks=pytest.mark.long) for n, c in enumerate(CHANGES)]
+)
 def test_a_study_that_is_changed_inside(change: str, small_data: Path, capsys: Any) -> None:
     """A line that names the file and what is wrong in it, where Optuna itself says nothing."""
     pytest.importorskip("optuna")

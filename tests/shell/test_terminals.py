@@ -133,7 +133,7 @@ def test_outputs_that_are_closed() -> None:
 BACKENDS = ["module://matplotlib_inline.backend_inline", "module://nowhere", "inline", "tkagg", "nonsense"]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [BACKENDS[0], *(pytest.param(b, marks=pytest.mark.long) for b in BACKENDS[1:])])
 def test_no_backend_of_matplotlibs_is_needed(backend: str) -> None:
     """A notebook's shell commands get its MPLBACKEND, without the package it is from."""
     done = shell("train", *SMALL, "N_VALIDATE=20", MPLBACKEND=backend)

@@ -156,7 +156,7 @@ def test_threads_change_no_bit(loss: str) -> None:
         assert all(np.array_equal(found[name], g) for name, g in first.items())
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("dropout", [pytest.param(0.0, marks=pytest.mark.long), 0.3])
 def test_gradient_is_the_derivative_of_the_loss(dropout: float) -> None:
     """Finite differences of the engine's own loss: fails if a dropped spike does more or less than to reset its
     neuron."""

@@ -27,7 +27,7 @@ def partly(q: Population) -> Population:
     return replace(q, parameters=values, trained=tuple(n for n in q.model.parameters if n in trained))
 
 
-@pytest.mark.parametrize("timing", ["grid", "exact", "substep"])
+@pytest.mark.parametrize("timing", ["grid", "exact", pytest.param("substep", marks=pytest.mark.long)])
 def test_layers_may_differ(timing: str) -> None:
     """Fails if code that is made for one layer runs another one: spikes, gradients and updates must be those of a
     network whose layers are alike, of the same values."""

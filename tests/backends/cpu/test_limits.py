@@ -169,7 +169,7 @@ def test_no_memory_for_an_engine() -> None:
 
 
 @FORK
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_an_engine_in_a_forked_process(threads: int) -> None:
     """Fails if the child waits for the parent's threads: when it uses the engine, deletes it, used or not, or ends; in
     its own children likewise; or if the parent's engine is worse for it."""
