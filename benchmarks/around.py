@@ -36,6 +36,7 @@ from eventprop.simulators import simulator
 from eventprop.simulators.recipes import load_recipe
 from eventprop.simulators.registry import find
 from eventprop.training import trainer
+from eventprop.training.outcome import Outcome
 from eventprop.training.outputs import Outputs
 
 
@@ -148,8 +149,9 @@ def watched(watch: Watch, model: type, stack: contextlib.ExitStack) -> None:
     calls: list[tuple[Any, str, str]] = [(CpuEngine, name, "call") for name in ("run", "gradient_norm", "update")]
     calls += [(trainer, "evaluate", EVALUATION), (Presentation, "_changed", "presenting")]
     calls += [(Preparation, name, "presenting") for name in ("training", "evaluation")]
-    names = ("_said", "_take", "_outcome", "epoch_record", "collect", "silent_neurons", "warn_of_silence")
+    names = ("_said", "_take", "epoch_record", "collect", "silent_neurons", "warn_of_silence")
     calls += [(trainer, name, "records") for name in names]
+    calls += [(Outcome, "of", "records")]
     calls += [(Recorder, name, "records") for name in ("wanted", "take")]
     calls += [(Outputs, name, "files") for name in ("begin", "epoch", "finish")]
     calls += [(Progress, name, "progress") for name in ("running", "epoch", "tell")]

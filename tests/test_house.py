@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import importlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from simulator_yinyang import yinyang
 from tests.support.places import ROOT
 
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -162,3 +165,11 @@ def test_no_simulator_repeats_another(pair: tuple[Path, Path]) -> None:
     for i in range(len(ours) - size + 1):
         run = tuple(line for _, line in ours[i : i + size])
         assert run not in there, f"{pair[0].name}:{ours[i][0]} and {pair[1].name}:{there[run]} have {size} equal lines"
+
+
+def test_what_is_profiled_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if a function that ``benchmarks/around.py`` watches has another name by now."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    around = importlib.import_module("around")
+    with contextlib.ExitStack() as stack:
+        around.watched(around.Watch(), yinyang, stack)
