@@ -87,7 +87,7 @@ ROOMS = (
     Room(
         "models.py",
         "neurons, losses, optimiser as declared",
-        ("models.py", "eventprop/models.py", "eventprop/own_neurons.py", "eventprop/own_losses.py"),
+        ("models.py", "eventprop/models.py", "eventprop/own_*.py"),
         0.5,
         1.0,
     ),

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from eventprop import models
-from eventprop.declarations import Neuron, Parameter
+from eventprop.declarations import Neuron
+from eventprop.own_declarations import parameters_of, plain_parameters, take_over
 from eventprop.texts import read_text
 
 __all__ = ["load_file", "plain", "register", "used"]
@@ -58,10 +59,7 @@ def plain(neuron: Neuron) -> dict[str, Any]:
     """A declaration as JSON has it, without what is as it is by default."""
     default = {f.name: f.default for f in fields(Neuron)}
     found = {name: value for name, value in asdict(neuron).items() if name != "name" and value != default.get(name)}
-    found["parameters"] = {
-        name: {key: value for key, value in asdict(of).items() if value not in (None, "")}
-        for name, of in neuron.parameters.items()
-    }
+    found["parameters"] = plain_parameters(neuron.parameters)
     found["input"] = list(neuron.input) if isinstance(neuron.input, tuple) else neuron.input
     return {name: value for name, value in found.items() if value != {}}
 
@@ -72,18 +70,7 @@ def register(declared: Any) -> None:
     Raises:
         ValueError: one is wrong, or another neuron has its name.
     """
-    if not isinstance(declared, Mapping):
-        raise ValueError(f"NEURONS must be a dictionary of declarations, got {declared!r}")
-    for name, given in declared.items():
-        neuron = _neuron(name, given)
-        there = models.NEURONS.get(name)
-        if there is None:
-            models.NEURONS[name] = neuron
-        elif plain(there) != plain(neuron):
-            raise ValueError(
-                f"NEURONS has a declaration of {name!r} that is not that of models.NEURONS; give one of them another "
-                "name"
-            )
+    take_over(declared, models.NEURONS, _neuron, lambda old, new: plain(old) == plain(new))
 
 
 def _neuron(name: str, given: Any) -> Neuron:
@@ -91,19 +78,14 @@ def _neuron(name: str, given: Any) -> Neuron:
     if not isinstance(given, Mapping) or not set(given) <= set(names):
         raise ValueError(f"NEURONS: {name} must be a dictionary with {', '.join(names)}, got {given!r}")
     values = dict(given)
-    own = [f.name for f in fields(Parameter)]
     parameters = values.pop("parameters", {})
     if not isinstance(parameters, Mapping):
         raise ValueError(f"NEURONS: parameters of {name} must be a dictionary, got {parameters!r}")
-    for parameter, of in parameters.items():
-        if not isinstance(of, Mapping) or "default" not in of or not set(of) <= set(own):
-            raise ValueError(f"NEURONS: parameter {parameter} of {name} must be a dictionary with {', '.join(own)}")
     if isinstance(values.get("input"), list):
         values["input"] = tuple(values["input"])
     values["adjoints"] = {x: tuple(how) for x, how in values.get("adjoints", {}).items()}
     try:
-        made = {n: Parameter(**of) for n, of in parameters.items()}
-        return Neuron(name=name, parameters=made, **values)
+        return Neuron(name=name, parameters=parameters_of("NEURONS", name, parameters), **values)
     except (TypeError, AttributeError) as error:
         raise ValueError(f"NEURONS: {name}: {error}") from None
 

@@ -6,11 +6,12 @@ import codecs
 import contextlib
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import ParamSpec
 
-__all__ = ["blame", "entry", "note", "prepare", "spoken"]
+__all__ = ["blame", "entry", "note", "prepare", "spoken", "stoppable"]
 
 _BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ends
 _ERRORS = "eventprop.spelt"
@@ -90,6 +91,28 @@ def blame(error: BaseException) -> None:
         raise error
     if isinstance(error, OSError) and error.errno is not None and error.filename is None:
         print(flush=True)  # fails once more
+
+
+def stoppable(name: str, command: Callable[[], int], wrong: int) -> int:
+    """The exit status of a command of many runs, which goes on where it was when it is given again.
+
+    Args:
+        name: of the command, for messages.
+        wrong: the status where it cannot be done, which is told; 130 where it was stopped, by SIGTERM as by Ctrl-C.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return command()
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        blame(error)
+        for line in str(error).split("\n"):
+            print(f"{name}: error: {line}", file=sys.stderr)
+        return wrong
+    except KeyboardInterrupt:
+        print(f"\n{name}: stopped; the same command goes on", file=sys.stderr)
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _spelt(error: UnicodeError) -> tuple[bytes | str, int]:

@@ -32,7 +32,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("eventprop/network.py", "eventprop/description.py", "eventprop/heterogeneity.py", "eventprop/masks.py"),
         "eventprop/data/*",
     ),
-    "models": ("models.py", "eventprop/models.py", "eventprop/own_neurons.py", "eventprop/own_losses.py"),
+    "models": ("models.py", "eventprop/models.py", "eventprop/own_*.py"),
     "derivation": ("eventprop/derivation/*",),
     "the ground": (
         *("eventprop/__init__.py", "eventprop/choice.py", "eventprop/files.py", "eventprop/streams.py"),
@@ -173,3 +173,13 @@ def test_what_is_profiled_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     around = importlib.import_module("around")
     with contextlib.ExitStack() as stack:
         around.watched(around.Watch(), yinyang, stack)
+
+
+def test_names_of_modules_that_python_does_not_know_have_no_two_underscores() -> None:
+    """Fails if ``__all__`` is misspelt, which hides nothing and says nothing."""
+    known = {"__all__", "__version__"}
+    for path in sources():
+        for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            names = {target.id for target in targets if isinstance(target, ast.Name) and target.id.startswith("__")}
+            assert names <= known, f"{path}: {', '.join(names - known)}"

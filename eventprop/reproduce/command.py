@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import fnmatch
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from eventprop.scans import points, pool
 from eventprop.scans.run import FAILED, FINISHED, log_path, status
 from eventprop.simulators import measured, recipes
 from eventprop.simulators.measured import Entry, Table
-from eventprop.terminal import blame
+from eventprop.terminal import stoppable
 
 __all__ = ["main"]
 
@@ -37,19 +36,7 @@ class Task:
 def main(options: argparse.Namespace) -> int:
     """Run numbers of the table again and compare; the exit status: 0 if none has moved, 1 if one has, if a run has
     failed or nothing could be compared, 2 where the command or the table is wrong, 130 where it was stopped."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return _reproduce(options)
-    except (ValueError, OSError) as error:
-        blame(error)
-        for line in str(error).split("\n"):
-            print(f"reproduce: error: {line}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nreproduce: stopped; the same command goes on", file=sys.stderr)
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return stoppable("reproduce", lambda: _reproduce(options), wrong=2)
 
 
 def _reproduce(options: argparse.Namespace) -> int:

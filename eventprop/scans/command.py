@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +16,7 @@ from eventprop.reports.pictures import attempt
 from eventprop.scans import points, pool, reader, run, table
 from eventprop.scans.points import Run
 from eventprop.scans.spec import Scan
-from eventprop.terminal import blame
+from eventprop.terminal import stoppable
 
 __all__ = ["main"]
 
@@ -27,19 +25,7 @@ _MARKER = "scan.toml"  # makes a folder a scan's
 
 def main(options: argparse.Namespace) -> int:
     """Run a scan; the exit status: 1 where a run has failed or the file is wrong, 130 where it was stopped."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return _scan(options)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        blame(error)
-        for line in str(error).split("\n"):
-            print(f"scan: error: {line}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nscan: stopped; the same command goes on", file=sys.stderr)
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return stoppable("scan", lambda: _scan(options), wrong=1)
 
 
 def _scan(options: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ class Average:
         self._every = max(1, round(1.0 / (1.0 - decay) / _READINGS))
         self._updates = self.live.updates if decay and self.live is not None else 0
         self._since = 0
-        self._weights = {name: w.copy() for name, w in state.weights.items()}
+        self._weights = {name: w.copy() for name, w in state.weights.items()} if decay else {}
         self._time_constants: _TimeConstants = {}
 
     def begin(self, engine: Engine) -> None:

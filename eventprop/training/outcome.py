@@ -10,6 +10,7 @@ import numpy as np
 from eventprop.backends import BatchResult
 from eventprop.data.presentation import Presentation
 from eventprop.data.splits import Subset
+from eventprop.data.targets import are_values
 
 __all__ = ["Outcome"]
 
@@ -33,7 +34,7 @@ class Outcome:
     @property
     def accuracy(self) -> float:
         """Share of samples, or of their steps, whose class is right; not a number where there are none."""
-        return float("nan") if self.labels.dtype.kind == "f" else self.mean
+        return float("nan") if are_values(self.labels) else self.mean
 
     @property
     def mean(self) -> float:

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from eventprop import models
+from eventprop.data.targets import are_classes, are_values
 from eventprop.network import Network
 
-__known_ = [
+__all__ = [
     "BACKWARD",
     "FORWARD",
     "WHOLE",
@@ -80,14 +81,14 @@ class Compared(NamedTuple):
     def of(cls, given: np.ndarray | None) -> Compared:
         if given is None:
             return cls(None, None)
-        if given.dtype.kind == "f":
+        if are_values(given):
             return cls(None, np.ascontiguousarray(given, dtype=np.float64))
         return cls(np.ascontiguousarray(given, dtype=np.int32), None)
 
     @property
     def classes(self) -> np.ndarray | None:
         """The class of each sample, where each has one."""
-        return self.labels if self.labels is not None and self.labels.ndim == 1 else None
+        return self.labels if self.labels is not None and are_classes(self.labels) else None
 
     @property
     def steps(self) -> int:

@@ -27,6 +27,7 @@ from eventprop.backends.genn.model import GennModel, preferences
 from eventprop.backends.genn.presenting import Presenter
 from eventprop.backends.genn.recorder import Recorder
 from eventprop.backends.genn.scoring import Scorer, Shown
+from eventprop.data import targets
 from eventprop.data.presentation import Batch
 from eventprop.data.spikes import SpikeSet
 from eventprop.network import DELAY, Network, Population, Randomness
@@ -239,7 +240,7 @@ class GennEngine:
         self._settle()
         random, samples = randomness or Randomness(), np.asarray(samples, np.int64)
         if labels is not None:
-            labels = np.asarray(labels, np.float64 if labels.dtype.kind == "f" else np.int32)
+            labels = np.asarray(labels, np.float64 if targets.are_values(labels) else np.int32)
         parts = [
             slice(i, min(samples.size, i + self._layout.batch)) for i in range(0, samples.size, self._layout.batch)
         ]

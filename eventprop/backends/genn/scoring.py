@@ -9,6 +9,7 @@ import numpy as np
 
 from eventprop.backends import BatchResult
 from eventprop.backends.genn.memory import Memory
+from eventprop.data import targets
 from eventprop.derivation.values import evaluate
 from eventprop.snippets import added
 
@@ -87,20 +88,16 @@ class Scorer:
         half = self.memory.array("output", "weights").reshape(-1, self.network.num_steps)
         first = shown.half * self.layout.batch if len(half) > 1 else 0
         for i, (voltages, told) in enumerate(zip(self._voltages(shown), shown.labels, strict=True)):
-            v, own = voltages[counted], told[counted] if self._has_steps(shown.labels) else told
+            v, own = voltages[counted], told[counted] if targets.of_steps(shown.labels) else told
             weights = half[first + i if len(half) > 1 else 0, counted]
             loss[i] = np.mean(weights * self._compared(v, own, self._smoothing(shown))[0])
             measured[i] = np.mean(_measured(v, own, v.argmax(axis=1)))
-        if shown.labels.ndim == 1:
+        if targets.are_classes(shown.labels):
             measured = _measured(np.zeros(0), shown.labels, predictions)
         return loss, measured
 
     def _smoothing(self, shown: Shown) -> float:
         return self.network.label_smoothing if shown.learn else 0.0
-
-    @staticmethod
-    def _has_steps(labels: np.ndarray) -> bool:
-        return labels.ndim == (3 if labels.dtype.kind == "f" else 2)
 
     def _compared(self, y: np.ndarray, told: np.ndarray, smoothing: float) -> tuple[np.ndarray, np.ndarray]:
         """The loss of each row of ``y``, scores or voltages, and minus its derivative by them.
@@ -112,7 +109,7 @@ class Scorer:
         loss = self.network.loss
         if not loss.compare:
             return _cross_entropy(y, told, smoothing)
-        values = told if told.dtype.kind == "f" else np.arange(y.shape[1]) == np.asarray(told)[..., None]
+        values = told if targets.are_values(told) else np.arange(y.shape[1]) == np.asarray(told)[..., None]
         names = {"y": y, "target": values.astype(np.float64)}
         of_each = np.broadcast_to(self._of_loss(loss.compare, **names), y.shape)
         return of_each.mean(axis=1), -np.broadcast_to(self._of_loss(loss.slope, **names), y.shape) / y.shape[1]
@@ -150,11 +147,11 @@ class Scorer:
     def _prepare_steps(self, labels: np.ndarray, half: int) -> None:
         """Give the outputs what each step is compared with."""
         network, layout = self.network, self.layout
-        told = labels if self._has_steps(labels) else labels[:, None]  # of each step, or of all
+        told = labels if targets.of_steps(labels) else labels[:, None]  # of each step, or of all
         name, shape = "labels", [layout.halves, layout.batch, network.num_steps]
         if network.loss.compare:
             name, shape = "targets", [*shape, network.output.size]
-            told = told if labels.dtype.kind == "f" else np.arange(network.output.size) == told[..., None]
+            told = told if targets.are_values(labels) else np.arange(network.output.size) == told[..., None]
         array = self.memory.array("output", name).reshape(shape)
         array[half, : len(labels)] = told
         self.memory.push_half("output", name, half)
@@ -181,7 +178,7 @@ class Scorer:
 
 def _measured(y: np.ndarray, told: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """What is told of each row: whether its class is right, or the mean square error."""
-    return ((y - told) ** 2).mean(axis=1) if told.dtype.kind == "f" else (predictions == told).astype(np.float64)
+    return ((y - told) ** 2).mean(axis=1) if targets.are_values(told) else (predictions == told).astype(np.float64)
 
 
 def _cross_entropy(scores: np.ndarray, labels: np.ndarray | int, smoothing: float) -> tuple[np.ndarray, np.ndarray]:
