@@ -20,7 +20,7 @@ import numpy as np
 from eventprop.data.spikes import SpikeSet
 
 __all__ = ["AUGMENTATIONS", "blend", "cells", "dilate", "gain", "in_order", "jitter", "merged", "move_xy", "moves"]
-__all__ += ["shift", "shift_xy", "thin"]
+__all__ += ["rotate", "shift", "shift_xy", "thin", "zoom"]
 
 
 def _kept(spikes: SpikeSet, channels: np.ndarray, keep: np.ndarray) -> SpikeSet:
@@ -132,6 +132,33 @@ def move_xy(spikes: SpikeSet, by: np.ndarray) -> SpikeSet:
     if inside.all():
         return replace(spikes, channels=channels)
     return _kept(spikes, channels, inside[::2] & inside[1::2])
+
+
+def rotate(spikes: SpikeSet, most: float, rng: np.random.Generator) -> SpikeSet:
+    """Each sample of a camera turned about its middle, by an angle drawn uniformly within ``most`` degrees."""
+    angle = np.deg2rad(rng.uniform(-most, most, len(spikes)))
+    return _turned(spikes, np.cos(angle), np.sin(angle))
+
+
+def zoom(spikes: SpikeSet, factors: Sequence[float], rng: np.random.Generator) -> SpikeSet:
+    """Each sample of a camera made larger or smaller about its middle, by a factor whose logarithm is drawn uniformly
+    between those of both given."""
+    factor = np.exp(rng.uniform(np.log(factors[0]), np.log(factors[1]), len(spikes)))
+    return _turned(spikes, factor, np.zeros(len(spikes)))
+
+
+def _turned(spikes: SpikeSet, a: np.ndarray, b: np.ndarray) -> SpikeSet:
+    """Each sample's cells taken from ``(x, y)`` about the middle to ``(a x - b y, b x + a y)``, and to the nearest
+    cell; ``a`` and ``b``: ``(samples,)``. Spikes of several cells that become one are one, as anywhere on the grid."""
+    (side, each), sample = cells(spikes.num_channels), _sample_of_each(spikes)
+    cell, polarity = np.divmod(spikes.channels.astype(np.int32), each)
+    y, x = (place - np.float32(0.5 * (side - 1)) for place in np.divmod(cell, side))
+    a, b = a.astype(np.float32)[sample], b.astype(np.float32)[sample]
+    middle = np.float32(0.5 * side)
+    new_x, new_y = (np.floor(new + middle).astype(np.int32) for new in (a * x - b * y, b * x + a * y))
+    inside = (new_x >= 0) & (new_x < side) & (new_y >= 0) & (new_y < side)
+    channels = np.where(inside, (new_y * side + new_x) * each + polarity, -1)
+    return in_order(spikes, sample, spikes.steps, channels, len(spikes), spikes.at)
 
 
 @lru_cache(4)
@@ -249,6 +276,8 @@ def merged(sets: Sequence[SpikeSet], order: np.ndarray) -> SpikeSet:
 AUGMENTATIONS: Mapping[str, Callable[[SpikeSet, Any, np.random.Generator], SpikeSet]] = {
     "random_shift": shift,
     "random_shift_xy": shift_xy,
+    "random_rotate": rotate,
+    "random_zoom": zoom,
     "random_dilate": dilate,
     "random_gain": gain,
     "ID_jitter": jitter,

@@ -13,6 +13,7 @@ from eventprop.data.mnist import SIDE
 __all__ = ["check_augmentation", "check_cells"]
 
 _ALONG_A_LINE = ("random_shift", "random_gain", "ID_jitter", "blend")
+_OF_A_CAMERA = ("random_rotate", "random_zoom")
 
 
 def check_cells(p: Mapping[str, Any]) -> list[str]:
@@ -33,6 +34,12 @@ def check_augmentation(p: Mapping[str, Any], num_channels: int) -> list[str]:
             near = difflib.get_close_matches(name, _AUGMENTATIONS, 1, 0.4)
             hint = f"; did you mean {near[0]}?" if near else ""
             problems.append(f"AUGMENTATION has {name!r}; there are: {', '.join(_AUGMENTATIONS)}{hint}")
+            continue
+        if name in _OF_A_CAMERA and cells(num_channels)[1] != 2:
+            problems.append(
+                f'AUGMENTATION={{"{name}": {value!r}}} is for the events of a camera, on two channels a cell of a square; '
+                f"the {num_channels} input channels here are none"
+            )
             continue
         right, form = _AUGMENTATIONS[name]
         image = name == "random_shift_xy" and "PIXEL_MS" in p  # whose pixels come one after the other
@@ -74,6 +81,8 @@ _AUGMENTATIONS: dict[str, tuple[Callable[[Any, int], bool], str]] = {
         "the largest shift in x and in y, a whole number of a camera's cells, or of an image's pixels, below how many "
         "there are in a row",
     ),
+    "random_rotate": (lambda v, _: _number(v, 0.0, 180.0), "the largest angle in degrees, from 0 to 180"),
+    "random_zoom": (_dilation, "the least and the largest factor on places, both positive, the smaller one first"),
     "random_dilate": (_dilation, "the least and the largest factor on times, both positive, the smaller one first"),
     "random_gain": (
         _gain,

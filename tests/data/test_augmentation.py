@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import cmath
 import itertools
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 import simulator_SHD
-from eventprop.data.augmentation import blend, dilate, gain, jitter, shift, thin
+from eventprop.data.augmentation import blend, dilate, gain, jitter, rotate, shift, thin, zoom
 from eventprop.data.dataset import Part
 from eventprop.data.presentation import Preparation, SampleSettings
 from eventprop.data.spikes import SpikeSet
@@ -359,3 +361,27 @@ def test_wrong_augmentations_are_refused_before_data_is_loaded(augmentation: dic
     with pytest.raises(ValueError, match=message):
         SHD_model({**simulator_SHD.p, "DATA_DIR": "nowhere", "AUGMENTATION": augmentation})
     assert os.listdir() == []
+
+
+def test_turns_and_zooms_take_each_event_to_the_nearest_cell() -> None:
+    """About the middle of the square, event by event; polarity and time stay; what leaves is gone."""
+    side, rng = 9, np.random.default_rng(4)
+    flat = np.sort(rng.choice(2 * side**2 * 20, 400, replace=False))
+    steps, channels = (part.astype(np.uint16) for part in np.divmod(flat, 2 * side**2))
+    data = SpikeSet(np.array([0, 100, 100, 400]), steps, channels, 2 * side**2, 21)
+    for change, value in ((rotate, 60.0), (zoom, [0.5, 1.9])):
+        found = change(data, value, np.random.default_rng(0))
+        draws = np.random.default_rng(0)
+        numbers = draws.uniform(-60, 60, 3) if change is rotate else np.exp(draws.uniform(np.log(0.5), np.log(1.9), 3))
+        assert numbers.min() < 0.8 and numbers.max() > 1.1 and (change is zoom or numbers.min() < -10.0)
+        for i, number in enumerate(numbers):
+            expected = set()
+            for step, channel in pairs(data, i):
+                place = complex(channel // 2 % side - 4, channel // 2 // side - 4)
+                place *= cmath.rect(1.0, math.radians(number)) if change is rotate else number
+                x, y = round(place.real) + 4, round(place.imag) + 4
+                if 0 <= x < side and 0 <= y < side:
+                    expected.add((step, 2 * (side * y + x) + channel % 2))
+            assert pairs(found, i) == sorted(expected)
+    whole = zoom(rotate(data, 0.0, rng), [1.0, 1.0], rng)
+    assert all(pairs(whole, i) == pairs(data, i) for i in range(3))

@@ -133,6 +133,8 @@ def test_shift_in_x_and_y() -> None:
     assert len(seen) == 25
     with pytest.raises(ValueError, match="random_shift_xy"):
         resolve_shd({**simulator_SHD.p, "AUGMENTATION": {"random_shift_xy": 1}})
+    with pytest.raises(ValueError, match="random_rotate.*for the events of a camera.*the 700 input channels here"):
+        resolve_shd({**simulator_SHD.p, "AUGMENTATION": {"random_rotate": 1.0}})
 
 
 # Parameters
@@ -148,6 +150,8 @@ def test_shift_in_x_and_y() -> None:
         ({"AUGMENTATION": {"random_shift": 3.0}}, "moves channels along a line; random_shift_xy is for the cells"),
         ({"AUGMENTATION": {"random_shift_xy": 32}}, "it takes the largest shift in x and in y"),
         ({"AUGMENTATION": {"random_shift_xy": 1.5}}, "it takes the largest shift in x and in y"),
+        ({"AUGMENTATION": {"random_rotate": 200.0}}, "random_rotate.*it takes the largest angle in degrees"),
+        ({"AUGMENTATION": {"random_zoom": 1.2}}, "random_zoom.*the smaller one first"),
         ({"DT_MS": 0.1, "TRIAL_MS": 18000.0}, "make 180000 steps; 3 to 65535 are possible"),
         ({"T_START": 5.0}, "did you mean T_START_MS"),
         ({"N_INPUT_DELAY": 40, "INPUT_DELAY": 1.0, "DT_MS": 1.0}, "makes 83968 input channels"),
