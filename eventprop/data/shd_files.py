@@ -74,7 +74,7 @@ class Grid:
             with np.errstate(over="ignore"):
                 times_ms = times.astype(np.float64) * (1e3 * self.rescale_t)
         else:
-            times_ms, units, offsets = self.alignment.applied(times.astype(np.float64), units, offsets)
+            times_ms, units, offsets = self.alignment.applied(times.astype(np.float64), units, offsets, 1e3)
         if self.rescale_x != 1.0:
             units = np.floor(units * (self.rescale_x * (1 + _TOLERANCE))).astype(np.uint16)
         grid = self.num_channels, self.dt_ms, self.trial_ms

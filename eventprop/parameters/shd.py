@@ -51,6 +51,16 @@ OF_RECORDINGS = (
         below=0.5,
     ),
     of_spikes(
+        "ALIGN_STRETCH",
+        "Experiment",
+        "float",
+        1.0,
+        "How far ALIGN_MS evens out speed: power of the factor on times. 1: late spikes come at its last time; 0: "
+        "samples are only moved, so that early ones come at its first.",
+        least=0.0,
+        most=1.0,
+    ),
+    of_spikes(
         "CLOCK_CHANNELS",
         "Experiment",
         "int",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,15 @@ def test_times_worked_out_by_hand() -> None:
     assert BY_HAND.times(times, np.array([0, 5])).tolist() == [0.0, 10.0, 15.0, 30.0, 40.0]
     both = np.concatenate([times, 7.0 + 3e-3 * times])  # later, and in another unit: the same
     assert np.allclose(BY_HAND.times(both, np.array([0, 5, 5, 10])), 2 * [0.0, 10.0, 15.0, 30.0, 40.0])
+
+
+@pytest.mark.parametrize("unit_ms", [1.0, 1e3])
+def test_samples_that_keep_some_of_their_speed(unit_ms: float) -> None:
+    """80 ms between early and late, where 20 are asked for: 20 with a stretch of 1, 40 with a half, 80 with 0."""
+    times = np.array([2.0, 4.0, 5.0, 84.0, 90.0]) / unit_ms
+    for stretch, factor in ((1.0, 0.25), (0.5, 0.5), (0.0, 1.0)):
+        found = Alignment(10.0, 30.0, 0.25, stretch).times(times, np.array([0, 5]), unit_ms)
+        assert np.allclose(found, [10.0 + factor * t for t in (-2.0, 0.0, 1.0, 80.0, 86.0)])
 
 
 def test_what_comes_before_the_trial_is_cut_off() -> None:
@@ -50,6 +60,7 @@ def _recordings(late: float, slow: float) -> list[tuple[np.ndarray, np.ndarray]]
 def test_speakers_time_is_taken_out_of_files(tmp_path: Path) -> None:
     """Fails if beginning or speed of a recording enters what is presented; samples given by hand are the same."""
     grid = shd.Grid(5.0, 200.0, alignment=Alignment(50.0, 150.0, 0.1))
+    _check_files_and_samples(tmp_path, replace(grid, alignment=Alignment(50.0, 150.0, 0.1, 0.5)))
     found = []
     for late, slow in ((0.0, 1.0), (0.25, 2.0)):
         path = tmp_path / f"{slow}.h5"
@@ -62,6 +73,16 @@ def test_speakers_time_is_taken_out_of_files(tmp_path: Path) -> None:
         assert np.array_equal(found[0].offsets, other.offsets)
     early, late_share = (np.mean([(found[0].sample(i)[0] < at).mean() for i in range(3)]) for at in (10, 30))
     assert early == pytest.approx(0.1, abs=0.04) and late_share == pytest.approx(0.9, abs=0.04)
+
+
+def _check_files_and_samples(folder: Path, grid: shd.Grid) -> None:
+    """Times of files are in seconds, of samples given by hand in ms."""
+    path = folder / "some.h5"
+    write_shd(path, _recordings(0.0, 1.0), np.arange(3), np.zeros(3), ["a", "b", "c"])
+    of_file = shd.read_file(path, grid).part.spikes
+    by_hand = [{"x": u, "t": 1e3 * t} for t, u in _recordings(0.0, 1.0)]
+    given = from_samples(by_hand, 700, 5.0, 200.0, alignment=grid.alignment)
+    assert all(np.array_equal(of_file.arrays[name], given.arrays[name]) for name in ("steps", "channels"))
 
 
 def test_training_and_prediction_align_alike(small_data: Path) -> None:
@@ -92,6 +113,7 @@ def test_training_and_prediction_align_alike(small_data: Path) -> None:
         ({"ALIGN_MS": [100.0, 100.0]}, "ALIGN_MS=[100.0, 100.0] must be two times of the trial (TRIAL_MS=1400), apart"),
         ({"ALIGN_MS": [-1.0, 100.0]}, "ALIGN_MS must be at least 0, got -1"),
         ({"ALIGN_MS": [100.0, 300.0], "ALIGN_SHARE": 0.5}, "ALIGN_SHARE must be below 0.5, got 0.5"),
+        ({"ALIGN_MS": [100.0, 300.0], "ALIGN_STRETCH": 1.5}, "ALIGN_STRETCH must be at most 1, got 1.5"),
         (
             {"ALIGN_MS": [100.0, 300.0], "RESCALE_T": 2.0},
             "RESCALE_T=2 has no effect with ALIGN_MS, which stretches each sample; it must be 1",
