@@ -151,13 +151,13 @@ def _turned(spikes: SpikeSet, a: np.ndarray, b: np.ndarray) -> SpikeSet:
     """Each sample's cells taken from ``(x, y)`` about the middle to ``(a x - b y, b x + a y)``, and to the nearest
     cell; ``a`` and ``b``: ``(samples,)``. Spikes of several cells that become one are one, as anywhere on the grid."""
     (side, each), sample = cells(spikes.num_channels), _sample_of_each(spikes)
-    cell, polarity = np.divmod(spikes.channels.astype(np.int32), each)
-    y, x = (place - np.float32(0.5 * (side - 1)) for place in np.divmod(cell, side))
-    a, b = a.astype(np.float32)[sample], b.astype(np.float32)[sample]
-    middle = np.float32(0.5 * side)
-    new_x, new_y = (np.floor(new + middle).astype(np.int32) for new in (a * x - b * y, b * x + a * y))
-    inside = (new_x >= 0) & (new_x < side) & (new_y >= 0) & (new_y < side)
-    channels = np.where(inside, (new_y * side + new_x) * each + polarity, -1)
+    line = np.arange(side, dtype=np.float32) - np.float32(0.5 * (side - 1))
+    a, b, middle = (np.asarray(c, np.float32).reshape(-1, 1, 1) for c in (a, b, 0.5 * side))
+    x, y = (np.floor(new + middle).astype(np.int32) for new in (a * line - b * line[:, None], b * line + a * line[:, None]))
+    inside = (x >= 0) & (x < side) & (y >= 0) & (y < side)
+    first = np.where(inside, (y * side + x) * each, -each).astype(np.int32)  # channel of each cell, (samples, y, x)
+    places = (first[..., None] + np.arange(each, dtype=np.int32)).ravel()
+    channels = places[sample * spikes.num_channels + spikes.channels]
     return in_order(spikes, sample, spikes.steps, channels, len(spikes), spikes.at)
 
 
