@@ -153,7 +153,9 @@ def _turned(spikes: SpikeSet, a: np.ndarray, b: np.ndarray) -> SpikeSet:
     (side, each), sample = cells(spikes.num_channels), _sample_of_each(spikes)
     line = np.arange(side, dtype=np.float32) - np.float32(0.5 * (side - 1))
     a, b, middle = (np.asarray(c, np.float32).reshape(-1, 1, 1) for c in (a, b, 0.5 * side))
-    x, y = (np.floor(new + middle).astype(np.int32) for new in (a * line - b * line[:, None], b * line + a * line[:, None]))
+    x, y = (
+        np.floor(new + middle).astype(np.int32) for new in (a * line - b * line[:, None], b * line + a * line[:, None])
+    )
     inside = (x >= 0) & (x < side) & (y >= 0) & (y < side)
     first = np.where(inside, (y * side + x) * each, -each).astype(np.int32)  # channel of each cell, (samples, y, x)
     places = (first[..., None] + np.arange(each, dtype=np.int32)).ravel()

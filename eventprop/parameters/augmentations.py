@@ -37,8 +37,8 @@ def check_augmentation(p: Mapping[str, Any], num_channels: int) -> list[str]:
             continue
         if name in _OF_A_CAMERA and cells(num_channels)[1] != 2:
             problems.append(
-                f'AUGMENTATION={{"{name}": {value!r}}} is for the events of a camera, on two channels a cell of a square; '
-                f"the {num_channels} input channels here are none"
+                f'AUGMENTATION={{"{name}": {value!r}}} is for the events of a camera, on two channels for each cell '
+                f"of a square; the {num_channels} input channels here are none"
             )
             continue
         right, form = _AUGMENTATIONS[name]
