@@ -134,6 +134,11 @@ def move_xy(spikes: SpikeSet, by: np.ndarray) -> SpikeSet:
     return _kept(spikes, channels, inside[::2] & inside[1::2])
 
 
+def _factors(n: int, factors: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+    """``n`` factors whose logarithms are drawn uniformly between those of both given."""
+    return np.exp(rng.uniform(np.log(factors[0]), np.log(factors[1]), n))
+
+
 def rotate(spikes: SpikeSet, most: float, rng: np.random.Generator) -> SpikeSet:
     """Each sample of a camera turned about its middle, by an angle drawn uniformly within ``most`` degrees."""
     angle = np.deg2rad(rng.uniform(-most, most, len(spikes)))
@@ -143,7 +148,7 @@ def rotate(spikes: SpikeSet, most: float, rng: np.random.Generator) -> SpikeSet:
 def zoom(spikes: SpikeSet, factors: Sequence[float], rng: np.random.Generator) -> SpikeSet:
     """Each sample of a camera made larger or smaller about its middle, by a factor whose logarithm is drawn uniformly
     between those of both given."""
-    factor = np.exp(rng.uniform(np.log(factors[0]), np.log(factors[1]), len(spikes)))
+    factor = _factors(len(spikes), factors, rng)
     return _turned(spikes, factor, np.zeros(len(spikes)))
 
 
@@ -177,7 +182,7 @@ def dilate(spikes: SpikeSet, factors: Sequence[float], rng: np.random.Generator)
     A step stands for its middle, so that a factor of 1 changes nothing and others do not pull spikes forward; where
     spikes have their true times, these are multiplied.
     """
-    factor = np.exp(rng.uniform(np.log(factors[0]), np.log(factors[1]), len(spikes)))
+    factor = _factors(len(spikes), factors, rng)
     steps = np.empty(spikes.steps.size, np.int32)
     if spikes.at is not None:
         times = (spikes.steps + spikes.at.astype(np.float64)) * np.repeat(factor, np.diff(spikes.offsets))

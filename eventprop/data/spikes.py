@@ -227,7 +227,7 @@ def from_samples(
     """Spike set of samples ``{"x": channel numbers, "t": times in ms}``; times may be in any order.
 
     A warning says so where most spikes come after the trial, or all so early that the times look like seconds; aligned
-    ones may be in any unit.
+    ones may be in any unit unless they keep some of their speed (``Alignment.stretch`` below 1).
 
     Raises:
         ValueError: names the sample and what is wrong with it.
