@@ -21,14 +21,14 @@ _TAKEN = """
     after any arriving_1 arriving_negative at averaged back back_first back_spike backward batch before bits bool break
     case char class const constexpr continue count current cusp cusp_share default do double dropout_key dropout_limit
     dropped dt dt_step E else enum error falls falls_back fired first first_error first_step float floor fmax fmin for
-    forward glb_upper h half half_back hit hold I id if int j k keep kept l label labels lane last layer_count
-    lbd_lower lbd_upper left log1p long loss_scale lost m max_spikes max_step max_step_back max_V min_denominator most
-    N negative negative_back noise noise_amplitude noise_key noisy normal nu_upper num_back num_batch num_neurons
-    num_samples num_steps operator out P p phantom phi phi_slope pi pow private public R real recorded register release
-    return rho_upper rise rise_back round row S scalar scale_V short signed sizeof spike spike_count stamp static steps
-    still struct sum sum_V switch t taken targets template this to_source to_weight top trial tried typedef uint32_t
-    union unsigned used using virtual void volatile voltages weight weight_back weights while window_first window_last
-    written x
+    forward glb_upper h half half_back hit hold I id if int j k keep kept l label label_smoothing labels lane last
+    layer_count lbd_lower lbd_upper left log1p long loss_scale lost m max_spikes max_step max_step_back max_V
+    min_denominator most N negative negative_back noise noise_amplitude noise_key noisy normal nu_upper num_back
+    num_batch num_neurons num_samples num_steps operator out P p phantom phi phi_slope pi pow private public R real
+    recorded register release return rho_upper rise rise_back round row S scalar scale_V short signed sizeof spike
+    spike_count stamp static steps still struct sum sum_V switch t taken target targets template this to_source
+    to_weight top trial tried typedef uint32_t union unsigned used using virtual void volatile voltages weight
+    weight_back weights while window_first window_last written x
 """
 TAKEN = frozenset(_TAKEN.split()) | frozenset(FUNCTIONS)
 # What names that a derivation makes of a neuron's own begin or end with.
