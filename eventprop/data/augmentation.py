@@ -19,8 +19,8 @@ import numpy as np
 
 from eventprop.data.spikes import SpikeSet
 
-__all__ = ["AUGMENTATIONS", "blend", "cells", "dilate", "gain", "in_order", "jitter", "merged", "move_xy", "moves"]
-__all__ += ["rotate", "shift", "shift_xy", "thin", "zoom"]
+__all__ = ["AUGMENTATIONS", "angles", "blend", "cells", "dilate", "factors", "gain", "in_order", "jitter", "merged"]
+__all__ += ["move_xy", "moves", "rotate", "shift", "shift_xy", "thin", "zoom"]
 
 
 def _kept(spikes: SpikeSet, channels: np.ndarray, keep: np.ndarray) -> SpikeSet:
@@ -134,21 +134,26 @@ def move_xy(spikes: SpikeSet, by: np.ndarray) -> SpikeSet:
     return _kept(spikes, channels, inside[::2] & inside[1::2])
 
 
-def _factors(n: int, factors: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+def angles(n: int, most: float, rng: np.random.Generator) -> np.ndarray:
+    """``n`` angles in radians, uniformly within ``most`` degrees."""
+    return np.deg2rad(rng.uniform(-most, most, n))
+
+
+def factors(n: int, bounds: Sequence[float], rng: np.random.Generator) -> np.ndarray:
     """``n`` factors whose logarithms are drawn uniformly between those of both given."""
-    return np.exp(rng.uniform(np.log(factors[0]), np.log(factors[1]), n))
+    return np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]), n))
 
 
 def rotate(spikes: SpikeSet, most: float, rng: np.random.Generator) -> SpikeSet:
     """Each sample of a camera turned about its middle, by an angle drawn uniformly within ``most`` degrees."""
-    angle = np.deg2rad(rng.uniform(-most, most, len(spikes)))
+    angle = angles(len(spikes), most, rng)
     return _turned(spikes, np.cos(angle), np.sin(angle))
 
 
-def zoom(spikes: SpikeSet, factors: Sequence[float], rng: np.random.Generator) -> SpikeSet:
+def zoom(spikes: SpikeSet, bounds: Sequence[float], rng: np.random.Generator) -> SpikeSet:
     """Each sample of a camera made larger or smaller about its middle, by a factor whose logarithm is drawn uniformly
     between those of both given."""
-    factor = _factors(len(spikes), factors, rng)
+    factor = factors(len(spikes), bounds, rng)
     return _turned(spikes, factor, np.zeros(len(spikes)))
 
 
@@ -176,13 +181,13 @@ def _places(num_channels: int) -> np.ndarray:
     return np.stack([x, y], axis=1).astype(np.uint16).view(np.uint32).ravel()
 
 
-def dilate(spikes: SpikeSet, factors: Sequence[float], rng: np.random.Generator) -> SpikeSet:
+def dilate(spikes: SpikeSet, bounds: Sequence[float], rng: np.random.Generator) -> SpikeSet:
     """All times of a sample multiplied by one factor, whose logarithm is drawn uniformly between those of both given.
 
     A step stands for its middle, so that a factor of 1 changes nothing and others do not pull spikes forward; where
     spikes have their true times, these are multiplied.
     """
-    factor = _factors(len(spikes), factors, rng)
+    factor = factors(len(spikes), bounds, rng)
     steps = np.empty(spikes.steps.size, np.int32)
     if spikes.at is not None:
         times = (spikes.steps + spikes.at.astype(np.float64)) * np.repeat(factor, np.diff(spikes.offsets))

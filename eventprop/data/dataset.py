@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from eventprop.data.images import Placement
 from eventprop.data.spikes import SpikeSet
 
 __all__ = ["Dataset", "Part"]
@@ -19,13 +20,15 @@ class Part:
 
     ``labels`` are ``(n,)`` int32, or what else outputs are compared with (:mod:`eventprop.data.targets`); ``speakers``
     ``(n,)`` int32 or None. ``moved`` makes spikes of some samples, whose numbers it is given, ``(m,)``, from images
-    that are moved by so many pixels in x and y, ``(m, 2)``; None where the spikes themselves can be moved.
+    in other places; None where samples are no images. With ``on_cells`` channels are the pixels, or a camera's cells,
+    and spikes themselves can be moved.
     """
 
     spikes: SpikeSet
     labels: np.ndarray
     speakers: np.ndarray | None = None
-    moved: Callable[[np.ndarray, np.ndarray], SpikeSet] | None = None
+    moved: Callable[[np.ndarray, Placement], SpikeSet] | None = None
+    on_cells: bool = True
 
 
 class Dataset:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import math
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from eventprop import files
 from eventprop.data.dataset import Dataset, Part
 from eventprop.data.download import BROKEN, fetch, kind_of
 from eventprop.data.encoders import latency_ms, one_spike_each
+from eventprop.data.images import Placement, placed
+from eventprop.data.spikes import SpikeSet
 
 __all__ = [
     "CLASSES",
@@ -51,12 +53,20 @@ def load_mnist(data_dir: str | Path, dt_ms: float, trial_ms: float, true_times: 
     """
     by_grey = spike_times(np.arange(256), dt_ms, trial_ms, true_times).astype(np.float32)
 
-    def part(name: str) -> Callable[[], Part]:
-        images, labels = read_part(Path(data_dir), name)
-        return lambda: Part(one_spike_each(by_grey, dt_ms, trial_ms, true_times, images), labels)
+    def encode(images: np.ndarray) -> SpikeSet:
+        return one_spike_each(by_grey, dt_ms, trial_ms, true_times, images)
 
-    train, test = part("train"), part("t10k")
-    return Dataset("MNIST", train(), test, SIDE * SIDE, CLASSES, CLASS_NAMES)
+    @functools.cache
+    def images() -> np.ndarray:  # read again if they are to be turned, and kept from then on
+        return read_part(Path(data_dir), "train")[0]
+
+    def moved(samples: np.ndarray, where: Placement) -> SpikeSet:
+        return encode(placed(images()[samples], where))
+
+    train_images, labels = read_part(Path(data_dir), "train")
+    test_images, test_labels = read_part(Path(data_dir), "t10k")
+    train = Part(encode(train_images), labels, moved=moved)
+    return Dataset("MNIST", train, lambda: Part(encode(test_images), test_labels), SIDE * SIDE, CLASSES, CLASS_NAMES)
 
 
 def spike_times(grey: np.ndarray, dt_ms: float, trial_ms: float, true_times: bool = False) -> np.ndarray:

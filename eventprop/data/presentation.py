@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from eventprop.data.augmentation import AUGMENTATIONS, blend, merged, move_xy, moves, thin
+from eventprop.data.augmentation import AUGMENTATIONS, angles, blend, factors, merged, move_xy, moves, thin
+from eventprop.data.images import Placement
 from eventprop.data.spikes import SpikeSet
 from eventprop.data.splits import Subset
 from eventprop.streams import stream
@@ -22,6 +24,7 @@ from eventprop.streams import stream
 __all__ = ["Batch", "Preparation", "Presentation", "SampleSettings"]
 
 _THIN, _MOVE = "NORMALISE_SPIKE_NUMBER", "random_shift_xy"
+_PLACES = (_MOVE, "random_rotate", "random_zoom")
 _TOGETHER = 100_000  # spikes of batches that are made together
 
 
@@ -118,7 +121,7 @@ class Presentation:
             for first in range(0, len(self), size):
                 yield self._plain(first, size)
             return
-        alone = how.number is None and list(how.augmentation) == [_MOVE]
+        alone = how.number is None and (self._on_images or {_MOVE}) == set(how.augmentation)
         together = size * (max(1, int(_TOGETHER / (size * self._spikes_each()))) if alone else 1)
         make, starts = self._moved if alone else self._changed, range(0, len(self), together)
         with ThreadPoolExecutor(1, "augmentation") as worker:
@@ -141,23 +144,40 @@ class Presentation:
         return Batch(first, self.subset.part.spikes, self.subset.indices[self._order[part]], self.labels[part])
 
     def _moved(self, first: int, n: int, size: int) -> SpikeSet:
-        """The ``n`` samples from ``first`` on, of whole batches, moved in x and y and not changed otherwise. Batches of
+        """The ``n`` samples from ``first`` on, of whole batches, put elsewhere and not changed otherwise. Batches of
         few spikes, one at a time, would take longer than an engine needs for them; each has its stream all the same."""
-        items, most = self._order[first : first + n], self._how.augmentation[_MOVE]
+        items = self._order[first : first + n]
         sizes = np.diff(np.append(np.arange(0, items.size, size), items.size)).tolist()
-        by = [moves(k, most, self._stream(_MOVE, number)) for number, k in enumerate(sizes, first // size)]
-        return self._at(self.subset.indices[items], np.concatenate(by))
+        where = [self._placement(k, number) for number, k in enumerate(sizes, first // size)]
+        return self._at(self.subset.indices[items], Placement.joined(where))
 
-    def _at(self, indices: np.ndarray, by: np.ndarray) -> SpikeSet:
-        """The samples ``indices``, moved by ``by`` cells or pixels."""
+    @cached_property
+    def _on_images(self) -> set[str]:
+        """The changes that are made to images, at once, before they become spikes."""
+        part, there = self.subset.part, set(_PLACES) & set(self._how.augmentation)
+        return set() if part.moved is None or (part.on_cells and there == {_MOVE}) else there
+
+    def _placement(self, n: int, number: int) -> Placement:
+        """Where the ``n`` samples of a batch are put; a camera's by moves alone."""
+        of, (move, turn, zoom) = self._how.augmentation, _PLACES
+        return Placement(
+            moves(n, of[move], self._stream(move, number)) if move in of else np.zeros((n, 2), np.int64),
+            angles(n, of[turn], self._stream(turn, number)) if turn in of else None,
+            factors(n, of[zoom], self._stream(zoom, number)) if zoom in of else None,
+        )
+
+    def _at(self, indices: np.ndarray, where: Placement) -> SpikeSet:
+        """The samples ``indices`` in their new places."""
         part = self.subset.part
-        return move_xy(part.spikes.select(indices), by) if part.moved is None else part.moved(indices, by)
+        if part.moved is not None and self._on_images:
+            return part.moved(indices, where)
+        return move_xy(part.spikes.select(indices), where.by)
 
     def _changed(self, first: int, n: int, size: int) -> SpikeSet:
         """The ``n`` samples of a batch.
 
         The changes that ``AUGMENTATION`` names before "blend" are made to each of the samples that are blended, those
-        after it to the result. Images that become spikes one pixel after the other are moved before they do.
+        after it to the result. Places are changed first where samples are images.
         """
         items = self._order[first : first + n]
         own = np.flatnonzero(items < len(self.subset))
@@ -165,8 +185,9 @@ class Presentation:
         parts = self._made[items[blends] - len(self.subset)].ravel()
         indices = self.subset.indices[np.concatenate([items[own], parts])]
         number, augmentation = first // size, dict(self._how.augmentation) if self._learn else {}
-        if self.subset.part.moved is not None and _MOVE in augmentation:
-            spikes = self._at(indices, moves(indices.size, augmentation.pop(_MOVE), self._stream(_MOVE, number)))
+        if augmentation and self._on_images:
+            spikes = self._at(indices, self._placement(indices.size, number))
+            augmentation = {name: value for name, value in augmentation.items() if name not in self._on_images}
         else:
             spikes = self.subset.part.spikes.select(indices)
         if self._how.number is not None:

@@ -23,6 +23,7 @@ from eventprop import files
 from eventprop.choice import meaning
 from eventprop.data import mnist
 from eventprop.data.dataset import Dataset, Part
+from eventprop.data.images import Placement, placed
 from eventprop.data.kept_arrays import ArrayCache, Found, Source, write_streams
 from eventprop.data.mnist import SIDE
 from eventprop.data.spikes import SpikeSet, bin_events, joined
@@ -117,11 +118,18 @@ def load_smnist(
     def images() -> np.ndarray:  # read again if they are to be moved, and kept from then on
         return mnist.read_part(Path(data_dir), "train")[0]
 
-    def moved(samples: np.ndarray, by: np.ndarray) -> SpikeSet:
-        return encode(shifted(images()[samples], by), code, dt_ms, trial_ms, true_times)
+    def moved(samples: np.ndarray, where: Placement) -> SpikeSet:
+        return encode(placed(images()[samples], where), code, dt_ms, trial_ms, true_times)
 
     train, test = part("train"), part("t10k")
-    return Dataset("SMNIST", replace(train(), moved=moved), test, code.num_channels, mnist.CLASSES, mnist.CLASS_NAMES)
+    return Dataset(
+        "SMNIST",
+        replace(train(), moved=moved, on_cells=False),
+        test,
+        code.num_channels,
+        mnist.CLASSES,
+        mnist.CLASS_NAMES,
+    )
 
 
 def _key(paths: Sequence[Path], code: Code, dt_ms: float, trial_ms: float, true_times: bool) -> dict[str, Any]:
@@ -197,16 +205,6 @@ def encoded(
         times, ids, counts = code.events(images[first : first + _BLOCK, order])
         bounds = np.concatenate([[0], np.cumsum(counts)])
         yield bin_events(times, ids, bounds, code.num_channels, dt_ms, trial_ms, true_times=true_times)
-
-
-def shifted(images: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """Images, ``(n, 784)`` bytes, moved by as many pixels in x and y, ``(n, 2)``; what comes in is dark."""
-    most = int(np.abs(by).max(initial=0))
-    framed = np.pad(images.reshape(-1, SIDE, SIDE), ((0, 0), (most, most), (most, most)))
-    found = np.empty((len(images), SIDE, SIDE), images.dtype)
-    for image, frame, (dx, dy) in zip(found, framed, by.tolist(), strict=True):
-        image[:] = frame[most - dy : most - dy + SIDE, most - dx : most - dx + SIDE]
-    return found.reshape(len(images), PIXELS)
 
 
 def pixel_order(seed: int | None) -> np.ndarray:

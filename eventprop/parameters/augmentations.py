@@ -13,7 +13,7 @@ from eventprop.data.mnist import SIDE
 __all__ = ["check_augmentation", "check_cells"]
 
 _ALONG_A_LINE = ("random_shift", "random_gain", "ID_jitter", "blend")
-_OF_A_CAMERA = ("random_rotate", "random_zoom")
+_OF_CELLS = ("random_rotate", "random_zoom")
 
 
 def check_cells(p: Mapping[str, Any]) -> list[str]:
@@ -35,15 +35,15 @@ def check_augmentation(p: Mapping[str, Any], num_channels: int) -> list[str]:
             hint = f"; did you mean {near[0]}?" if near else ""
             problems.append(f"AUGMENTATION has {name!r}; there are: {', '.join(_AUGMENTATIONS)}{hint}")
             continue
-        if name in _OF_A_CAMERA and cells(num_channels)[1] != 2:
+        image = "PIXEL_MS" in p  # whose pixels come one after the other
+        if name in _OF_CELLS and not image and not cells(num_channels)[0]:
             problems.append(
-                f'AUGMENTATION={{"{name}": {value!r}}} is for the events of a camera, on two channels for each cell '
-                f"of a square; the {num_channels} input channels here are none"
+                f'AUGMENTATION={{"{name}": {value!r}}} is for images, and for the events of a camera, on two channels '
+                f"for each cell of a square; the {num_channels} input channels here are none"
             )
             continue
         right, form = _AUGMENTATIONS[name]
-        image = name == "random_shift_xy" and "PIXEL_MS" in p  # whose pixels come one after the other
-        if not right(value, SIDE**2 if image else num_channels):
+        if not right(value, SIDE**2 if image and name == "random_shift_xy" else num_channels):
             problems.append(f'AUGMENTATION={{"{name}": {value!r}}} is not right: it takes {form.format(num_channels)}')
     return problems
 

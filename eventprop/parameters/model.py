@@ -308,8 +308,8 @@ LOSS = (
         "dict",
         {},
         "Changes to training samples, drawn anew in each epoch, in this order: random_shift (channels) or, for "
-        "cameras and images, random_shift_xy (whole cells or pixels, in x and in y), for cameras random_rotate "
-        "(degrees) and random_zoom ([least, most] factor on places), random_dilate ([least, most] factor on times), "
+        "cameras and images, random_shift_xy (whole cells or pixels, in x and in y), random_rotate (degrees) and "
+        "random_zoom ([least, most] factor on places), random_dilate ([least, most] factor on times), "
         "random_gain ([channels at which it is drawn, s.d. of its logarithm]), "
         "ID_jitter (s.d. in channels), blend ([probability, ...]: samples of a class joined, until there are N_TRAIN); "
         "NORMALISE_SPIKE_NUMBER thins all samples to the shortest one's spikes.",

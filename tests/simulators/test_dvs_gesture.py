@@ -133,7 +133,9 @@ def test_shift_in_x_and_y() -> None:
     assert len(seen) == 25
     with pytest.raises(ValueError, match="random_shift_xy"):
         resolve_shd({**simulator_SHD.p, "AUGMENTATION": {"random_shift_xy": 1}})
-    with pytest.raises(ValueError, match=r"random_rotate.*for the events of a camera.*the 700 input channels here"):
+    with pytest.raises(
+        ValueError, match=r"random_rotate.*for images, and for the events of a camera.*the 700 input channels here"
+    ):
         resolve_shd({**simulator_SHD.p, "AUGMENTATION": {"random_rotate": 1.0}})
 
 
