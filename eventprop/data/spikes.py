@@ -226,15 +226,19 @@ def from_samples(
 ) -> SpikeSet:
     """Spike set of samples ``{"x": channel numbers, "t": times in ms}``; times may be in any order.
 
-    A warning says so where most spikes come after the trial, or all so early that the times look like seconds; aligned
-    ones may be in any unit unless they keep some of their speed (``Alignment.stretch`` below 1).
+    A warning says so where most spikes come after the trial, or all so early that the times look like seconds; of
+    aligned ones where they keep some of their speed (``Alignment.stretch`` below 1), and the unit matters.
 
     Raises:
         ValueError: names the sample and what is wrong with it.
     """
     times, channels = [np.zeros(0)], [np.zeros(0, np.int64)]
+    ends, fractions = [], False
     for number, sample in enumerate(X):
         t, x = _checked(sample, number, num_channels)
+        if t.size:
+            ends.append(t.max())
+            fractions = fractions or bool((t % 1).any())
         if alignment is not None:
             order = np.argsort(t, kind="stable")
             t, x, _ = alignment.applied(t[order], x[order], np.array([0, t.size]))
@@ -243,11 +247,10 @@ def from_samples(
     offsets = _offsets(np.array([t.size for t in times[1:]], np.int64))
     flat = np.concatenate(times)
     found = bin_events(flat, np.concatenate(channels), offsets, num_channels, dt_ms, trial_ms, true_times=true_times)
-    if alignment is not None:
-        return found
-    end_ms = trial_ms if true_times else trial_ms - dt_ms
-    extent = Extent.of(flat.size, int((flat < end_ms).sum()), [t.max() for t in times[1:] if t.size])
-    _warn(extent, trial_ms, bool((flat % 1).any()))
+    if alignment is None or alignment.stretch < 1.0:
+        end_ms = trial_ms if true_times else trial_ms - dt_ms
+        within = int((flat < end_ms).sum()) if alignment is None else flat.size
+        _warn(Extent.of(flat.size, within, ends), trial_ms, fractions)
     return found
 
 
