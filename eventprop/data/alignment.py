@@ -15,6 +15,8 @@ import numpy as np
 
 __all__ = ["Alignment", "alignment_of"]
 
+_AROUND_MS = 20.0  # to each side of a spike
+
 
 @dataclass(frozen=True)
 class Alignment:
@@ -25,12 +27,15 @@ class Alignment:
         share: of its spikes that come before the first time and after the last one, below 0.5.
         stretch: power of the factor that takes its late spikes to the last time: with 1 they come there, with 0 each
             sample keeps its speed and is only moved.
+        rate_power: how much a spike counts for the share: so many spikes of the sample as come within 20 ms of it, to
+            this power. With 0 all count alike.
     """
 
     first_ms: float
     last_ms: float
     share: float
     stretch: float = 1.0
+    rate_power: float = 0.0
 
     def applied(
         self, times: np.ndarray, channels: np.ndarray, offsets: np.ndarray, unit_ms: float = 1.0
@@ -49,24 +54,40 @@ class Alignment:
         Args:
             times: ``(events,)``, ascending in each sample.
             offsets: ``(n + 1,)``; sample i has the events ``offsets[i]`` to ``offsets[i + 1]``.
-            unit_ms: of the times; with a stretch of 1 it does not matter.
+            unit_ms: of the times; with a stretch of 1 and spikes that all count alike it does not matter.
         """
         lengths = np.diff(offsets)
-        has = lengths > 0
-        last = np.maximum(lengths - 1, 0)
-        early, late = np.zeros(len(lengths)), np.zeros(len(lengths))
-        early[has] = times[(offsets[:-1] + np.floor(self.share * last).astype(np.int64))[has]]
-        late[has] = times[(offsets[:-1] + np.ceil((1.0 - self.share) * last).astype(np.int64))[has]]
+        early, late = self._bounds(times, offsets, unit_ms)
         wide = late > early
         width, aim = np.where(wide, late - early, 1.0), self.last_ms - self.first_ms
         factor = np.where(wide, aim / width * (width * unit_ms / aim) ** (1.0 - self.stretch), 0.0)
         moved: np.ndarray = self.first_ms + (times - np.repeat(early, lengths)) * np.repeat(factor, lengths)
         return moved
 
+    def _bounds(self, times: np.ndarray, offsets: np.ndarray, unit_ms: float) -> tuple[np.ndarray, np.ndarray]:
+        """Times of each sample's early and late spikes; 0 for samples without any."""
+        lengths = np.diff(offsets)
+        has = np.flatnonzero(lengths)
+        early, late = np.zeros(len(lengths)), np.zeros(len(lengths))
+        if self.rate_power == 0.0:
+            last = (lengths - 1)[has]
+            early[has] = times[offsets[has] + np.floor(self.share * last).astype(np.int64)]
+            late[has] = times[offsets[has] + np.ceil((1.0 - self.share) * last).astype(np.int64)]
+            return early, late
+        for i in has.tolist():
+            t = times[offsets[i] : offsets[i + 1]]
+            around = _AROUND_MS / unit_ms
+            near = np.searchsorted(t, t + around, "right") - np.searchsorted(t, t - around, "left")
+            before = np.cumsum(near.astype(np.float64) ** self.rate_power)  # with the spike itself
+            share = np.concatenate([[0.0], before[:-1]]) / max(before[-2 if t.size > 1 else -1], 1.0)
+            early[i] = t[np.searchsorted(share, self.share, "right") - 1]
+            late[i] = t[min(np.searchsorted(share, 1.0 - self.share), t.size - 1)]
+        return early, late
+
 
 def alignment_of(p: Mapping[str, Any]) -> Alignment | None:
-    """What ``ALIGN_MS``, ``ALIGN_SHARE`` and ``ALIGN_STRETCH`` ask for."""
+    """What ``ALIGN_MS`` and the other keys of alignment ask for."""
     if p.get("ALIGN_MS") is None:
         return None
     first, last = p["ALIGN_MS"]
-    return Alignment(float(first), float(last), p["ALIGN_SHARE"], p["ALIGN_STRETCH"])
+    return Alignment(float(first), float(last), p["ALIGN_SHARE"], p["ALIGN_STRETCH"], p["ALIGN_RATE_POWER"])

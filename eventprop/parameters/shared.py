@@ -43,7 +43,7 @@ OF_OTHERS = {
     ),
     **dict.fromkeys(("BALANCE_TRAIN_CLASSES", "BALANCE_EVAL_CLASSES", "PROFILE", "TEST_ST_INTEGRITY"), ""),
     **dict.fromkeys(("T_START_MS", "DOWNSAMPLE", "EVENT_THRESHOLD"), ""),
-    **dict.fromkeys(("ALIGN_MS", "ALIGN_SHARE", "ALIGN_STRETCH", "CLOCK_CHANNELS"), ""),
+    **dict.fromkeys(("ALIGN_MS", "ALIGN_SHARE", "ALIGN_STRETCH", "ALIGN_RATE_POWER", "CLOCK_CHANNELS"), ""),
     **dict.fromkeys(("ENCODING", "NUM_INPUT", "DUPLICATE", "PIXEL_MS", "PERMUTE"), ""),
     **dict.fromkeys(("NUM_CLASSES", "TIME_UNIT", "BIN_MS", "SENSOR_SIZE", "DATA_FINGERPRINT"), ""),
     **dict.fromkeys(("TRAINING_PLOT", "TRAINING_PLOT_INTERVAL", "FANCY_PLOTS"), ""),

@@ -61,6 +61,16 @@ OF_RECORDINGS = (
         most=1.0,
     ),
     of_spikes(
+        "ALIGN_RATE_POWER",
+        "Experiment",
+        "float",
+        0.0,
+        "How much a spike counts for ALIGN_SHARE: as many spikes of its sample as come within 20 ms of it, to this "
+        "power. 0: all alike; 1: noise between words counts little.",
+        least=0.0,
+        most=4.0,
+    ),
+    of_spikes(
         "CLOCK_CHANNELS",
         "Experiment",
         "int",

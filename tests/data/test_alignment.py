@@ -36,6 +36,26 @@ def test_samples_that_keep_some_of_their_speed(unit_ms: float) -> None:
         assert np.allclose(found, [10.0 + factor * t for t in (-2.0, 0.0, 1.0, 80.0, 86.0)])
 
 
+@pytest.mark.parametrize("unit_ms", [1.0, 1e3])
+def test_dense_spikes_count_more(unit_ms: float) -> None:
+    """Ten spikes of a word within 9 ms, and ten of noise, 100 ms apart: each of the word counts ten times."""
+    noise, word = 1000.0 + 100.0 * np.arange(10), 400.0 + np.arange(10)
+    times = np.concatenate([word, noise]) / unit_ms
+    # Counts before a spike, of those before the last: i of 19; 3.16 i, then 31.6 + j, of 40.6; 10 i, 100 + j, of 109.
+    for power, early, late in ((0.0, 403.0, 1600.0), (0.5, 402.0, 1100.0), (1.0, 402.0, 409.0)):
+        found = Alignment(10.0, 30.0, 0.2, 1.0, power).times(times, np.array([0, 20]), unit_ms)
+        assert np.allclose(found, 10.0 + (unit_ms * times - early) * 20.0 / (late - early)), power
+
+
+def test_spikes_that_count_alike() -> None:
+    """A power of next to nothing is none, samples without spikes and of one among them."""
+    rng = np.random.default_rng(1)
+    offsets = np.concatenate([[0], np.cumsum(rng.permutation(np.arange(60) % 30))])
+    times = np.concatenate([np.sort(rng.uniform(0.0, 500.0, n)) for n in np.diff(offsets)])
+    plain = Alignment(100.0, 300.0, 0.1537, 0.5)  # no share is met exactly
+    assert np.array_equal(plain.times(times, offsets), replace(plain, rate_power=1e-13).times(times, offsets))
+
+
 def test_what_comes_before_the_trial_is_cut_off() -> None:
     times, channels, offsets = BY_HAND.applied(
         np.array([0.0, 4.0, 5.0, 8.0, 10.0, 3.0]), np.arange(6), np.array([0, 5, 6, 6])
@@ -134,6 +154,7 @@ def test_training_and_prediction_align_alike(small_data: Path) -> None:
         ({"ALIGN_MS": [100.0, 100.0]}, "ALIGN_MS=[100.0, 100.0] must be two times of the trial (TRIAL_MS=1400), apart"),
         ({"ALIGN_MS": [-1.0, 100.0]}, "ALIGN_MS must be at least 0, got -1"),
         ({"ALIGN_MS": [100.0, 300.0], "ALIGN_SHARE": 0.5}, "ALIGN_SHARE must be below 0.5, got 0.5"),
+        ({"ALIGN_MS": [100.0, 300.0], "ALIGN_RATE_POWER": -1.0}, "ALIGN_RATE_POWER must be at least 0, got -1.0"),
         ({"ALIGN_MS": [100.0, 300.0], "ALIGN_STRETCH": 1.5}, "ALIGN_STRETCH must be at most 1, got 1.5"),
         (
             {"ALIGN_MS": [100.0, 300.0], "RESCALE_T": 2.0},
