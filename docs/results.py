@@ -35,6 +35,7 @@ README = {
     "DVS_gesture_nmnist": "N-MNIST, 1,000 recordings",
     "DVS_gesture_gestures": "synthetic gestures, new users",
     "digits": "real spoken digits in SHD's layout",
+    "digits_speakers": "the same, for speakers who were never heard",
     "demo": "synthetic spoken digits",
     "demo_delays": "the same, a [learned delay](docs/delays.md) for each input synapse in the place of recurrence",
 }
