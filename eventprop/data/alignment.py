@@ -80,8 +80,8 @@ class Alignment:
             near = np.searchsorted(t, t + around, "right") - np.searchsorted(t, t - around, "left")
             before = np.cumsum(near.astype(np.float64) ** self.rate_power)  # with the spike itself
             share = np.concatenate([[0.0], before[:-1]]) / max(before[-2 if t.size > 1 else -1], 1.0)
-            early[i] = t[np.searchsorted(share, self.share, "right") - 1]
-            late[i] = t[min(np.searchsorted(share, 1.0 - self.share), t.size - 1)]
+            early[i] = t[int(np.searchsorted(share, self.share, "right")) - 1]
+            late[i] = t[min(int(np.searchsorted(share, 1.0 - self.share)), t.size - 1)]
         return early, late
 
 
