@@ -37,6 +37,11 @@ class Alignment:
     stretch: float = 1.0
     rate_power: float = 0.0
 
+    @property
+    def needs_unit(self) -> bool:
+        """Whether it matters in which unit times are."""
+        return self.stretch < 1.0 or self.rate_power > 0.0
+
     def applied(
         self, times: np.ndarray, channels: np.ndarray, offsets: np.ndarray, unit_ms: float = 1.0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -54,7 +59,7 @@ class Alignment:
         Args:
             times: ``(events,)``, ascending in each sample.
             offsets: ``(n + 1,)``; sample i has the events ``offsets[i]`` to ``offsets[i + 1]``.
-            unit_ms: of the times; with a stretch of 1 and spikes that all count alike it does not matter.
+            unit_ms: of the times, where it matters (:attr:`needs_unit`).
         """
         lengths = np.diff(offsets)
         early, late = self._bounds(times, offsets, unit_ms)

@@ -154,11 +154,10 @@ def _check_times(path: Path, contents: Contents, grid: Grid) -> None:
 
 
 def _check_aligned(path: Path, contents: Contents, grid: Grid) -> None:
-    """Aligned times fit whatever unit they had, unless they keep some of their speed; else only what is left of them
-    tells anything."""
+    """Aligned times may fit whatever unit they had; then only what is left of them tells anything."""
     end, trial_s = contents.extent.end, 1e-3 * grid.trial_ms
-    keeps_speed = grid.alignment is not None and grid.alignment.stretch < 1.0
-    if keeps_speed and not _SHORTEST * trial_s <= end <= max(_LONGEST_S, trial_s):
+    known = grid.alignment is not None and grid.alignment.needs_unit
+    if known and not _SHORTEST * trial_s <= end <= max(_LONGEST_S, trial_s):
         unit = likely_unit(end, trial_s, PER_SECOND, "s")
         print(f"{path}: samples end at {end:g} s (median); 'spikes/times' must be in seconds{unit}")
     left, events = int(grid.own_spikes(contents.part.spikes).sum()), contents.extent.events

@@ -227,7 +227,7 @@ def from_samples(
     """Spike set of samples ``{"x": channel numbers, "t": times in ms}``; times may be in any order.
 
     A warning says so where most spikes come after the trial, or all so early that the times look like seconds; of
-    aligned ones where they keep some of their speed (``Alignment.stretch`` below 1), and the unit matters.
+    aligned ones where the unit matters (``Alignment.needs_unit``).
 
     Raises:
         ValueError: names the sample and what is wrong with it.
@@ -247,7 +247,7 @@ def from_samples(
     offsets = _offsets(np.array([t.size for t in times[1:]], np.int64))
     flat = np.concatenate(times)
     found = bin_events(flat, np.concatenate(channels), offsets, num_channels, dt_ms, trial_ms, true_times=true_times)
-    if alignment is None or alignment.stretch < 1.0:
+    if alignment is None or alignment.needs_unit:
         end_ms = trial_ms if true_times else trial_ms - dt_ms
         within = int((flat < end_ms).sum()) if alignment is None else flat.size
         _warn(Extent.of(flat.size, within, ends), trial_ms, fractions)

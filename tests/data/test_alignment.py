@@ -106,24 +106,22 @@ def _check_files_and_samples(folder: Path, grid: shd.Grid) -> None:
     assert all(np.array_equal(of_file.arrays[name], given.arrays[name]) for name in ("steps", "channels"))
 
 
-@pytest.mark.parametrize("stretch", [0.5, 1.0])
-def test_the_unit_matters_where_some_speed_is_left(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], stretch: float
-) -> None:
-    """Told of files in ms and of samples in seconds, but only where it makes a difference."""
-    alignment = Alignment(50.0, 150.0, 0.1, stretch)
+@pytest.mark.parametrize(("stretch", "power"), [(0.5, 0.0), (1.0, 1.0), (1.0, 0.0)])
+def test_a_wrong_unit_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], stretch: float, power: float) -> None:
+    """Of files in ms and of samples in seconds, but only where it makes a difference."""
+    alignment, matters = Alignment(50.0, 150.0, 0.1, stretch, power), stretch + power != 1.0
     for part in ("train", "test"):
         path = tmp_path / f"SHD/shd_{part}.h5"
         path.parent.mkdir(exist_ok=True)
         write_shd(path, _recordings(0.0, 1024.0), np.arange(3), np.zeros(3), ["a", "b", "c"])
     assert shd.load_shd(tmp_path, shd.Grid(5.0, 200.0, alignment=alignment)).num_channels == 700
     said = capsys.readouterr().out
-    assert ("must be in seconds" in said) == (stretch < 1.0)
+    assert ("must be in seconds" in said) == matters
     seconds = [{"x": u, "t": t + 1e-4} for t, u in _recordings(0.0, 1.0)]
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         from_samples(seconds, 700, 5.0, 200.0, alignment=alignment)
-    assert [("look like seconds" in str(w.message)) for w in found] == [True] * (stretch < 1.0)
+    assert [("look like seconds" in str(w.message)) for w in found] == [True] * matters
 
 
 def test_training_and_prediction_align_alike(small_data: Path) -> None:
