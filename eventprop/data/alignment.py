@@ -79,12 +79,12 @@ class Alignment:
             early[has] = times[offsets[has] + np.floor(self.share * last).astype(np.int64)]
             late[has] = times[offsets[has] + np.ceil((1.0 - self.share) * last).astype(np.int64)]
             return early, late
+        around = _AROUND_MS / unit_ms
         for i in has.tolist():
             t = times[offsets[i] : offsets[i + 1]]
-            around = _AROUND_MS / unit_ms
             near = np.searchsorted(t, t + around, "right") - np.searchsorted(t, t - around, "left")
-            before = np.cumsum(near.astype(np.float64) ** self.rate_power)  # with the spike itself
-            share = np.concatenate([[0.0], before[:-1]]) / max(before[-2 if t.size > 1 else -1], 1.0)
+            before = np.concatenate([[0.0], np.cumsum(near[:-1].astype(np.float64) ** self.rate_power)])
+            share = before / max(before[-1], 1.0)  # a spike counts 1 at least, so this is 0 of a single one
             early[i] = t[int(np.searchsorted(share, self.share, "right")) - 1]
             late[i] = t[min(int(np.searchsorted(share, 1.0 - self.share)), t.size - 1)]
         return early, late

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Placement", "placed", "shifted"]
+__all__ = ["Placement", "placed"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def placed(images: np.ndarray, where: Placement) -> np.ndarray:
     (bilinear), and rounded.
     """
     if where.angle is None and where.factor is None:
-        return shifted(images, where.by)
+        return _shifted(images, where.by)
     n, side = len(images), round(images.shape[1] ** 0.5)
     angle = np.zeros(n) if where.angle is None else where.angle
     scale = 1.0 / (np.ones(n) if where.factor is None else where.factor)
@@ -63,7 +63,7 @@ def placed(images: np.ndarray, where: Placement) -> np.ndarray:
     return np.rint(upper + (lower - upper) * y).astype(np.uint8).reshape(n, -1)
 
 
-def shifted(images: np.ndarray, by: np.ndarray) -> np.ndarray:
+def _shifted(images: np.ndarray, by: np.ndarray) -> np.ndarray:
     """Images, ``(n, side * side)``, moved by as many pixels in x and y, ``(n, 2)``; what comes in is dark."""
     side = round(images.shape[1] ** 0.5)
     most = int(np.abs(by).max(initial=0))

@@ -6,6 +6,7 @@ import functools
 import gzip
 import math
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = [
     "SIDE",
     "files_of",
     "find",
+    "in_other_places",
     "load_mnist",
     "read_idx",
     "read_part",
@@ -56,17 +58,23 @@ def load_mnist(data_dir: str | Path, dt_ms: float, trial_ms: float, true_times: 
     def encode(images: np.ndarray) -> SpikeSet:
         return one_spike_each(by_grey, dt_ms, trial_ms, true_times, images)
 
-    @functools.cache
-    def images() -> np.ndarray:  # read again if they are to be turned, and kept from then on
-        return read_part(Path(data_dir), "train")[0]
-
-    def moved(samples: np.ndarray, where: Placement) -> SpikeSet:
-        return encode(placed(images()[samples], where))
-
     train_images, labels = read_part(Path(data_dir), "train")
     test_images, test_labels = read_part(Path(data_dir), "t10k")
-    train = Part(encode(train_images), labels, moved=moved)
+    train = Part(encode(train_images), labels, moved=in_other_places(data_dir, encode))
     return Dataset("MNIST", train, lambda: Part(encode(test_images), test_labels), SIDE * SIDE, CLASSES, CLASS_NAMES)
+
+
+def in_other_places(
+    data_dir: str | Path, encode: Callable[[np.ndarray], SpikeSet]
+) -> Callable[[np.ndarray, Placement], SpikeSet]:
+    """What makes spikes of some training images in other places (:attr:`eventprop.data.dataset.Part.moved`); the file
+    is read when they are first asked for, and kept from then on."""
+
+    @functools.cache
+    def images() -> np.ndarray:
+        return read_part(Path(data_dir), "train")[0]
+
+    return lambda samples, where: encode(placed(images()[samples], where))
 
 
 def spike_times(grey: np.ndarray, dt_ms: float, trial_ms: float, true_times: bool = False) -> np.ndarray:

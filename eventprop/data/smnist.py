@@ -11,7 +11,6 @@ the pixel, the earlier.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from eventprop import files
 from eventprop.choice import meaning
 from eventprop.data import mnist
 from eventprop.data.dataset import Dataset, Part
-from eventprop.data.images import Placement, placed
 from eventprop.data.kept_arrays import ArrayCache, Found, Source, write_streams
 from eventprop.data.mnist import SIDE
 from eventprop.data.spikes import SpikeSet, bin_events, joined
@@ -114,13 +112,7 @@ def load_smnist(
             return lambda: _kept_part(found, code, *grid)
         return _keeping(kept, source, *mnist.read_part(Path(data_dir), name), code, *grid)
 
-    @functools.cache
-    def images() -> np.ndarray:  # read again if they are to be moved, and kept from then on
-        return mnist.read_part(Path(data_dir), "train")[0]
-
-    def moved(samples: np.ndarray, where: Placement) -> SpikeSet:
-        return encode(placed(images()[samples], where), code, dt_ms, trial_ms, true_times)
-
+    moved = mnist.in_other_places(data_dir, lambda images: encode(images, code, *grid))
     train, test = part("train"), part("t10k")
     return Dataset(
         "SMNIST",
